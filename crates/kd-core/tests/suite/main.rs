@@ -1,0 +1,16 @@
+//! The tests of the crate's public interface, in one binary: linking Burn once is faster than nine times.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod connectors;
+mod features;
+mod golden;
+mod gradients;
+mod kl_properties;
+mod knobs;
+mod losses;
+mod objective;
+mod schedule_grammar;
+mod schedules;
+mod support;
+mod tap;

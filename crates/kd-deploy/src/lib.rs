@@ -1,0 +1,32 @@
+//! Artifacts that other engines run: ONNX and safetensors out of Burn, parity and latency measured.
+//!
+//! A [`Graph`](kd_graph::Graph) and plain [`Weights`] go in; no tensor of Burn is touched. Out come
+//!
+//! - [`onnx::lower`]: an ONNX model, float, or quantized with a [`QuantPlan`] so that engines compute every layer in
+//!   8-bit integers;
+//! - [`safetensors`]: weights with PyTorch's names and layout, equal bytes for equal weights;
+//! - [`quantization`]: the scales that lead from those weights to the integers of the ONNX file;
+//! - [`engine`]: tract (built in) and ONNX Runtime (a library that the caller names), which run the model;
+//! - [`parity`]: whether an engine computes what the trained model does, and an error if not;
+//! - [`latency`]: how long it takes there.
+//!
+//! Files are written under a temporary name and renamed. No environment variable is read and nothing is printed.
+
+mod array;
+pub mod engine;
+mod error;
+mod fold;
+pub mod latency;
+pub mod onnx;
+pub mod parity;
+mod plan;
+pub mod quantization;
+pub mod safetensors;
+mod write;
+
+pub use array::{Array, Weights};
+pub use engine::{Engine, OnnxRuntime, Session, Tract};
+pub use error::Error;
+pub use fold::{fold_batch_norm, foldings};
+pub use plan::{ActivationPlan, QuantPlan, WeightPlan};
+pub use write::write_atomically;

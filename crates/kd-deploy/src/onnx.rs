@@ -1,0 +1,17 @@
+//! ONNX out of a captured graph, written message by message.
+//!
+//! No exporter that knows Burn writes quantized models, and parity needs control over every node: hence a lowering
+//! of our own, over protocol-buffer types that are generated and checked in.
+
+mod builder;
+mod inspect;
+mod layers;
+mod lower;
+mod operators;
+mod pairs;
+mod proto;
+
+pub use inspect::{IntegerTensor, layers_read_integers, operators, quantized_weights};
+pub(crate) use lower::Quantized;
+pub use lower::{INPUT, OUTPUT, lower};
+pub(crate) use pairs::site_values;

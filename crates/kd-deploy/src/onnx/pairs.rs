@@ -1,0 +1,211 @@
+//! Where the quantizers of activations stand.
+//!
+//! The plan names sites; engines want more. ONNX Runtime computes a layer in integers only if a
+//! `DequantizeLinear` stands directly before each operand and, for a convolution, a `QuantizeLinear` directly
+//! after it. Max pooling, reshapes, permutations, slices and relu commute with quantization (they pick, move or
+//! clamp at zero, and zero is a code), so that a quantize/dequantize pair with the same scale may stand before
+//! or after each of them without changing a single value. From each site pairs are therefore repeated forward up
+//! to the layers that read it and backward up to the layer that feeds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kd_graph::{Fold, Graph, Node, Op, Unary, ValueId};
+
+use crate::plan::{ActivationPlan, Container};
+use crate::{Error, QuantPlan};
+
+/// A quantize/dequantize pair on a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pair {
+    /// The site whose scale it uses.
+    pub(crate) site: String,
+    /// Whether codes must be clamped to a range narrower than their container's, and where.
+    pub(crate) clamp: Clamp,
+}
+
+/// How a narrow range of codes (-127..=127) is kept, which `QuantizeLinear` does not know.
+///
+/// The clamp is a `Clip` of floats and never stands between a `QuantizeLinear` and its `DequantizeLinear`: ONNX Runtime
+/// changes signed codes to unsigned ones pair by pair where the machine prefers them, and a pair that is torn apart
+/// leaves the layers around it in floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clamp {
+    /// The container's limits are the right ones, or no value can be beyond the others.
+    Never,
+    /// Before the pair.
+    Before,
+    /// Between two pairs: the first stands directly behind the layer that wants one there.
+    Between,
+}
+
+/// The pair of every value that has one.
+pub(crate) fn pairs(
+    graph: &Graph,
+    plan: &QuantPlan,
+    folds: &[Fold],
+) -> Result<BTreeMap<ValueId, Pair>, Error> {
+    let sites = site_values(graph, plan)?;
+    let mut pairs = BTreeMap::new();
+    for (value, (site, activation)) in &sites {
+        let clamp = match (needs_clamp(graph, *value, activation), chain_to_layer(graph, folds, *value)) {
+            (false, _) => Clamp::Never,
+            (true, None) => Clamp::Before,
+            (true, Some(_)) => Clamp::Between,
+        };
+        pairs.insert(*value, Pair { site: site.clone(), clamp });
+        for earlier in backward(graph, folds, *value, activation, &sites) {
+            pairs.insert(earlier, Pair { site: site.clone(), clamp: Clamp::Never });
+        }
+    }
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for data in data_inputs(graph, node) {
+            forward(graph, &mut pairs, index, data)?;
+        }
+    }
+    Ok(pairs)
+}
+
+/// Whether a value may be beyond the codes of a site but within those of their container.
+fn needs_clamp(graph: &Graph, value: ValueId, activation: &ActivationPlan) -> bool {
+    let qparams = &activation.qparams;
+    let (low, high) = Container::of(qparams).range();
+    qparams.qmax < high || (qparams.qmin > low && !never_negative(graph, value))
+}
+
+fn never_negative(graph: &Graph, mut value: ValueId) -> bool {
+    while let Some(node) = graph.producer(value) {
+        match (&node.op, carried(node)) {
+            (Op::Unary(Unary::Relu), _) => return true,
+            (_, Some(before)) => value = before,
+            (_, None) => return false,
+        }
+    }
+    false
+}
+
+/// The values that the plan's sites name.
+pub(crate) fn site_values(
+    graph: &Graph,
+    plan: &QuantPlan,
+) -> Result<BTreeMap<ValueId, (String, ActivationPlan)>, Error> {
+    let placements = kd_graph::placements(graph).map_err(Error::Placement)?;
+    for placement in &placements {
+        plan.activation(&placement.site)?;
+    }
+    // A site may name several values, and the placements know the input by a name although it was not marked.
+    let placed = placements.iter().map(|placement| (&placement.site, placement.value));
+    let named = graph.sites.iter().map(|(site, value)| (site, *value)).chain(placed);
+    let named: BTreeSet<(&String, ValueId)> = named.collect();
+    let mut values: BTreeMap<ValueId, (String, ActivationPlan)> = BTreeMap::new();
+    for site in plan.activations.keys() {
+        let activation = plan.activation(site)?;
+        let fail = |reason| Err(Error::Plan { entry: site.clone(), reason });
+        let mut found = named.iter().filter(|(name, _)| *name == site).peekable();
+        if found.peek().is_none() {
+            let known: BTreeSet<_> = named.iter().map(|(name, _)| name.as_str()).collect();
+            let known: Vec<_> = known.into_iter().collect();
+            return fail(format!("the model has no such site; it has: {}", known.join(", ")));
+        }
+        for &(_, value) in found {
+            match values.get(&value) {
+                None => {
+                    values.insert(value, (site.clone(), activation.clone()));
+                }
+                Some((other, first)) if first.qparams != activation.qparams => {
+                    return fail(format!("`{other}` names the same value with other scales"));
+                }
+                // Two names for one value: one pair does for both.
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// The inputs of a layer that are activations.
+fn data_inputs<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = ValueId> + 'a {
+    let operands = match node.op {
+        Op::Matmul => 2,
+        Op::Conv { .. } | Op::Linear => 1,
+        _ => 0,
+    };
+    let operands = node.inputs[..operands].iter().copied();
+    operands.filter(|&id| graph.param(id).is_none())
+}
+
+/// The input that an operation hands on, if quantization commutes with it.
+fn carried(node: &Node) -> Option<ValueId> {
+    match node.op {
+        Op::MaxPool { .. } | Op::Reshape | Op::Permute(_) | Op::Slice(_) | Op::Unary(Unary::Relu) => {
+            Some(node.inputs[0])
+        }
+        _ => None,
+    }
+}
+
+/// The values from before a site back to the result of the layer that feeds it over operations that quantization
+/// commutes with; `None` if it is fed by something else.
+fn chain_to_layer(graph: &Graph, folds: &[Fold], site: ValueId) -> Option<Vec<ValueId>> {
+    let mut chain = Vec::new();
+    let mut current = site;
+    loop {
+        let node = graph.producer(current)?;
+        let folded = folds.iter().any(|fold| graph.nodes[fold.norm].output == current);
+        if folded || matches!(node.op, Op::Conv { .. } | Op::Linear | Op::Matmul) {
+            return Some(chain);
+        }
+        current = carried(node)?;
+        chain.push(current);
+    }
+}
+
+/// Values before a site that get its scale as well: those between the site and the layer that feeds it, if
+/// nothing else reads them.
+///
+/// Directly after a layer a relu needs no pair before it if the smallest code is the site's zero: ONNX Runtime then
+/// merges it into the layer, whose rounding clamps at zero anyway.
+fn backward(
+    graph: &Graph,
+    folds: &[Fold],
+    site: ValueId,
+    activation: &ActivationPlan,
+    sites: &BTreeMap<ValueId, (String, ActivationPlan)>,
+) -> Vec<ValueId> {
+    let Some(mut chain) = chain_to_layer(graph, folds, site) else { return Vec::new() };
+    let own = |value: &ValueId| {
+        graph.consumers(*value).count() == 1 && !graph.outputs.contains(value) && !sites.contains_key(value)
+    };
+    if !chain.iter().all(own) {
+        return Vec::new();
+    }
+    let qparams = &activation.qparams;
+    let clamps_at_zero = qparams.zero_point[0] == Container::of(qparams).range().0;
+    let reader = chain.last().and_then(|&layer| graph.consumers(layer).next());
+    if clamps_at_zero && reader.is_some_and(|node| matches!(node.op, Op::Unary(Unary::Relu))) {
+        chain.pop();
+    }
+    chain
+}
+
+/// Repeats the pair of the nearest value before a layer's input up to that input.
+fn forward(
+    graph: &Graph,
+    pairs: &mut BTreeMap<ValueId, Pair>,
+    layer: usize,
+    data: ValueId,
+) -> Result<(), Error> {
+    let mut path = Vec::new();
+    let mut current = data;
+    let site = loop {
+        if let Some(pair) = pairs.get(&current) {
+            break pair.site.clone();
+        }
+        path.push(current);
+        current = graph.producer(current).and_then(carried).ok_or_else(|| Error::Plan {
+            entry: format!("input of node {layer}"),
+            reason: "no quantized site stands before this layer".to_owned(),
+        })?;
+    };
+    pairs.extend(path.into_iter().map(|value| (value, Pair { site: site.clone(), clamp: Clamp::Never })));
+    Ok(())
+}

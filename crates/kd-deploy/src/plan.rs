@@ -1,0 +1,311 @@
+//! What a model is quantized with, and the codes that follow from it.
+//!
+//! A [`QuantPlan`] is what training hands over: ranges already turned into scales and zero points. The codes are
+//! computed here, once, so that `model.int8.onnx` and `quantization.json` cannot disagree.
+
+use std::collections::BTreeMap;
+
+use kd_graph::{Fold, Graph, Node, Op, ValueId};
+use quant_core::{Layout, QParams, Scheme};
+
+use crate::fold::fold_batch_norm;
+use crate::safetensors::weight;
+use crate::{Array, Error, Weights};
+
+/// How one weight is quantized.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightPlan {
+    /// The scheme that the numbers belong to.
+    pub scheme: Scheme,
+    /// The axis with a scale for each index, in Burn's layout of the weight; `None` for one scale.
+    pub axis: Option<usize>,
+    /// Scales and zero points, one for each index of `axis`. Where a batch norm folds into the layer they are
+    /// those of the folded weight ([`fold_batch_norm`]).
+    pub qparams: QParams,
+}
+
+/// How the activations at one site are quantized.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActivationPlan {
+    /// The scheme that the numbers belong to.
+    pub scheme: Scheme,
+    /// One scale and one zero point.
+    pub qparams: QParams,
+}
+
+/// Scales and zero points of a whole model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QuantPlan {
+    /// By the weight's path.
+    pub weights: BTreeMap<String, WeightPlan>,
+    /// By site. Every site that is named is quantized, needed by a layer or not.
+    pub activations: BTreeMap<String, ActivationPlan>,
+}
+
+impl QuantPlan {
+    /// The activation at a site.
+    pub(crate) fn activation(&self, site: &str) -> Result<&ActivationPlan, Error> {
+        let plan = self.activations.get(site).ok_or_else(|| {
+            let known: Vec<_> = self.activations.keys().map(String::as_str).collect();
+            let reason = format!(
+                "a layer reads this site, but the plan has no scale for it; it has: {}",
+                known.join(", ")
+            );
+            Error::Plan { entry: site.to_owned(), reason }
+        })?;
+        check(site, &plan.qparams, 1)?;
+        Ok(plan)
+    }
+}
+
+/// The 8-bit container of codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
+    Int8,
+    Uint8,
+}
+
+impl Container {
+    /// The container that holds the range of codes; [`check`] has seen that there is one.
+    pub(crate) fn of(qparams: &QParams) -> Self {
+        if qparams.qmin < 0 { Self::Int8 } else { Self::Uint8 }
+    }
+
+    /// Smallest and largest code.
+    pub(crate) fn range(self) -> (i32, i32) {
+        match self {
+            Self::Int8 => (-128, 127),
+            Self::Uint8 => (0, 255),
+        }
+    }
+}
+
+/// A quantized weight, in Burn's layout.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QuantizedWeight {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) codes: Vec<i32>,
+    pub(crate) scale: Vec<f32>,
+    pub(crate) zero_point: Vec<i32>,
+    pub(crate) axis: Option<usize>,
+    pub(crate) container: Container,
+}
+
+impl QuantizedWeight {
+    /// Shape, codes and axis of the transposed matrix.
+    pub(crate) fn transposed(&self) -> (Vec<usize>, Vec<i32>, Option<usize>) {
+        let &[rows, columns] = self.shape.as_slice() else {
+            return (self.shape.clone(), self.codes.clone(), self.axis);
+        };
+        let code = |at: usize| self.codes[at % rows * columns + at / rows];
+        let codes = (0..rows * columns).map(code).collect();
+        (vec![columns, rows], codes, self.axis.map(|axis| 1 - axis))
+    }
+}
+
+/// A quantized bias: 32-bit codes, zero point 0, `scale = input scale · weight scale` for each output.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QuantizedBias {
+    pub(crate) codes: Vec<i32>,
+    pub(crate) scale: Vec<f32>,
+}
+
+/// All codes of a model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Codes {
+    /// By the weight's path.
+    pub(crate) weights: BTreeMap<String, QuantizedWeight>,
+    /// By the index of the layer's node: a bias depends on the scale of the input too.
+    pub(crate) biases: BTreeMap<usize, QuantizedBias>,
+}
+
+/// A layer, as far as codes are concerned.
+struct Use<'a> {
+    node: usize,
+    weight: &'a str,
+    /// Axis of the weight that becomes the outputs, if a scale for each makes sense.
+    out_axis: Option<usize>,
+    /// Scale of the input at this layer.
+    input_scale: f32,
+    bias: Option<Array>,
+}
+
+/// Quantizes every weight and bias; `input_scale` gives the scale at a layer's data input.
+pub(crate) fn codes(
+    graph: &Graph,
+    weights: &Weights,
+    plan: &QuantPlan,
+    folds: &[Fold],
+    input_scale: impl Fn(ValueId) -> Result<f32, Error>,
+) -> Result<Codes, Error> {
+    let mut uses = Vec::new();
+    let mut arrays: BTreeMap<&str, Array> = BTreeMap::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let fold = folds.iter().find(|fold| fold.layer == index);
+        for (position, path) in weight_inputs(graph, node) {
+            let (array, bias) = match fold {
+                Some(fold) => {
+                    let (array, bias) = fold_batch_norm(fold, weights)?;
+                    (array, Some(bias))
+                }
+                None => {
+                    let param = |id| graph.param(id).expect("weight_inputs yields parameters only");
+                    let array = weight(weights, path, &param(node.inputs[position]).shape)?.clone();
+                    (array, bias_of(graph, weights, node)?)
+                }
+            };
+            let data = node.inputs[1 - position];
+            let input_scale = match graph.param(data) {
+                Some(_) => 1.0,
+                None => input_scale(data)?,
+            };
+            let out_axis = match (&node.op, position) {
+                (Op::Conv { .. }, _) => Some(0),
+                (_, 1) => array.shape().len().checked_sub(1),
+                _ => None,
+            };
+            uses.push(Use { node: index, weight: path, out_axis, input_scale, bias });
+            arrays.insert(path, array);
+        }
+    }
+
+    let mut codes = Codes::default();
+    for (path, array) in arrays {
+        let of_weight: Vec<_> = uses.iter().filter(|u| u.weight == path).collect();
+        codes.weights.insert(path.to_owned(), quantized_weight(path, &array, plan, &of_weight)?);
+    }
+    for layer in &uses {
+        if let Some(bias) = &layer.bias {
+            let quantized = quantized_bias(bias, layer.input_scale, &codes.weights[layer.weight]);
+            codes.biases.insert(layer.node, quantized);
+        }
+    }
+    Ok(codes)
+}
+
+/// The inputs of a layer that are weights to quantize: position and path.
+pub(crate) fn weight_inputs<'a>(graph: &'a Graph, node: &Node) -> impl Iterator<Item = (usize, &'a str)> {
+    let positions = match node.op {
+        Op::Conv { .. } | Op::Linear => 1..2,
+        Op::Matmul => 0..2,
+        _ => 0..0,
+    };
+    let inputs = node.inputs.clone();
+    positions.filter_map(move |at| Some((at, graph.param(inputs[at])?.path.as_str())))
+}
+
+fn bias_of(graph: &Graph, weights: &Weights, node: &Node) -> Result<Option<Array>, Error> {
+    let Some(param) = node.inputs.get(2).and_then(|&id| graph.param(id)) else {
+        return Ok(None);
+    };
+    Ok(Some(weight(weights, &param.path, &param.shape)?.clone()))
+}
+
+/// Codes of a weight, with the plan's parameters, except where a bias needs a larger scale.
+///
+/// A bias is stored as `round(b / (sx · sw))` in 32 bits. A channel that training or pruning has all but switched
+/// off has a tiny `sw`, and its bias would overflow. There the scale is raised to `|b| / (sx · 2^30)`. Each weight of
+/// the channel is then off by at most half of that, so that the output, a sum over `K` inputs, is off by at most
+/// `K · 255 · 2^-31 · |b|`: far below the rounding of the activation that follows. The limit is `2^30` and not
+/// `2^31` so that the sum of products, up to `K · 255 · 127`, fits into the 32 bits beside the bias.
+fn quantized_weight(
+    path: &str,
+    array: &Array,
+    plan: &QuantPlan,
+    uses: &[&Use<'_>],
+) -> Result<QuantizedWeight, Error> {
+    let fail = |reason: String| Error::Plan { entry: path.to_owned(), reason };
+    let weight_plan = plan.weights.get(path).ok_or_else(|| {
+        fail("every weight of a convolution, linear layer or matrix product needs an entry".into())
+    })?;
+    let axis = weight_plan.axis;
+    let cells = match axis {
+        None => 1,
+        Some(axis) => *array
+            .shape()
+            .get(axis)
+            .ok_or_else(|| fail(format!("axis {axis} is out of range for shape {:?}", array.shape())))?,
+    };
+    if let (Some(axis), Some(other)) = (axis, uses.iter().find(|u| u.out_axis != axis)) {
+        return Err(fail(match other.out_axis {
+            Some(outputs) => {
+                format!("scales along axis {axis}, but the outputs are axis {outputs}")
+            }
+            None => "a weight on the left of a matrix product takes one scale only".into(),
+        }));
+    }
+    check(path, &weight_plan.qparams, cells)?;
+    let zero_points = &weight_plan.qparams.zero_point;
+    if zero_points.iter().any(|z| *z != zero_points[0]) {
+        return Err(fail(
+            "zero points differ between channels, which engines refuse for weights; \
+             use a symmetric scheme"
+                .into(),
+        ));
+    }
+    if let Some(index) = array.data().iter().position(|x| !x.is_finite()) {
+        let value = array.data()[index];
+        return Err(Error::NonFiniteWeight { path: path.to_owned(), index, value });
+    }
+
+    let mut qparams = weight_plan.qparams.clone();
+    for layer in uses {
+        let Some(bias) = &layer.bias else { continue };
+        for (output, b) in bias.data().iter().enumerate() {
+            let cell = if cells == 1 { 0 } else { output };
+            let least = b.abs() / (layer.input_scale * BIAS_LIMIT);
+            qparams.scale[cell] = qparams.scale[cell].max(least);
+        }
+    }
+    let layout = Layout { shape: array.shape().to_vec(), axis };
+    let codes = quant_core::quantize(array.data(), &layout, &qparams)
+        .map_err(|source| Error::Quantize { entry: path.to_owned(), source })?;
+    Ok(QuantizedWeight {
+        shape: array.shape().to_vec(),
+        codes,
+        container: Container::of(&qparams),
+        scale: qparams.scale,
+        zero_point: qparams.zero_point,
+        axis,
+    })
+}
+
+/// Largest code of a bias, `2^30`.
+const BIAS_LIMIT: f32 = 1_073_741_824.0;
+
+fn quantized_bias(bias: &Array, input_scale: f32, weight: &QuantizedWeight) -> QuantizedBias {
+    let scale: Vec<f32> = weight.scale.iter().map(|sw| input_scale * sw).collect();
+    QuantizedBias { codes: round_bias(bias, &scale), scale }
+}
+
+/// `round_half_even(b / scale)`; scales are such that it fits ([`quantized_weight`]).
+pub(crate) fn round_bias(bias: &Array, scale: &[f32]) -> Vec<i32> {
+    let code = |(output, b): (usize, &f32)| {
+        let s = scale[if scale.len() == 1 { 0 } else { output }];
+        (f64::from(*b) / f64::from(s)).round_ties_even() as i32
+    };
+    bias.data().iter().enumerate().map(code).collect()
+}
+
+/// Checks that 8 bits and `cells` scales express the parameters.
+fn check(entry: &str, qparams: &QParams, cells: usize) -> Result<(), Error> {
+    let fail = |reason| Err(Error::Plan { entry: entry.to_owned(), reason });
+    let found = (qparams.scale.len(), qparams.zero_point.len());
+    if found != (cells, cells) {
+        let (scales, zeros) = found;
+        return fail(format!("expected {cells} scales, found {scales} and {zeros} zero points"));
+    }
+    let (low, high) = Container::of(qparams).range();
+    if qparams.qmin < low || qparams.qmax > high || qparams.qmin >= qparams.qmax {
+        let (qmin, qmax) = (qparams.qmin, qparams.qmax);
+        return fail(format!("codes {qmin}..={qmax} fit neither int8 nor uint8"));
+    }
+    if let Some(s) = qparams.scale.iter().find(|s| !(s.is_normal() && **s > 0.0)) {
+        return fail(format!("scale {s} is not a positive normal number"));
+    }
+    let outside = |z: &&i32| !(qparams.qmin..=qparams.qmax).contains(*z);
+    if let Some(z) = qparams.zero_point.iter().find(outside) {
+        return fail(format!("zero point {z} is outside {}..={}", qparams.qmin, qparams.qmax));
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The graph of any Burn module, captured from its own forward pass, and what follows from it.
+//!
+//! Burn's capture device records the operations of a forward pass without running a kernel. [`capture`] records
+//! a module twice, with two batch sizes, and returns a [`Graph`]: plain data without a Burn type. From it come
+//!
+//! - [`macs`], [`node_macs`], [`params`]: exact costs;
+//! - [`axes`]: the channel axes that structural pruning may cut, with everything that is coupled to them;
+//! - [`batch_norm_folds`]: batch norms that a convolution or linear layer can absorb;
+//! - [`placements`]: the values that an integer engine has to quantize.
+//!
+//! ```
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Tensor};
+//!
+//! let layer = LinearConfig::new(4, 3).init(&Device::flex());
+//! let graph = kd_graph::capture(&layer, [1, 4], |layer: &Linear, x: Tensor<2>, sites| {
+//!     sites.mark("input", &x);
+//!     layer.forward(x)
+//! })?;
+//! assert_eq!(kd_graph::macs(&graph), 12);
+//! assert_eq!(kd_graph::params(&graph), 15);
+//! # Ok::<(), kd_graph::Error>(())
+//! ```
+//!
+//! This crate does no I/O and reads no clock. Only `capture.rs` touches Burn's capture device and its
+//! intermediate representation.
+
+mod axes;
+mod capture;
+mod cost;
+mod display;
+mod draft;
+mod error;
+mod fold;
+mod fuse;
+mod graph;
+mod labels;
+mod placement;
+
+pub use axes::{Axis, Member, axes};
+pub use capture::{Sites, capture};
+pub use cost::{macs, macs_with, node_macs, params};
+pub use error::Error;
+pub use fold::{Fold, batch_norm_folds};
+pub use graph::{Binary, Dim, Graph, Node, Op, Origin, Param, Unary, Value, ValueId, Window};
+pub use placement::{INPUT_SITE, Placement, placements};

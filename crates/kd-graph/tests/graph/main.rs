@@ -1,0 +1,11 @@
+//! Graphs of small modules, against graphs, costs and axes written out by hand.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod axes;
+mod capture;
+mod cost;
+mod fold;
+mod nets;
+mod operations;
+mod placement;
+mod random;

@@ -1,0 +1,91 @@
+//! Large weights matter: the criterion that every other one is compared with.
+//!
+//! Elements: Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
+//! arXiv:1506.02626. Channels: Li et al., "Pruning Filters for Efficient ConvNets", arXiv:1608.08710.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Criterion, Entry, Inputs, Knob, UNIT, Unit};
+use crate::Error;
+
+/// `|w|^p` for an element, `Σ |w|^p` over its row for a channel.
+///
+/// No root and no normalization: a score is comparable within a layer, not between layers of different
+/// fan-in. The sum runs over the row in stored order, in f64.
+///
+/// Does not help where scale carries no meaning: a layer in front of a batch norm can be rescaled without any
+/// change to the network, which moves its scores against those of other layers (not within it).
+///
+/// Public implementation: `VainF/Torch-Pruning`, `torch_pruning/pruner/importance.py` at 01893e3,
+/// `GroupNormImportance(p, normalizer=None)`; a channel's score is its `local_imp` of an output weight. (There
+/// "L2" is the sum of squares without a root, too. A group's score there counts the weights that read the
+/// channel as well; [`score_axis`](crate::score_axis()) counts those that write it.)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Magnitude {
+    /// The exponent.
+    pub p: Norm,
+    /// What gets a score; without it, what the pattern ranks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+}
+
+/// The exponent of a norm, 1 or 2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub enum Norm {
+    /// Absolute values.
+    #[default]
+    L1,
+    /// Squares.
+    L2,
+}
+
+impl Criterion for Magnitude {
+    fn name(&self) -> &str {
+        ENTRY.name
+    }
+
+    fn unit(&self) -> Option<Unit> {
+        self.unit
+    }
+
+    fn scores(&self, inputs: &Inputs<'_>, unit: Unit) -> Result<Vec<f64>, Error> {
+        let score = |weight: &f64| match self.p {
+            Norm::L1 => weight.abs(),
+            Norm::L2 => weight * weight,
+        };
+        Ok(match unit {
+            Unit::Element => inputs.weight.values().iter().map(score).collect(),
+            Unit::Channel => inputs.weight.iter_rows().map(|row| row.iter().map(score).sum()).collect(),
+        })
+    }
+}
+
+impl TryFrom<u64> for Norm {
+    type Error = Error;
+
+    fn try_from(p: u64) -> Result<Self, Error> {
+        match p {
+            1 => Ok(Norm::L1),
+            2 => Ok(Norm::L2),
+            _ => Err(Error::Norm { p }),
+        }
+    }
+}
+
+impl From<Norm> for u64 {
+    fn from(norm: Norm) -> u64 {
+        match norm {
+            Norm::L1 => 1,
+            Norm::L2 => 2,
+        }
+    }
+}
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "magnitude",
+    summary: "|w|^p; a channel sums it over its weights",
+    paper: "Han et al. 2015, arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710",
+    knobs: &[Knob { name: "p", values: "1 | 2", summary: "exponent" }, UNIT],
+};

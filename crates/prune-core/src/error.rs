@@ -1,0 +1,243 @@
+//! What can go wrong: a request that cannot be met, or a cut that does not fit a module.
+
+use crate::Unit;
+
+/// Errors of this crate.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A sparsity out of range.
+    #[error("sparsity is {value}, expected a number in 0 ..= 1")]
+    Sparsity {
+        /// What was given.
+        value: f64,
+    },
+    /// A share out of range.
+    #[error("share to remove is {value}, expected a number of at least 0 and below 1")]
+    Share {
+        /// What was given.
+        value: f64,
+    },
+    /// A group of an n:m pattern that keeps nothing, or more than it has.
+    #[error("n:m pattern keeps {keep} of {of}, expected `keep` in 1 ..= `of`")]
+    Group {
+        /// Elements to keep.
+        keep: usize,
+        /// Elements of a group.
+        of: usize,
+    },
+    /// An exponent that is neither 1 nor 2.
+    #[error("exponent `p` is {p}, expected 1 or 2")]
+    Norm {
+        /// What was given.
+        p: u64,
+    },
+    /// A score that has no place in an order.
+    #[error("score {index} is not a number")]
+    ScoreNaN {
+        /// Which one.
+        index: usize,
+    },
+    /// A weight that is infinite or not a number.
+    #[error("weight `{path}` is {value} at element {index}, expected finite numbers")]
+    NotFinite {
+        /// Path of the parameter.
+        path: String,
+        /// Element, in the weight's own layout.
+        index: usize,
+        /// What stands there.
+        value: f64,
+    },
+    /// A list whose length does not agree with a shape.
+    #[error("`{path}` has {found} entries, expected {expected}")]
+    Length {
+        /// What it belongs to.
+        path: String,
+        /// Entries that the shape asks for.
+        expected: usize,
+        /// Entries given.
+        found: usize,
+    },
+    /// A dimension that a tensor does not have.
+    #[error("`{path}` has no dimension {dim}, its rank is {rank}")]
+    Dimension {
+        /// Path of the parameter.
+        path: String,
+        /// Dimension asked for.
+        dim: usize,
+        /// Dimensions there are.
+        rank: usize,
+    },
+    /// A criterion that has no scores for such a unit, or whose knobs ask for the other one.
+    #[error("criterion `{criterion}` has no scores for the unit `{unit}`")]
+    Unit {
+        /// Name of the criterion.
+        criterion: String,
+        /// The unit asked for.
+        unit: Unit,
+    },
+    /// Units listed out of order, twice, or beyond the size of their dimension.
+    #[error("cut of `{path}` keeps unit {index} of dimension {dim}, expected ascending units below {size}")]
+    Keep {
+        /// Path of the parameter.
+        path: String,
+        /// Dimension of the parameter.
+        dim: usize,
+        /// The first unit that is out of place.
+        index: usize,
+        /// Size of the dimension before the cut.
+        size: usize,
+    },
+    /// A dimension that a cut would leave empty.
+    #[error("cut of `{path}` keeps none of the {size} units of dimension {dim}")]
+    KeepsNone {
+        /// Path of the parameter.
+        path: String,
+        /// Dimension of the parameter.
+        dim: usize,
+        /// Size of the dimension before the cut.
+        size: usize,
+    },
+    /// Two slices of one dimension in one cut.
+    #[error("cut lists dimension {dim} of `{path}` twice; join the two lists")]
+    Twice {
+        /// Path of the parameter.
+        path: String,
+        /// Dimension of the parameter.
+        dim: usize,
+    },
+    /// A path that the module does not have.
+    #[error("cut names `{path}`, which the module does not have")]
+    UnknownPath {
+        /// The path.
+        path: String,
+    },
+    /// A dimension whose size is not the one that the cut was made for.
+    #[error(
+        "cut was made for size {expected} of dimension {dim} of `{path}`, found {found}; was it applied already?"
+    )]
+    Size {
+        /// Path of the parameter.
+        path: String,
+        /// Dimension of the parameter.
+        dim: usize,
+        /// Size in the receipt.
+        expected: usize,
+        /// Size in the module, or kept by the cut before.
+        found: usize,
+    },
+    /// A parameter that is computed from others.
+    #[error(
+        "parameter `{path}` carries the reparameterization `{name}`; fold it in with `materialize()` before cutting"
+    )]
+    Reparameterized {
+        /// Path of the parameter.
+        path: String,
+        /// Name of the reparameterization.
+        name: String,
+    },
+    /// A cut that takes different units from two tensors that belong together, or one that the graph cannot follow.
+    #[error("cut does not go through {place}: {reason}")]
+    Misfit {
+        /// The operation, with the weight it reads if it reads one.
+        place: String,
+        /// What does not agree there.
+        reason: String,
+    },
+    /// A target that cannot be reached.
+    #[error("cannot remove {target} of {before} multiply-accumulates, at most {most} can go; lower the target{}", hint(.whole))]
+    MacsUnreachable {
+        /// The share asked for.
+        target: f64,
+        /// Multiply-accumulates of the whole network.
+        before: u64,
+        /// Multiply-accumulates that can go at most.
+        most: u64,
+        /// Axes that are left whole.
+        whole: usize,
+    },
+    /// Scores that do not belong to the axis.
+    #[error("axis of `{path}` has {expected} units, found {found} scores")]
+    Scores {
+        /// First member of the axis.
+        path: String,
+        /// Units of the axis.
+        expected: usize,
+        /// Scores given.
+        found: usize,
+    },
+    /// An axis that no layer writes.
+    #[error("no weight that writes the axis of `{path}` can be scored")]
+    Unwritten {
+        /// First member of the axis.
+        path: String,
+    },
+    /// A limit that makes no sense.
+    #[error("`{limit}` is 0, expected at least 1")]
+    Limit {
+        /// Name of the limit.
+        limit: &'static str,
+    },
+    /// Outputs that are infinite or not numbers.
+    #[error("the {model} network's outputs are not finite, so that nothing can be compared")]
+    OutputNotFinite {
+        /// Which of the two.
+        model: &'static str,
+    },
+    /// Two networks whose outputs have different shapes.
+    #[error("outputs have shapes {masked:?} with channels silenced and {cut:?} with channels removed")]
+    OutputShape {
+        /// With removed channels silenced.
+        masked: Vec<usize>,
+        /// With removed channels removed.
+        cut: Vec<usize>,
+    },
+    /// Removing channels does something else than silencing them.
+    #[error(
+        "removing channels changes an output by {max_abs:e} against silencing them, expected at most {tolerance:e} of {scale:e}"
+    )]
+    MaskDiffers {
+        /// Largest difference.
+        max_abs: f64,
+        /// Largest output.
+        scale: f64,
+        /// Largest relative difference allowed.
+        tolerance: f64,
+    },
+    /// Silencing and removing cannot be compared.
+    #[error("silencing and removing channels cannot be compared: {reason}")]
+    NotComparable {
+        /// Why.
+        reason: String,
+    },
+    /// A module that was cut differently from what the plan says.
+    #[error("{what} of the cut module is {found}, planned {planned}")]
+    NotAsPlanned {
+        /// The quantity, with its path if it has one.
+        what: String,
+        /// In the plan.
+        planned: String,
+        /// In the module.
+        found: String,
+    },
+    /// The graph of the cut module.
+    #[error(transparent)]
+    Graph(#[from] kd_graph::Error),
+}
+
+fn hint(whole: &usize) -> String {
+    match whole {
+        0 => String::new(),
+        axes => format!(" or free some of the {axes} axes that stay whole"),
+    }
+}
+
+impl Error {
+    /// The same error, its index counted from the start of a longer list.
+    pub(crate) fn offset(self, start: usize) -> Self {
+        match self {
+            Error::ScoreNaN { index } => Error::ScoreNaN { index: start + index },
+            other => other,
+        }
+    }
+}

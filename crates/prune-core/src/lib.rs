@@ -1,0 +1,98 @@
+//! Pruning for any [Burn](https://burn.dev) module: scores, patterns, and cuts that really remove channels.
+//!
+//! There are two things to do with a weight that does not matter, and they are kept apart here.
+//!
+//! **Masking** leaves the shape and puts zeros into it. A [`Criterion`] scores a weight seen as a [`Matrix`], a
+//! [`Pattern`] says where zeros may stand, and [`mask()`] returns who stays. It is worth storage, and time only with
+//! a kernel that knows the pattern.
+//!
+//! ```
+//! use prune_core::{Criterion, Inputs, Magnitude, Matrix, NM, Pattern, Unit, mask};
+//!
+//! # fn main() -> Result<(), prune_core::Error> {
+//! let weight = Matrix::new("fc.weight", 1, 4, &[0.1_f32, -0.7, 0.3, 0.2])?;
+//! let scores = Magnitude::default().scores(&Inputs::new(&weight), Unit::Element)?;
+//! let kept = mask(&Pattern::NM(NM::new(2, 4)?), &scores, 1, 4)?;
+//! assert_eq!(kept, [false, true, true, false]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Removing** takes units out of every tensor that they are coupled to. `kd-graph` finds the coupled axes of a
+//! captured module, [`plan_channels`] scores their units, chooses how many of each go and counts the cost of what is
+//! left, and [`apply`] cuts the module. The [`Cut`] is a receipt in JSON that turns a freshly built network into the
+//! pruned one's shape again. [`mask_equals_remove`] and [`verify_cut`] prove it.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig, Relu};
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use kd_graph::capture;
+//! use prune_core::{Channels, Limits, Magnitude, Share, Weights, apply, mask_equals_remove, plan_channels};
+//!
+//! #[derive(Module, Debug)]
+//! struct Mlp {
+//!     first: Linear,
+//!     second: Linear,
+//! }
+//!
+//! impl Mlp {
+//!     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+//!         self.second.forward(Relu::new().forward(self.first.forward(x)))
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), prune_core::Error> {
+//! let device = Device::flex();
+//! let mlp = Mlp {
+//!     first: LinearConfig::new(4, 8).init(&device),
+//!     second: LinearConfig::new(8, 3).init(&device),
+//! };
+//!
+//! let graph = capture(&mlp, [1, 4], |mlp: &Mlp, x, _| mlp.forward(x))?;
+//! let weights = Weights::read(&mlp);
+//! let half = Channels::Macs(Share::new(0.5)?);
+//! let plan = plan_channels(&graph, &weights, &Magnitude::default(), half, Limits::default())?;
+//! assert_eq!((plan.before.macs, plan.after.macs), (56, 28));
+//!
+//! let x = Tensor::random([16, 4], Distribution::Default, &device);
+//! mask_equals_remove(&mlp, &graph, &plan.cut, |mlp| mlp.forward(x.clone()))?.check()?;
+//! let small = apply(mlp, &plan.cut)?;
+//! assert_eq!(small.first.weight.dims(), [4, 4]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The crate reads no file, clock or environment variable. When to prune, and masks that survive training, belong to
+//! the training loop.
+
+mod criterion;
+mod matrix;
+mod pattern;
+
+mod mask;
+pub mod select;
+
+mod channel;
+mod plan;
+mod predict;
+mod roles;
+
+mod cut;
+mod verify;
+mod weights;
+
+mod error;
+mod walk;
+
+pub use channel::score_axis;
+pub use criterion::{Builtin, Criterion, Entry, Inputs, Knob, Magnitude, Norm, Random, TABLE, Unit};
+pub use cut::{Cut, Slice, apply};
+pub use error::Error;
+pub use mask::mask;
+pub use matrix::Matrix;
+pub use pattern::{Block, Channels, NM, Pattern, Share, Sparsity, Unstructured};
+pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
+pub use predict::{Cost, Prediction, predict};
+pub use verify::{Comparison, TOLERANCE, mask_equals_remove, verify_cut};
+pub use weights::{Weight, Weights};

@@ -1,0 +1,182 @@
+//! Proof that a cut did what it should: by running both networks, and by reading the cut one again.
+//!
+//! A wrong coupling rarely crashes. It leaves two tensors of matching sizes whose units no longer belong together,
+//! and a network that fine-tuning repairs, mostly. So a cut is checked on numbers: a unit that is silenced where it
+//! is written must not differ from one that is not there.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+use kd_graph::{Graph, Sites};
+
+use crate::walk::Place;
+use crate::{Cost, Cut, Error, apply, predict, predict::silenced};
+
+/// Largest relative difference between silencing and removing channels. Both sum the same numbers, one of them
+/// with zeros in between and so in other blocks; f32 leaves a few times 1e-7 for it.
+pub const TOLERANCE: f64 = 1e-5;
+
+/// How silencing the removed channels compares with removing them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Comparison {
+    /// Outputs of both networks were compared.
+    Compared {
+        /// `max |silenced − removed|` over all outputs.
+        max_abs: f64,
+        /// `max |silenced|` over all outputs.
+        scale: f64,
+    },
+    /// The two are not the same function, for these reasons, and no difference says anything: an operation between
+    /// makes something else of zero, or averages over the removed units.
+    NotComparable {
+        /// Where and why.
+        reasons: Vec<String>,
+    },
+}
+
+impl Comparison {
+    /// The relative difference `max_abs / scale`, checked to be at most [`TOLERANCE`]; 0 where all is zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MaskDiffers`], and [`Error::NotComparable`]: call this where a comparison is owed, and match on the
+    /// value where a network may have none.
+    pub fn check(&self) -> Result<f64, Error> {
+        match self {
+            Comparison::NotComparable { reasons } => Err(Error::NotComparable { reason: reasons.join("; ") }),
+            &Comparison::Compared { max_abs, scale } if max_abs > TOLERANCE * scale => {
+                Err(Error::MaskDiffers { max_abs, scale, tolerance: TOLERANCE })
+            }
+            &Comparison::Compared { max_abs, scale } if scale > 0.0 => Ok(max_abs / scale),
+            Comparison::Compared { .. } => Ok(0.0),
+        }
+    }
+}
+
+/// Compares `module` with the units of `cut` silenced and with them removed, in inference, on whatever `forward` feeds.
+///
+/// `graph` is the uncut module's. Silencing zeroes the output slices of the weights that write a unit, their biases, and
+/// the batch norm's gamma, beta and running mean; the weights that read it stay as they are, so that a unit
+/// which is read at the wrong place shows. `forward` is called with a module on the plain device, twice, and has to
+/// feed it the same batch, with values like those the network is made for.
+///
+/// # Errors
+///
+/// What [`predict`](crate::predict()) and [`apply`](crate::apply) say of a cut that does not fit;
+/// [`Error::OutputNotFinite`], [`Error::OutputShape`].
+pub fn mask_equals_remove<M: Module>(
+    module: &M,
+    graph: &Graph,
+    cut: &Cut,
+    forward: impl Fn(&M) -> Tensor<2>,
+) -> Result<Comparison, Error> {
+    let reasons = predict(graph, cut)?.incomparable;
+    if !reasons.is_empty() {
+        return Ok(Comparison::NotComparable { reasons });
+    }
+    // `valid` makes a copy with running statistics of its own, which the mapper may write to.
+    let plain = module.valid().materialize();
+    let removed = apply(plain.clone(), cut)?;
+    let dims = silenced(graph, cut);
+    let silenced = plain.map(&mut Silence { place: Place::default(), cut, dims });
+    let (masked_shape, masked) = outputs("silenced", forward(&silenced))?;
+    let (cut_shape, removed) = outputs("cut", forward(&removed))?;
+    if masked_shape != cut_shape {
+        return Err(Error::OutputShape { masked: masked_shape, cut: cut_shape });
+    }
+    let largest =
+        |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |max: f64, value| max.max(value.abs()));
+    Ok(Comparison::Compared {
+        max_abs: largest(&mut masked.iter().zip(&removed).map(|(masked, removed)| masked - removed)),
+        scale: largest(&mut masked.iter().copied()),
+    })
+}
+
+/// Captures a module that was cut and compares it with what the cut promises: the shape of every parameter, and cost.
+///
+/// `graph` is the uncut module's; `example` and `forward` are what [`kd_graph::capture`] takes. Returns the new graph.
+///
+/// # Errors
+///
+/// [`Error::NotAsPlanned`] with the first difference, and what the capture says.
+pub fn verify_cut<M: Module, const D: usize>(
+    module: &M,
+    graph: &Graph,
+    cut: &Cut,
+    example: [usize; D],
+    forward: impl Fn(&M, Tensor<D>, &mut Sites) -> Tensor<2>,
+) -> Result<Graph, Error> {
+    let planned = predict(graph, cut)?;
+    let found = kd_graph::capture(module, example, forward)?;
+    let differs = |what: &str, planned: String, found: String| {
+        Err(Error::NotAsPlanned { what: what.to_owned(), planned, found })
+    };
+    for param in &planned.graph.params {
+        let what = format!("shape of `{}`", param.path);
+        match found.params.iter().find(|found| found.path == param.path) {
+            None => return differs(&what, format!("{:?}", param.shape), "absent".into()),
+            Some(found) if found.shape != param.shape => {
+                return differs(&what, format!("{:?}", param.shape), format!("{:?}", found.shape));
+            }
+            Some(_) => {}
+        }
+    }
+    let cost = Cost::of(&found);
+    let quantities = [
+        ("multiply-accumulates", planned.cost.macs, cost.macs),
+        ("trainable elements", planned.cost.params, cost.params),
+    ];
+    for (what, planned, found) in quantities {
+        if planned != found {
+            return differs(what, planned.to_string(), found.to_string());
+        }
+    }
+    Ok(found)
+}
+
+fn outputs(model: &'static str, output: Tensor<2>) -> Result<(Vec<usize>, Vec<f64>), Error> {
+    let shape = output.dims().to_vec();
+    let values = output.into_data().convert_dtype(DType::F64).try_to_vec::<f64>();
+    let values = values.expect("data that was converted to f64 reads as f64");
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok((shape, values)),
+        false => Err(Error::OutputNotFinite { model }),
+    }
+}
+
+/// Zeroes the slices that `cut` removes, in the given dimensions.
+struct Silence<'a> {
+    place: Place,
+    cut: &'a Cut,
+    dims: Vec<(String, usize)>,
+}
+
+impl ModuleMapper for Silence<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.place.path();
+        let dims = self.dims.iter().filter(|(of, _)| *of == path).map(|&(_, dim)| dim);
+        dims.fold(param, |param, dim| {
+            let keep = self.cut.keep(&path, dim).unwrap_or_default();
+            param.map(|value| zero_except(value, dim, keep))
+        })
+    }
+}
+
+fn zero_except<const D: usize>(value: Tensor<D>, dim: usize, keep: &[usize]) -> Tensor<D> {
+    let mut shape = [1; D];
+    shape[dim] = value.dims()[dim];
+    let mut ones = vec![0.0_f32; shape[dim]];
+    for &index in keep {
+        ones[index] = 1.0;
+    }
+    let mask = Tensor::<D>::from_data(TensorData::new(ones, shape), (&value.device(), value.dtype()));
+    // A product, so finite weights only; a weight that is not shows in the outputs.
+    value * mask
+}

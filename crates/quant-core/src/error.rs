@@ -1,0 +1,105 @@
+//! Everything that can be wrong with a scheme, a range or a layout.
+
+/// An error of this crate.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A scheme that is not three words.
+    #[error(
+        "expected a format, a granularity and a symmetry, such as `int8 channel symmetric`, found `{found}`"
+    )]
+    SchemeWords {
+        /// The text.
+        found: String,
+    },
+    /// A word of a scheme that does not exist.
+    #[error("unknown {what} `{word}`; expected {}{}", list(expected), near(nearest.as_deref()))]
+    SchemeWord {
+        /// `format`, `granularity` or `symmetry`.
+        what: &'static str,
+        /// The word.
+        word: String,
+        /// The words that exist.
+        expected: Vec<&'static str>,
+        /// The one that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// An unsigned format with a symmetric scheme: half of its codes would never be used.
+    #[error("`{format}` has no negative codes and cannot be symmetric; write `affine`, or a signed format")]
+    UnsignedSymmetric {
+        /// Name of the format.
+        format: &'static str,
+    },
+    /// A decay of a moving average outside its range.
+    #[error("expected a decay from 0 to below 1, found {found}")]
+    Decay {
+        /// The number.
+        found: f64,
+    },
+    /// A value or a limit that is infinite or not a number.
+    #[error("expected finite numbers, found {value} at position {index}")]
+    NotFinite {
+        /// Where.
+        index: usize,
+        /// What.
+        value: f32,
+    },
+    /// A smallest value above the largest.
+    #[error("expected a range, found {min} .. {max} in cell {cell}")]
+    Empty {
+        /// Which scale.
+        cell: usize,
+        /// Smallest value.
+        min: f32,
+        /// Largest value.
+        max: f32,
+    },
+    /// As many limits, scales or zero points as there are cells are needed.
+    #[error("expected {expected} {what}, one a cell, found {found}")]
+    Cells {
+        /// What there should be of.
+        what: &'static str,
+        /// How many.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// Values that do not fill their shape.
+    #[error("shape {shape:?} has {expected} values, found {found}")]
+    Length {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Its number of elements.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// An axis that the shape does not have.
+    #[error("shape {shape:?} has no axis {axis}")]
+    Axis {
+        /// The shape.
+        shape: Vec<usize>,
+        /// The axis.
+        axis: usize,
+    },
+    /// A code outside the format.
+    #[error("expected codes from {qmin} to {qmax}, found {code} at position {index}")]
+    Code {
+        /// Where.
+        index: usize,
+        /// What.
+        code: i32,
+        /// Smallest code.
+        qmin: i32,
+        /// Largest code.
+        qmax: i32,
+    },
+}
+
+fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn near(word: Option<&str>) -> String {
+    word.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+}

@@ -1,0 +1,129 @@
+//! Watching values: what range do they have?
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Layout, Range};
+
+/// A rule for combining the ranges of batches, as a recipe says it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum ObserverSpec {
+    /// The smallest and the largest value ever seen.
+    #[default]
+    MinMax,
+    /// The first batch as it is; then `min ← min + (1 − decay)·(batch min − min)`, and `max` likewise.
+    ///
+    /// Source: torch's `MovingAverageMinMaxObserver`, whose `averaging_constant` is 1 − decay.
+    MovingAverage {
+        /// Share of the old range that stays, from 0 to below 1; 0.99 is usual.
+        #[serde(default = "usual_decay", deserialize_with = "decay")]
+        decay: f64,
+    },
+}
+
+/// What there is to know about an observer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObserverName {
+    /// Name in recipes.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// Knobs with defaults, if it has any.
+    pub knobs: &'static str,
+}
+
+/// The observers there are.
+pub const OBSERVERS: &[ObserverName] = &[
+    ObserverName { name: "min-max", about: "the smallest and the largest value ever seen", knobs: "" },
+    ObserverName {
+        name: "moving-average",
+        about: "a range that follows the batches, forgetting old ones",
+        knobs: "decay = 0.99",
+    },
+];
+
+/// A range that grows or follows with what is seen. Its state is plain data, so that a run can go on exactly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observer {
+    spec: ObserverSpec,
+    range: Option<Range>,
+}
+
+impl Observer {
+    /// An observer that has seen nothing.
+    pub fn new(spec: ObserverSpec) -> Self {
+        Self { spec, range: None }
+    }
+
+    /// Takes in a batch of values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFinite`] with the position of a value that is not finite; then nothing is taken in. A layout
+    /// that does not fit the values, or has another number of cells than before.
+    pub fn observe(&mut self, values: &[f32], layout: &Layout) -> Result<(), Error> {
+        layout.check(values.len())?;
+        if let Some(index) = values.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NotFinite { index, value: values[index] });
+        }
+        if values.is_empty() {
+            return Ok(());
+        }
+        let cells = layout.cells();
+        let (mut min, mut max) = (vec![f32::INFINITY; cells], vec![f32::NEG_INFINITY; cells]);
+        for (position, &x) in values.iter().enumerate() {
+            let cell = layout.cell(position);
+            min[cell] = min[cell].min(x);
+            max[cell] = max[cell].max(x);
+        }
+        self.see(&Range::new(min, max)?)
+    }
+
+    /// Takes in the range of a batch, computed elsewhere, such as on a device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cells`] for another number of cells than before.
+    pub fn see(&mut self, batch: &Range) -> Result<(), Error> {
+        let Some(range) = &self.range else {
+            self.range = Some(batch.clone());
+            return Ok(());
+        };
+        let (expected, found) = (range.min().len(), batch.min().len());
+        if expected != found {
+            return Err(Error::Cells { what: "ranges", expected, found });
+        }
+        let combine = |old: &[f32], new: &[f32], outer: fn(f32, f32) -> f32| -> Vec<f32> {
+            let pairs = old.iter().zip(new);
+            match self.spec {
+                ObserverSpec::MinMax => pairs.map(|(&old, &new)| outer(old, new)).collect(),
+                ObserverSpec::MovingAverage { decay } => {
+                    let rate = (1.0 - decay) as f32;
+                    pairs.map(|(&old, &new)| old + rate * (new - old)).collect()
+                }
+            }
+        };
+        let min = combine(range.min(), batch.min(), f32::min);
+        let max = combine(range.max(), batch.max(), f32::max);
+        self.range = Some(Range::new(min, max)?);
+        Ok(())
+    }
+
+    /// The range of what was seen; none before the first batch.
+    pub fn range(&self) -> Option<&Range> {
+        self.range.as_ref()
+    }
+}
+
+fn usual_decay() -> f64 {
+    0.99
+}
+
+fn decay<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let found = f64::deserialize(deserializer)?;
+    match (0.0..1.0).contains(&found) {
+        true => Ok(found),
+        false => Err(serde::de::Error::custom(Error::Decay { found })),
+    }
+}

@@ -1,0 +1,41 @@
+//! Tasks of the workspace, as `cargo xtask TASK`.
+//!
+//! A task is a file. They are ordinary programs over `cargo`, `git` and text, so that what continuous integration
+//! does can be done, and read, by anyone with Rust.
+#![expect(clippy::print_stdout, reason = "a task talks to the person who runs it")]
+
+use anyhow::Result;
+use clap::Parser;
+
+mod bench;
+mod ci;
+mod docs;
+mod golden;
+mod tidy;
+mod workspace;
+
+/// Tasks of the kd workspace
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Check everything that must hold before a change goes in
+    Ci(ci::Args),
+    /// Check the invariants of ARCHITECTURE.md that a program can check
+    Tidy,
+    /// Run the benchmarks and compare them with the saved baseline
+    Bench(bench::Args),
+    /// Write the golden vectors of the tests anew, in Python
+    Golden(golden::Args),
+    /// Write the reference pages from the program's own tables
+    Docs(docs::Args),
+}
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Ci(args) => ci::run(&args),
+        Task::Tidy => tidy::run(),
+        Task::Bench(args) => bench::run(&args),
+        Task::Golden(args) => golden::run(&args),
+        Task::Docs(args) => docs::run(&args),
+    }
+}

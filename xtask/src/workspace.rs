@@ -1,0 +1,67 @@
+//! The workspace as cargo and git see it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use xshell::{Shell, cmd};
+
+/// A member of the workspace, of what `cargo metadata` says.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `None` for an ordinary one, else `dev` or `build`.
+    pub(crate) kind: Option<String>,
+    pub(crate) req: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+impl Dependency {
+    pub(crate) fn is_dev(&self) -> bool {
+        self.kind.as_deref() == Some("dev")
+    }
+}
+
+/// The root folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// A shell at the root folder.
+pub(crate) fn shell() -> Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(root());
+    Ok(shell)
+}
+
+/// All members.
+pub(crate) fn packages(sh: &Shell) -> Result<Vec<Package>> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    let json = cmd!(sh, "cargo metadata --no-deps --format-version 1").quiet().read()?;
+    let metadata: Metadata = serde_json::from_str(&json).context("cannot read what `cargo metadata` says")?;
+    Ok(metadata.packages)
+}
+
+/// Every file that is in the repository or would be with the next `git add`, relative to the root.
+pub(crate) fn files(sh: &Shell) -> Result<Vec<PathBuf>> {
+    let list = cmd!(sh, "git ls-files --cached --others --exclude-standard").quiet().read()?;
+    // A file that is deleted but still in the index is none.
+    Ok(list.lines().map(PathBuf::from).filter(|path| sh.path_exists(path)).collect())
+}
