@@ -2,9 +2,10 @@
 //!
 //! A task is a file. They are ordinary programs over `cargo`, `git` and text, so that what continuous integration
 //! does can be done, and read, by anyone with Rust.
-#![expect(clippy::print_stdout, reason = "a task talks to the person who runs it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::Parser;
 
 mod bench;
@@ -30,12 +31,20 @@ enum Task {
     Docs(docs::Args),
 }
 
-fn main() -> Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let done = match Task::parse() {
         Task::Ci(args) => ci::run(&args),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Golden(args) => golden::run(&args),
         Task::Docs(args) => docs::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that anyhow's own `Debug` would add: what failed is a command, and it is named.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

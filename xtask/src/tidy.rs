@@ -83,5 +83,5 @@ pub(crate) fn run() -> Result<()> {
         println!("tidy: {} crates and {} files, no problem", packages.len(), texts.len());
         return Ok(());
     }
-    bail!("{} problems", problems.len())
+    bail!("tidy found {} problem(s)", problems.len())
 }

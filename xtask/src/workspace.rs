@@ -10,7 +10,6 @@ use xshell::{Shell, cmd};
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    pub(crate) version: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
@@ -64,4 +63,13 @@ pub(crate) fn files(sh: &Shell) -> Result<Vec<PathBuf>> {
     let list = cmd!(sh, "git ls-files --cached --others --exclude-standard").quiet().read()?;
     // A file that is deleted but still in the index is none.
     Ok(list.lines().map(PathBuf::from).filter(|path| sh.path_exists(path)).collect())
+}
+
+/// Builds all programs with the features that the tests have, and returns the path of `name`.
+///
+/// Other features of any dependency, and be it a flag without meaning, would build Burn once more: `cargo run` does.
+pub(crate) fn program(sh: &Shell, name: &str) -> Result<PathBuf> {
+    cmd!(sh, "cargo build --quiet --workspace --bins --tests").quiet().run()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
 }

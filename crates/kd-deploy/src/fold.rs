@@ -66,3 +66,50 @@ pub fn fold_batch_norm(fold: &Fold, weights: &Weights) -> Result<(Array, Array),
     };
     Ok((folded, Array::new([channels], (0..channels).map(shift).collect::<Vec<_>>())?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_layer_and_its_batch_norm_by_hand() {
+        let array = |shape: &[usize], data: &[f32]| Array::new(shape, data).unwrap();
+        // Two outputs along axis 1. Factors: 4 / sqrt(3.75 + 0.25) = 2 and 1 / sqrt(0.75 + 0.25) = 1.
+        let mut weights = Weights::from([
+            ("w".to_owned(), array(&[2, 2], &[1.0, 2.0, 3.0, 4.0])),
+            ("b".to_owned(), array(&[2], &[0.5, -1.0])),
+            ("gamma".to_owned(), array(&[2], &[4.0, 1.0])),
+            ("beta".to_owned(), array(&[2], &[10.0, 20.0])),
+            ("mean".to_owned(), array(&[2], &[1.5, 1.0])),
+            ("variance".to_owned(), array(&[2], &[3.75, 0.75])),
+        ]);
+        let mut fold = Fold {
+            layer: 0,
+            norm: 1,
+            weight: "w".into(),
+            bias: Some("b".into()),
+            gamma: "gamma".into(),
+            beta: "beta".into(),
+            mean: "mean".into(),
+            variance: "variance".into(),
+            epsilon: 0.25,
+            out_axis: 1,
+        };
+        let (weight, bias) = fold_batch_norm(&fold, &weights).unwrap();
+        assert_eq!(weight.data(), [2.0, 2.0, 6.0, 4.0]);
+        assert_eq!(bias.data(), [10.0 + (0.5 - 1.5) * 2.0, 20.0 + (-1.0 - 1.0)]);
+
+        fold.bias = None;
+        fold.out_axis = 0;
+        let (weight, bias) = fold_batch_norm(&fold, &weights).unwrap();
+        assert_eq!(weight.data(), [2.0, 4.0, 3.0, 4.0]);
+        assert_eq!(bias.data(), [7.0, 19.0]);
+
+        weights.insert("gamma".into(), array(&[3], &[1.0; 3]));
+        assert_eq!(
+            fold_batch_norm(&fold, &weights).unwrap_err().to_string(),
+            "weight `gamma`: expected shape [2], found [3]"
+        );
+    }
+}

@@ -57,7 +57,7 @@ impl Latency {
 /// # Errors
 /// When `input` is shorter than a batch, the batch is empty, or a session fails.
 pub fn measure(
-    sessions: &mut [&mut dyn Session],
+    sessions: &mut [Box<dyn Session>],
     input: &[f32],
     example: &[usize],
     batch: usize,
@@ -97,6 +97,8 @@ pub fn measure(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     fn of(ms: impl IntoIterator<Item = u64>) -> Option<Latency> {
@@ -111,10 +113,12 @@ mod tests {
         assert_eq!(of([]), None);
     }
 
-    /// Writes its number into a shared log whenever it runs.
-    struct Logging<'a>(u8, &'a std::sync::Mutex<Vec<u8>>);
+    type Log = Arc<Mutex<Vec<u8>>>;
 
-    impl Session for Logging<'_> {
+    /// Writes its number into a shared log whenever it runs.
+    struct Logging(u8, Log);
+
+    impl Session for Logging {
         fn threads(&self) -> usize {
             1
         }
@@ -125,21 +129,26 @@ mod tests {
         }
     }
 
+    fn sessions(numbers: &[u8]) -> (Vec<Box<dyn Session>>, Log) {
+        let log = Log::default();
+        let session = |&n: &u8| Box::new(Logging(n, Arc::clone(&log))) as Box<dyn Session>;
+        (numbers.iter().map(session).collect(), log)
+    }
+
     #[test]
     fn sessions_take_turns_after_the_warm_up() {
-        let log = std::sync::Mutex::new(Vec::new());
-        let (mut a, mut b) = (Logging(0, &log), Logging(1, &log));
+        let (mut sessions, log) = sessions(&[0, 1]);
         let effort = Effort { warm_up: 2, runs: 3, limit: Duration::from_secs(60) };
-        let latency = measure(&mut [&mut a, &mut b], &[0.0; 10], &[2], 3, effort).unwrap();
+        let latency = measure(&mut sessions, &[0.0; 10], &[2], 3, effort).unwrap();
         assert_eq!(latency.len(), 2);
         assert_eq!(*log.lock().unwrap(), [0, 0, 1, 1, 0, 1, 0, 1, 0, 1]);
     }
 
     #[test]
     fn the_limit_leaves_a_few_runs() {
-        let log = std::sync::Mutex::new(Vec::new());
+        let (mut sessions, log) = sessions(&[0]);
         let effort = Effort { warm_up: 0, runs: 1000, limit: Duration::ZERO };
-        measure(&mut [&mut Logging(0, &log)], &[0.0; 6], &[2], 3, effort).unwrap();
+        measure(&mut sessions, &[0.0; 6], &[2], 3, effort).unwrap();
         assert_eq!(log.lock().unwrap().len(), FEWEST_RUNS);
     }
 

@@ -10,6 +10,23 @@
 //! - [`parity`]: whether an engine computes what the trained model does, and an error if not;
 //! - [`latency`]: how long it takes there.
 //!
+//! ```
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Tensor};
+//! use kd_deploy::{Array, Engine, Tract, Weights, onnx, write_atomically};
+//!
+//! let layer: Linear = LinearConfig::new(2, 1).with_bias(false).init(&Device::flex());
+//! let graph = kd_graph::capture(&layer, [1, 2], |layer, x: Tensor<2>, _| layer.forward(x))?;
+//! let weights = Weights::from([("weight".to_owned(), Array::new([2, 1], [3.0, -1.0])?)]);
+//!
+//! let path = std::env::temp_dir().join(format!("kd-deploy-{}.onnx", std::process::id()));
+//! write_atomically(&path, &onnx::lower(&graph, &weights, None)?)?;
+//! let mut session = Tract.load(&path, 1)?;
+//! assert_eq!(session.run(&[1.0, 1.0, 0.0, 2.0], &[2, 2])?, [2.0, -2.0]);
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Files are written under a temporary name and renamed. No environment variable is read and nothing is printed.
 
 mod array;

@@ -10,8 +10,10 @@ mod lower;
 mod operators;
 mod pairs;
 mod proto;
+mod quantizers;
 
 pub use inspect::{IntegerTensor, layers_read_integers, operators, quantized_weights};
-pub(crate) use lower::Quantized;
+
 pub use lower::{INPUT, OUTPUT, lower};
 pub(crate) use pairs::site_values;
+pub(crate) use quantizers::Quantized;

@@ -142,6 +142,13 @@ pub(crate) fn codes(
     let mut arrays: BTreeMap<&str, Array> = BTreeMap::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         let fold = folds.iter().find(|fold| fold.layer == index);
+        if matches!(node.op, Op::Conv { .. } | Op::Linear) && graph.param(node.inputs[1]).is_none() {
+            return Err(Error::Unsupported {
+                operation: graph.describe(node),
+                place: format!("operation {index}"),
+                reason: "its weight is computed and not a parameter, so it has no codes".to_owned(),
+            });
+        }
         for (position, path) in weight_inputs(graph, node) {
             let (array, bias) = match fold {
                 Some(fold) => {
@@ -164,6 +171,11 @@ pub(crate) fn codes(
                 (_, 1) => array.shape().len().checked_sub(1),
                 _ => None,
             };
+            finite(path, &array)?;
+            if let Some(bias) = &bias {
+                let own = node.inputs.get(2).and_then(|&id| graph.param(id));
+                finite(&own.map_or_else(|| format!("bias of {path}"), |param| param.path.clone()), bias)?;
+            }
             uses.push(Use { node: index, weight: path, out_axis, input_scale, bias });
             arrays.insert(path, array);
         }
@@ -243,17 +255,14 @@ fn quantized_weight(
                 .into(),
         ));
     }
-    if let Some(index) = array.data().iter().position(|x| !x.is_finite()) {
-        let value = array.data()[index];
-        return Err(Error::NonFiniteWeight { path: path.to_owned(), index, value });
-    }
 
     let mut qparams = weight_plan.qparams.clone();
     for layer in uses {
         let Some(bias) = &layer.bias else { continue };
         for (output, b) in bias.data().iter().enumerate() {
             let cell = if cells == 1 { 0 } else { output };
-            let least = b.abs() / (layer.input_scale * BIAS_LIMIT);
+            // The second bound keeps the product of the scales a normal number.
+            let least = (b.abs() / BIAS_LIMIT).max(f32::MIN_POSITIVE) / layer.input_scale;
             qparams.scale[cell] = qparams.scale[cell].max(least);
         }
     }
@@ -268,6 +277,15 @@ fn quantized_weight(
         zero_point: qparams.zero_point,
         axis,
     })
+}
+
+fn finite(path: &str, array: &Array) -> Result<(), Error> {
+    match array.data().iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(index) => {
+            Err(Error::NonFiniteWeight { path: path.to_owned(), index, value: array.data()[index] })
+        }
+    }
 }
 
 /// Largest code of a bias, `2^30`.

@@ -36,6 +36,9 @@ pub struct Quantization {
 }
 
 /// A quantized activation.
+///
+/// The ONNX file may hold it as unsigned integers with codes and zero point both larger by 128, which are the same
+/// numbers ([`lower`](crate::onnx::lower) says when).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {

@@ -9,52 +9,16 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use common::{
-    CLASSES, Convnet, Feature, Folded, IMAGE, engines, floats, graph, images, on_disk, onnxruntime, trained,
-    weights, with_weights,
+    CLASSES, Convnet, Folded, IMAGE, affine, engines, fake_quant, floats, graph, images, on_disk,
+    onnxruntime, per_channel, per_tensor, symmetric, trained, unsigned, weights, with_weights,
 };
 use kd_deploy::engine::Optimization;
 use kd_deploy::parity::{Parity, Tolerance, run_all};
 use kd_deploy::quantization::Quantization;
 use kd_deploy::{ActivationPlan, Array, QuantPlan, WeightPlan, Weights, onnx, safetensors};
-use quant_core::{Layout, Observer, ObserverSpec, QParams, Range, Scheme, fake_quant_scalar};
+use quant_core::Layout;
 
 const SITES: [&str; 4] = ["image", "block1", "block2", "hidden"];
-
-fn activation(words: &str, min: f32, max: f32) -> ActivationPlan {
-    let scheme: Scheme = words.parse().unwrap();
-    let range = Range::new(vec![min], vec![max]).unwrap();
-    ActivationPlan { scheme, qparams: QParams::from_range(&range, &scheme).unwrap() }
-}
-
-fn affine(min: f32, max: f32) -> ActivationPlan {
-    activation("int8 tensor affine", min, max)
-}
-
-fn symmetric(min: f32, max: f32) -> ActivationPlan {
-    activation("int8 tensor symmetric", min, max)
-}
-
-fn unsigned(min: f32, max: f32) -> ActivationPlan {
-    activation("uint8 tensor affine", min, max)
-}
-
-/// A scale for each index of the axis.
-fn per_channel(array: &Array, axis: usize) -> WeightPlan {
-    let scheme: Scheme = "int8 channel symmetric".parse().unwrap();
-    let layout = Layout::channel(array.shape(), axis).unwrap();
-    let mut observer = Observer::new(ObserverSpec::MinMax);
-    observer.observe(array.data(), &layout).unwrap();
-    let qparams = QParams::from_range(observer.range().unwrap(), &scheme).unwrap();
-    WeightPlan { scheme, axis: Some(axis), qparams }
-}
-
-/// One scale.
-fn per_tensor(array: &Array, _: usize) -> WeightPlan {
-    let scheme: Scheme = "int8 tensor symmetric".parse().unwrap();
-    let largest = array.data().iter().fold(0f32, |a, x| a.max(x.abs()));
-    let range = Range::new(vec![-largest], vec![largest]).unwrap();
-    WeightPlan { scheme, axis: None, qparams: QParams::from_range(&range, &scheme).unwrap() }
-}
 
 /// A network to quantize, its plan, and what the simulation makes of the images.
 struct Case {
@@ -81,7 +45,7 @@ impl Case {
         let net = Folded::of(net, &device);
         let mut activations = BTreeMap::new();
         net.forward(images(256, &device), &mut |site, x| {
-            let data = values(&x);
+            let data = x.values();
             let (min, max) = data.iter().fold((0f32, 0f32), |(a, b), &x| (a.min(x), b.max(x)));
             activations.insert(site.to_owned(), activation(min, max));
             x
@@ -106,14 +70,7 @@ impl Case {
             rounded.insert(path.clone(), Array::new(layout.shape, data).unwrap());
         }
         let net = with_weights(self.net.clone(), &rounded);
-        let logits = net.forward(input, &mut |site, x| {
-            let q = &self.plan.activations[site].qparams;
-            let (s, z) = (q.scale[0], q.zero_point[0]);
-            match x {
-                Feature::D2(x) => Feature::D2(fake_quant_scalar(x, s, z, q.qmin, q.qmax)),
-                Feature::D4(x) => Feature::D4(fake_quant_scalar(x, s, z, q.qmin, q.qmax)),
-            }
-        });
+        let logits = net.forward(input, &mut |site, x| fake_quant(x, &self.plan.activations[site]));
         floats(logits.into_data())
     }
 
@@ -153,13 +110,6 @@ impl Case {
         engine.write_optimized(&file.path, Optimization::Extended, &to).unwrap();
         Some(onnx::operators(&std::fs::read(to).unwrap()).unwrap())
     }
-}
-
-fn values(x: &Feature) -> Vec<f32> {
-    floats(match x {
-        Feature::D2(x) => x.to_data(),
-        Feature::D4(x) => x.to_data(),
-    })
 }
 
 fn assert_integers_only(model: &[u8]) {
@@ -324,6 +274,22 @@ fn check_error(change: impl FnOnce(&mut QuantPlan), expected: &str) {
     change(&mut case.plan);
     let error = onnx::lower(&case.net.graph(), &weights(&case.net), Some(&case.plan)).unwrap_err();
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn weights_and_biases_that_are_no_numbers_are_refused() {
+    for (path, index) in [("conv2.weight", 7), ("linear2.bias", 3)] {
+        let case = Case::new(affine);
+        let mut all = weights(&case.net);
+        let mut data = all[path].data().to_vec();
+        data[index] = f32::NAN;
+        let broken = Array::new(all[path].shape(), data).unwrap();
+        all.insert(path.to_owned(), broken);
+        let error = onnx::lower(&case.net.graph(), &all, Some(&case.plan)).unwrap_err();
+        let expected =
+            format!("weight `{path}`: element {index} is NaN; only finite numbers can be exported");
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]

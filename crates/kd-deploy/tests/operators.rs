@@ -12,9 +12,11 @@ use burn::nn::{
     BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
 };
 use burn::tensor::activation::{gelu, log_softmax, relu, sigmoid, softmax};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{Random, assert_close, engines, floats, on_disk, weights, with_weights};
-use kd_deploy::{Error, Weights, onnx};
+use kd_deploy::{Error, QuantPlan, Weights, onnx};
 use kd_graph::Op;
 
 /// No parameters.
@@ -203,6 +205,22 @@ fn linear_layers_on_more_than_two_axes() {
     let linear = LinearConfig::new(3, 5).init(&Device::flex());
     let operators = check(linear, [1, 4, 3], |linear, x| linear.forward(x).flatten(1, 2));
     assert_eq!(operators, ["Add", "MatMul", "Reshape"]);
+}
+
+#[test]
+fn a_weight_may_be_computed_but_then_has_no_codes() {
+    let conv = Conv2dConfig::new([1, 2], [2, 2]).with_bias(false).init(&Device::flex());
+    let forward = |conv: &Conv2d, x: Tensor<4>| {
+        let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+        conv2d(x, conv.weight.val().exp(), None, options).flatten(1, 3)
+    };
+    check(conv.clone(), [1, 1, 3, 3], forward);
+
+    let graph = kd_graph::capture(&conv, [1, 1, 3, 3], |conv, x, _| forward(conv, x)).unwrap();
+    let activations = [("input".to_owned(), common::affine(-1.0, 1.0))].into();
+    let plan = QuantPlan { activations, ..QuantPlan::default() };
+    let error = onnx::lower(&graph, &weights(&conv), Some(&plan)).unwrap_err();
+    assert!(error.to_string().contains("its weight is computed and not a parameter"), "{error}");
 }
 
 #[derive(Module, Debug)]

@@ -8,8 +8,8 @@ use crate::{Error, Layout, QParams};
 ///
 /// # Errors
 ///
-/// [`Error::Length`] and [`Error::Axis`] for a layout that does not fit, [`Error::Cells`] for as many scales,
-/// [`Error::NotFinite`] for NaN.
+/// [`Error::Length`] and [`Error::Axis`] for a layout that does not fit, [`Error::Cells`] for another number of
+/// scales, [`Error::Scale`], [`Error::ZeroPoint`] and [`Error::Codes`] for illegal ones, [`Error::NotFinite`] for NaN.
 pub fn quantize(values: &[f32], layout: &Layout, qparams: &QParams) -> Result<Vec<i32>, Error> {
     layout.check(values.len())?;
     qparams.check(layout.cells())?;
@@ -29,8 +29,8 @@ pub fn quantize(values: &[f32], layout: &Layout, qparams: &QParams) -> Result<Ve
 ///
 /// # Errors
 ///
-/// [`Error::Length`] and [`Error::Axis`] for a layout that does not fit, [`Error::Cells`] for as many scales,
-/// [`Error::Code`] for a code that is not in use.
+/// [`Error::Length`] and [`Error::Axis`] for a layout that does not fit, [`Error::Cells`] for another number of
+/// scales, [`Error::Scale`], [`Error::ZeroPoint`] and [`Error::Codes`] for illegal ones, [`Error::Code`] for a code that is not in use.
 pub fn dequantize(codes: &[i32], layout: &Layout, qparams: &QParams) -> Result<Vec<f32>, Error> {
     layout.check(codes.len())?;
     qparams.check(layout.cells())?;

@@ -54,6 +54,56 @@ pub enum Error {
         /// Largest value.
         max: f32,
     },
+    /// A range whose grid does not fit into 32-bit floats.
+    #[error(
+        "expected a range within 32-bit floats, found {min:e} .. {max:e} in cell {cell}, whose grid overflows"
+    )]
+    TooWide {
+        /// Which scale.
+        cell: usize,
+        /// Smallest value.
+        min: f32,
+        /// Largest value.
+        max: f32,
+    },
+    /// A scale by which nothing can be divided.
+    #[error("expected a positive finite scale, found {scale} in cell {cell}")]
+    Scale {
+        /// Which scale.
+        cell: usize,
+        /// Its value.
+        scale: f32,
+    },
+    /// Limits of codes that are no interval, or that 32-bit floats cannot count through.
+    #[error("expected a smallest code below the largest and both within 2^23 of 0, found {qmin} and {qmax}")]
+    Codes {
+        /// Smallest code.
+        qmin: i32,
+        /// Largest code.
+        qmax: i32,
+    },
+    /// A zero point that is not a code, so that zero would not be representable.
+    #[error("expected a zero point from {qmin} to {qmax}, found {zero_point} in cell {cell}")]
+    ZeroPoint {
+        /// Which zero point.
+        cell: usize,
+        /// Its value.
+        zero_point: i32,
+        /// Smallest code.
+        qmin: i32,
+        /// Largest code.
+        qmax: i32,
+    },
+    /// Two observers whose ranges do not add up.
+    #[error(
+        "expected two `min-max` observers to merge, found `{left}` and `{right}`; a moving average depends on the order of its batches"
+    )]
+    Merge {
+        /// Name of the first observer.
+        left: &'static str,
+        /// Name of the second one.
+        right: &'static str,
+    },
     /// As many limits, scales or zero points as there are cells are needed.
     #[error("expected {expected} {what}, one a cell, found {found}")]
     Cells {

@@ -1,22 +1,36 @@
 //! Quantize and dequantize in one, on tensors, with a straight-through gradient.
 //!
-//! The value comes from constants, the gradient from a clamped copy that adds exactly zero:
-//! `fq(x).detach() + (c − c.detach())`. The usual `x + (fq(x) − x).detach()` misses the grid by a rounding for over
-//! half of the clipped values, and then what is trained is not what is shipped.
+//! The result is a sum `q + t`. `q` is the rounded value, computed outside autodiff. `t = x − x` is zero everywhere
+//! and carries the gradient 1; where the code was clipped it is filled with zero once more, which cuts the gradient.
+//! The usual `x + (q − x).detach()` misses the grid by a rounding for many clipped values, and then what is trained
+//! is not what is shipped. Adding `t` keeps the bits that the codecs give:
+//!
+//! | q | t | q + t |
+//! | --- | --- | --- |
+//! | a number but −0 | +0 | q |
+//! | −0, a small negative number rounded | +0 | +0, as [`dequantize`](crate::dequantize): codes have no −0 |
+//! | the end of the grid, x = ±∞ | ∞ − ∞, filled with +0 | q |
+//! | NaN | +0 | NaN, so that a broken activation reaches the loss |
+//!
+//! Clipping shows as a difference between the code before and after the clamp, one comparison for both ends. Burn's
+//! own `clamp` under autodiff makes four passes over the data forward and two backward.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 
 use crate::{Scheme, Symmetry};
 
 /// x̂ = s · (clamp(round_half_even(x / s) + z, qmin, qmax) − z), with the clipped straight-through gradient.
 ///
-/// `scale` and `zero_point` have the rank of `x` and broadcast to it; no gradient reaches them. On the CPU backend
-/// the value equals [`quantize`](crate::quantize) then [`dequantize`](crate::dequantize) bit for bit. The gradient is
-/// 1 from half a step below the smallest code's value to half a step above the largest code's, where rounding, not
-/// clipping, decides; 0 beyond.
+/// `scale` and `zero_point` have the rank of `x` and broadcast to it; no gradient reaches them. Scales are positive
+/// and finite, zero points integers from `qmin` to `qmax`. On the CPU backend the value equals
+/// [`quantize`](crate::quantize) then [`dequantize`](crate::dequantize) bit for bit, and NaN stays NaN.
 ///
-/// Source: Jacob et al. 2018, arXiv 1712.05877; torch's `fake_quantize_per_channel_affine`, whose mask this is up to
-/// the two ties at its ends.
+/// The gradient is exactly 1 where `qmin ≤ round_half_even(x / s) + z ≤ qmax` and exactly 0 elsewhere: it reaches as
+/// far as rounding, not clipping, decides, half a step beyond the outermost grid points. So the largest value of a
+/// range keeps its gradient although `x / s` may exceed `qmax − z` by a rounding.
+///
+/// Source: Jacob et al. 2018, arXiv 1712.05877; the mask of torch's `fake_quantize_per_channel_affine`, which differs
+/// in one point: torch multiplies by 1/s, so that its codes differ where x / s is nearly a tie.
 pub fn fake_quant<const D: usize>(
     x: Tensor<D>,
     scale: Tensor<D>,
@@ -24,17 +38,21 @@ pub fn fake_quant<const D: usize>(
     qmin: i32,
     qmax: i32,
 ) -> Tensor<D> {
-    let dims = x.dims();
-    let (scale, zero_point) = (scale.expand(dims).detach(), zero_point.expand(dims).detach());
-    let code = (x.clone().detach() / scale.clone()).round() + zero_point.clone();
-    let code = code.clamp(qmin as f32, qmax as f32);
-    let value = ((code - zero_point.clone()) * scale.clone()).detach();
-    let low = (zero_point.clone().neg().add_scalar(qmin as f32 - 0.5)) * scale.clone();
-    let high = (zero_point.neg().add_scalar(qmax as f32 + 0.5)) * scale;
-    through(value, x.max_pair(low).min_pair(high))
+    let (scale, zero_point) = (scale.without_autodiff(), zero_point.without_autodiff());
+    let clamp = |code: Tensor<D>| code.clamp(qmin as f32, qmax as f32);
+    let code = |x: Tensor<D>| (x / scale.clone()).round() + zero_point.clone();
+    let value = |code: Tensor<D>| (code - zero_point.clone()) * scale.clone();
+    if !x.is_tracked() {
+        return value(clamp(code(x)));
+    }
+    let code = code(x.clone().without_autodiff());
+    let clamped = clamp(code.clone());
+    let clipped = code.not_equal(clamped.clone());
+    straight_through(value(clamped), x, clipped)
 }
 
-/// [`fake_quant`] with one scale and one zero point, in fewer passes over the data.
+/// [`fake_quant`] with one scale and one zero point, in as few passes over the data as Burn's operations allow:
+/// eight forward and one backward for a tensor that is trained, five for one that is not.
 pub fn fake_quant_scalar<const D: usize>(
     x: Tensor<D>,
     scale: f32,
@@ -42,26 +60,32 @@ pub fn fake_quant_scalar<const D: usize>(
     qmin: i32,
     qmax: i32,
 ) -> Tensor<D> {
-    let zero = zero_point as f32;
-    let code = x.clone().without_autodiff().div_scalar(scale).round().add_scalar(zero);
-    let code = code.clamp(qmin as f32, qmax as f32);
-    let value = code.sub_scalar(zero).mul_scalar(scale);
-    if !x.is_autodiff() {
-        return value;
+    // k = q − z: shifting the two limits instead of every code saves two passes, and is exact below 2²⁴.
+    let (low, high) = ((qmin - zero_point) as f32, (qmax - zero_point) as f32);
+    if !x.is_tracked() {
+        // The zero added last turns −0 into +0, what `straight_through` does otherwise.
+        return x.div_scalar(scale).round().clamp(low, high).mul_scalar(scale).add_scalar(0.0);
     }
-    let (low, high) = ((qmin as f32 - zero - 0.5) * scale, (qmax as f32 - zero + 0.5) * scale);
-    through(value.autodiff(), x.clamp(low, high))
+    let code = x.clone().without_autodiff().div_scalar(scale).round();
+    let clamped = code.clone().clamp(low, high);
+    let clipped = code.not_equal(clamped.clone());
+    straight_through(clamped.mul_scalar(scale), x, clipped)
 }
 
-/// `value`, with the gradient of `clamped`.
-fn through<const D: usize>(value: Tensor<D>, clamped: Tensor<D>) -> Tensor<D> {
-    value + (clamped.clone() - clamped.detach())
+/// `value`, a constant, with the gradient of `x` except where it was clipped.
+fn straight_through<const D: usize>(value: Tensor<D>, x: Tensor<D>, clipped: Tensor<D, Bool>) -> Tensor<D> {
+    // Not `detach()`, which keeps the `require_grad` of a leaf and would send it a gradient of its own.
+    let same = x.clone().without_autodiff();
+    value + (x - same).mask_fill(clipped, 0.0)
 }
 
 /// Scales and zero points of a weight, computed on its device by the rule of
 /// [`QParams::from_range`](crate::QParams::from_range), in the same order and so with the same bits on the CPU backend.
 ///
-/// `axis` has a scale for each index; none gives one for the whole. Both results broadcast to `weight`.
+/// `axis` has a scale for each index: 0 for a convolution's weight `[out, in, …]`, 1 for Burn's linear
+/// `[in, out]`; none gives one for the whole. Both results have the rank of `weight`, broadcast to it, and are constants.
+/// Nothing is read back from the device, so a weight that is not finite gives scales that are not, and ranges that
+/// `QParams::from_range` refuses as too wide are not refused here.
 pub fn weight_scale<const D: usize>(
     weight: Tensor<D>,
     axis: Option<usize>,

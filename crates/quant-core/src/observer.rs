@@ -14,12 +14,35 @@ pub enum ObserverSpec {
     MinMax,
     /// The first batch as it is; then `min ← min + (1 − decay)·(batch min − min)`, and `max` likewise.
     ///
-    /// Source: torch's `MovingAverageMinMaxObserver`, whose `averaging_constant` is 1 − decay.
+    /// In 32-bit floats. Source: torch's `MovingAverageMinMaxObserver`, whose `averaging_constant` is 1 − decay.
     MovingAverage {
-        /// Share of the old range that stays, from 0 to below 1; 0.99 is usual.
+        /// Share of the old range that stays, from 0 to below 1 ([`ObserverSpec::moving_average`] checks); 0.99 is
+        /// usual.
         #[serde(default = "usual_decay", deserialize_with = "decay")]
         decay: f64,
     },
+}
+
+impl ObserverSpec {
+    /// A moving average that keeps the share `decay` of the old range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decay`] unless 0 ≤ decay < 1.
+    pub fn moving_average(decay: f64) -> Result<Self, Error> {
+        match (0.0..1.0).contains(&decay) {
+            true => Ok(Self::MovingAverage { decay }),
+            false => Err(Error::Decay { found: decay }),
+        }
+    }
+
+    /// Name in recipes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "min-max",
+            Self::MovingAverage { .. } => "moving-average",
+        }
+    }
 }
 
 /// What there is to know about an observer.
@@ -44,6 +67,9 @@ pub const OBSERVERS: &[ObserverName] = &[
 ];
 
 /// A range that grows or follows with what is seen. Its state is plain data, so that a run can go on exactly.
+///
+/// That takes a format that reads back the floats it wrote. `serde_json` does for the limits and for a decay of few
+/// digits; for any other decay its feature `float_roundtrip` is needed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observer {
     spec: ObserverSpec,
@@ -84,30 +110,32 @@ impl Observer {
     ///
     /// # Errors
     ///
-    /// [`Error::Cells`] for another number of cells than before.
+    /// [`Error::Cells`] for another number of cells than before, [`Error::Decay`] for an illegal decay; nothing else.
     pub fn see(&mut self, batch: &Range) -> Result<(), Error> {
-        let Some(range) = &self.range else {
-            self.range = Some(batch.clone());
-            return Ok(());
-        };
-        let (expected, found) = (range.min().len(), batch.min().len());
-        if expected != found {
-            return Err(Error::Cells { what: "ranges", expected, found });
-        }
-        let combine = |old: &[f32], new: &[f32], outer: fn(f32, f32) -> f32| -> Vec<f32> {
-            let pairs = old.iter().zip(new);
-            match self.spec {
-                ObserverSpec::MinMax => pairs.map(|(&old, &new)| outer(old, new)).collect(),
-                ObserverSpec::MovingAverage { decay } => {
-                    let rate = (1.0 - decay) as f32;
-                    pairs.map(|(&old, &new)| old + rate * (new - old)).collect()
-                }
+        self.range = Some(match (&self.range, self.spec) {
+            (None, _) => batch.clone(),
+            (Some(range), ObserverSpec::MinMax) => range.union(batch)?,
+            (Some(range), ObserverSpec::MovingAverage { decay }) => {
+                ObserverSpec::moving_average(decay)?;
+                range.towards(batch, (1.0 - decay) as f32)?
             }
-        };
-        let min = combine(range.min(), batch.min(), f32::min);
-        let max = combine(range.max(), batch.max(), f32::max);
-        self.range = Some(Range::new(min, max)?);
+        });
         Ok(())
+    }
+
+    /// Takes in what another observer has seen. The order and the grouping of merges do not matter, so that parts of
+    /// the data may be watched apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Merge`] unless both are [`ObserverSpec::MinMax`]; [`Error::Cells`] for another number of cells.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        match (self.spec, other.spec) {
+            (ObserverSpec::MinMax, ObserverSpec::MinMax) => {
+                other.range.iter().try_for_each(|range| self.see(range))
+            }
+            (left, right) => Err(Error::Merge { left: left.name(), right: right.name() }),
+        }
     }
 
     /// The range of what was seen; none before the first batch.
@@ -122,8 +150,5 @@ fn usual_decay() -> f64 {
 
 fn decay<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let found = f64::deserialize(deserializer)?;
-    match (0.0..1.0).contains(&found) {
-        true => Ok(found),
-        false => Err(serde::de::Error::custom(Error::Decay { found })),
-    }
+    ObserverSpec::moving_average(found).map(|_| found).map_err(serde::de::Error::custom)
 }

@@ -15,10 +15,17 @@ pub(crate) fn check(texts: &[Text]) -> Vec<Problem> {
     let Some(table) = texts.iter().find(|text| text.name() == TABLE) else {
         return if recipes.is_empty() { Vec::new() } else { vec![Problem::new(TABLE, None, "is missing")] };
     };
-    let named: BTreeSet<String> =
-        table.content.split(['`', '(', ')', '|', ' ', '/']).filter(|word| word.ends_with(".toml")).map(str::to_owned).collect();
-    let missing = recipes.difference(&named).map(|name| Problem::new(TABLE, None, format!("does not list `{name}`")));
-    let absent = named.difference(&recipes).map(|name| Problem::new(TABLE, None, format!("lists `{name}`, which is absent")));
+    let named: BTreeSet<String> = table
+        .content
+        .split(['`', '(', ')', '|', ' ', '/'])
+        .filter(|word| word.ends_with(".toml"))
+        .map(str::to_owned)
+        .collect();
+    let missing =
+        recipes.difference(&named).map(|name| Problem::new(TABLE, None, format!("does not list `{name}`")));
+    let absent = named
+        .difference(&recipes)
+        .map(|name| Problem::new(TABLE, None, format!("lists `{name}`, which is absent")));
     missing.chain(absent).collect()
 }
 
@@ -35,7 +42,10 @@ mod tests {
         let table = "| [`a.toml`](a.toml) | 1 s |\n| `gone.toml` | 2 s |";
         assert_eq!(
             says(&[text("configs/a.toml", ""), text("configs/b.toml", ""), text(TABLE, table)]),
-            ["configs/README.md: does not list `b.toml`", "configs/README.md: lists `gone.toml`, which is absent"]
+            [
+                "configs/README.md: does not list `b.toml`",
+                "configs/README.md: lists `gone.toml`, which is absent"
+            ]
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Which crate may look at which: the table is the picture in ARCHITECTURE.md.
 
 use crate::tidy::Problem;
-use crate::workspace::Package;
+use crate::workspace::{self, Package};
 
 /// For each crate, the crates of this workspace that it may use (tests aside).
 const LAYERS: &[(&str, &[&str])] = &[
@@ -37,14 +37,19 @@ pub(crate) fn check(packages: &[Package]) -> Vec<Problem> {
 
 fn check_one(package: &Package, ours: &[&str]) -> Vec<Problem> {
     let name = package.name.as_str();
-    let problem = |message: String| Problem::new(format!("{name}/Cargo.toml"), None, message);
+    let root = workspace::root();
+    let manifest = package.manifest_path.strip_prefix(root).unwrap_or(&package.manifest_path);
+    let problem = |message: String| Problem::new(manifest, None, message);
     let mut problems = Vec::new();
 
     let used = package.dependencies.iter().filter(|d| !d.is_dev() && ours.contains(&d.name.as_str()));
     if let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == name) {
         for dependency in used.filter(|dependency| !allowed.contains(&dependency.name.as_str())) {
             let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
-            problems.push(problem(format!("uses `{}`; of this workspace it may use: {allowed}", dependency.name)));
+            problems.push(problem(format!(
+                "uses `{}`; of this workspace it may use: {allowed}",
+                dependency.name
+            )));
         }
     } else if !is_top(package) {
         problems.push(problem("has no place in the table of layers of `cargo xtask tidy`".to_owned()));
@@ -53,14 +58,18 @@ fn check_one(package: &Package, ours: &[&str]) -> Vec<Problem> {
     for dependency in &package.dependencies {
         let found = dependency.name.as_str();
         // xtask is a command line of its own, for those who work here.
-        let owner = OWNED.iter().find(|(owned, owner, _)| *owned == found && *owner != name && name != "xtask");
+        let owner =
+            OWNED.iter().find(|(owned, owner, _)| *owned == found && *owner != name && name != "xtask");
         if let Some((_, owner, in_tests)) = owner
             && !(*in_tests && dependency.is_dev())
         {
             problems.push(problem(format!("uses `{found}`, which only `{owner}` may")));
         }
         if (found == "burn" || found.starts_with("burn-")) && !dependency.req.starts_with('=') {
-            problems.push(problem(format!("asks for `{found}` {}; Burn is pinned exactly, with `=`", dependency.req)));
+            problems.push(problem(format!(
+                "asks for `{found}` {}; Burn is pinned exactly, with `=`",
+                dependency.req
+            )));
         }
         if found == "burn" && name == "kd-deploy" && !dependency.is_dev() {
             problems.push(problem("uses `burn`; artifacts and engines know it in tests alone".to_owned()));
@@ -82,7 +91,6 @@ mod tests {
     fn package(name: &str, folder: &str, dependencies: &[(&str, Option<&str>, &str)]) -> Package {
         Package {
             name: name.to_owned(),
-            version: "0.1.0".to_owned(),
             manifest_path: format!("/{folder}/Cargo.toml").into(),
             dependencies: dependencies
                 .iter()
@@ -104,7 +112,10 @@ mod tests {
 
     #[test]
     fn layers_point_one_way() {
-        assert_eq!(says("kd-train", "crates/x", &[("kd-core", None, "^0.1"), ("serde", None, "^1")]), [""; 0]);
+        assert_eq!(
+            says("kd-train", "crates/x", &[("kd-core", None, "^0.1"), ("serde", None, "^1")]),
+            [""; 0]
+        );
         assert_eq!(
             says("kd-core", "crates/x", &[("quant-core", None, "^0.1")]),
             ["uses `quant-core`; of this workspace it may use: none"]
@@ -114,14 +125,20 @@ mod tests {
             ["uses `kd-core`; of this workspace it may use: kd-graph, kd-nn"]
         );
         assert_eq!(says("kd-core", "crates/x", &[("quant-core", Some("dev"), "^0.1")]), [""; 0]);
-        assert_eq!(says("new", "crates/x", &[]), ["has no place in the table of layers of `cargo xtask tidy`"]);
+        assert_eq!(
+            says("new", "crates/x", &[]),
+            ["has no place in the table of layers of `cargo xtask tidy`"]
+        );
         assert_eq!(says("new", "examples/x", &[("kd-cli", None, "^0.1")]), [""; 0]);
     }
 
     #[test]
     fn some_dependencies_have_one_owner() {
         assert_eq!(says("kd-core", "crates/x", &[("toml", Some("dev"), "^1")]), [""; 0]);
-        assert_eq!(says("kd-core", "crates/x", &[("toml", None, "^1")]), ["uses `toml`, which only `kd-train` may"]);
+        assert_eq!(
+            says("kd-core", "crates/x", &[("toml", None, "^1")]),
+            ["uses `toml`, which only `kd-train` may"]
+        );
         assert_eq!(
             says("kd-train", "crates/x", &[("clap", Some("dev"), "^4")]),
             ["uses `clap`, which only `kd-cli` may"]

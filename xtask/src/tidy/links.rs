@@ -11,7 +11,9 @@ pub(crate) fn check(text: &Text) -> Vec<Problem> {
     targets(&text.content)
         .into_iter()
         .filter(|(_, target)| !folder.join(target).exists())
-        .map(|(line, target)| Problem::new(&text.path, Some(line), format!("links to `{target}`, which is absent")))
+        .map(|(line, target)| {
+            Problem::new(&text.path, Some(line), format!("links to `{target}`, which is absent"))
+        })
         .collect()
 }
 

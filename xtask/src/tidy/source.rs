@@ -12,8 +12,18 @@ const BACKEND_SITES: &[&str] = &["crates/kd-train/src/device.rs", "crates/kd-nn/
 const CORES: &[&str] = &["kd-core", "quant-core", "kd-graph", "prune-core", "kd-kernels", "kd-nn"];
 
 /// What the cores do not do.
-const OUTSIDE_WORLD: &[&str] =
-    &["std::fs", "std::env", "std::net", "std::time", "std::process", "std::io", "Instant::now", "println!", "eprintln!", "env::var"];
+const OUTSIDE_WORLD: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::time",
+    "std::process",
+    "std::io",
+    "Instant::now",
+    "println!",
+    "eprintln!",
+    "env::var",
+];
 
 /// What only `kd-cli` does, and no library.
 const ENVIRONMENT: &[&str] = &["env::var", "env::args"];
@@ -22,7 +32,13 @@ const ENVIRONMENT: &[&str] = &["env::var", "env::args"];
 const PLACELESS: &[&str] = &["tag", "untagged", "flatten"];
 
 /// Where recipe types live.
-const RECIPE_CODE: &[&str] = &["crates/kd-core/src/", "crates/quant-core/src/", "crates/prune-core/src/", "crates/kd-train/src/", "datasets/src/"];
+const RECIPE_CODE: &[&str] = &[
+    "crates/kd-core/src/",
+    "crates/quant-core/src/",
+    "crates/prune-core/src/",
+    "crates/kd-train/src/",
+    "datasets/src/",
+];
 
 /// Attributes of tests that run by accident or never.
 const BANNED_TESTS: &[&str] = &["ignore", "should_panic"];
@@ -50,19 +66,26 @@ pub(crate) fn check(text: &Text) -> Vec<Problem> {
             );
         }
     }
-    find(concat!("B: ", "Backend"), "a backend type parameter; Burn's `Device` says where a tensor lives".to_owned());
+    find(
+        concat!("B: ", "Backend"),
+        "a backend type parameter; Burn's `Device` says where a tensor lives".to_owned(),
+    );
     if CORES.iter().any(|core| name.starts_with(&format!("crates/{core}/src/"))) {
         for pattern in OUTSIDE_WORLD {
             find(pattern, format!("`{pattern}` in a crate that is numbers and tensors alone"));
         }
     } else if is_library(&name) {
         for pattern in ENVIRONMENT {
-            find(pattern, format!("`{pattern}`: only `kd-cli` reads the environment; take the value as an argument"));
+            find(
+                pattern,
+                format!("`{pattern}`: only `kd-cli` reads the environment; take the value as an argument"),
+            );
         }
     }
     if RECIPE_CODE.iter().any(|folder| name.starts_with(folder)) {
         for (line, word) in placeless_attributes(&text.content) {
-            let message = format!("`#[serde({word})]` loses the place of a value in a recipe; tag externally");
+            let message =
+                format!("`#[serde({word})]` loses the place of a value in a recipe; tag externally");
             problems.push(Problem::new(&text.path, Some(line), message));
         }
     }
@@ -71,7 +94,8 @@ pub(crate) fn check(text: &Text) -> Vec<Problem> {
 
 /// Sources of the crates that other programs use, `kd-cli` aside.
 fn is_library(name: &str) -> bool {
-    let in_crates = name.starts_with("crates/") && name.contains("/src/") && !name.starts_with("crates/kd-cli/");
+    let in_crates =
+        name.starts_with("crates/") && name.contains("/src/") && !name.starts_with("crates/kd-cli/");
     in_crates || name.starts_with("datasets/src/")
 }
 
@@ -85,17 +109,23 @@ fn lines_with<'a>(content: &'a str, pattern: &'a str) -> impl Iterator<Item = us
         .map(|(index, _)| index + 1)
 }
 
-/// The banned words in `#[serde(…)]`, with the line on which the attribute begins.
+/// The banned words in `#[serde(…)]` of types that are read, with the line on which the attribute begins.
 fn placeless_attributes(content: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     let mut rest = 0;
     while let Some(at) = content[rest..].find("#[serde(") {
         let start = rest + at;
         let attribute = content[start..].split(")]").next().unwrap_or_default();
+        // The type that it belongs to begins with the nearest derive above.
+        let derive = content[..start].rfind("#[derive(").map_or("", |at| &content[at..start]);
+        let is_read = derive.split(")]").next().is_some_and(|derive| derive.contains("Deserialize"));
         // Names and defaults stand in quotes: `rename = "tag"` is fine.
-        let words = attribute.split('"').step_by(2).flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let words = attribute
+            .split('"')
+            .step_by(2)
+            .flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'));
         for word in words {
-            if let Some(banned) = PLACELESS.iter().find(|banned| **banned == word) {
+            if let Some(banned) = PLACELESS.iter().find(|banned| **banned == word && is_read) {
                 found.push((content[..start].matches('\n').count() + 1, *banned));
             }
         }
@@ -110,7 +140,10 @@ mod tests {
 
     fn says(path: &str, content: &str) -> Vec<String> {
         let problems = check(&Text { path: path.into(), content: content.to_owned() });
-        problems.into_iter().map(|problem| format!("{}: {}", problem.line.unwrap_or(0), problem.message)).collect()
+        problems
+            .into_iter()
+            .map(|problem| format!("{}: {}", problem.line.unwrap_or(0), problem.message))
+            .collect()
     }
 
     #[test]
@@ -132,7 +165,10 @@ mod tests {
             ["1: `std::fs` in a crate that is numbers and tensors alone"]
         );
         assert_eq!(says("crates/kd-train/src/x.rs", code), [""; 0]);
-        assert_eq!(says("crates/quant-core/src/x.rs", &format!("#[cfg(test)]\nmod tests {{ {code} }}")), [""; 0]);
+        assert_eq!(
+            says("crates/quant-core/src/x.rs", &format!("#[cfg(test)]\nmod tests {{ {code} }}")),
+            [""; 0]
+        );
         assert_eq!(says("crates/quant-core/tests/x.rs", code), [""; 0]);
     }
 
@@ -147,17 +183,34 @@ mod tests {
 
     #[test]
     fn recipe_types_keep_places() {
-        let code = "struct A;\n#[serde(\n    rename = \"flatten\",\n    untagged\n)]\nenum B {}\n#[serde(flatten)]\n";
-        let said = |line, word| format!("{line}: `#[serde({word})]` loses the place of a value in a recipe; tag externally");
-        assert_eq!(says("datasets/src/x.rs", code), [said(2, "untagged"), said(7, "flatten")]);
-        assert_eq!(says("xtask/src/x.rs", code), [""; 0]);
-        assert_eq!(says("datasets/src/x.rs", "#[serde(rename_all = \"kebab-case\", default)]"), [""; 0]);
+        let code = |derive| {
+            format!(
+                "struct A;\n#[derive(Debug, {derive})]\n#[serde(\n    rename = \"flatten\",\n    untagged\n)]\n\
+                 enum B {{}}\n#[serde(flatten)]\n"
+            )
+        };
+        let said = |line, word| {
+            format!("{line}: `#[serde({word})]` loses the place of a value in a recipe; tag externally")
+        };
+        assert_eq!(
+            says("datasets/src/x.rs", &code("Deserialize")),
+            [said(3, "untagged"), said(8, "flatten")]
+        );
+        assert_eq!(
+            says("datasets/src/x.rs", &code("Serialize")),
+            [""; 0],
+            "what is only written has no place"
+        );
+        assert_eq!(says("xtask/src/x.rs", &code("Deserialize")), [""; 0]);
+        let fine = "#[derive(Deserialize)]\n#[serde(rename_all = \"kebab-case\", default)]";
+        assert_eq!(says("datasets/src/x.rs", fine), [""; 0]);
     }
 
     #[test]
     fn tests_run_and_say_what_they_expect() {
         for attribute in BANNED_TESTS {
-            let code = format!("#[cfg(test)]\nmod tests {{\n    #[test]\n    #[{attribute}]\n    fn f() {{}}\n}}\n");
+            let code =
+                format!("#[cfg(test)]\nmod tests {{\n    #[test]\n    #[{attribute}]\n    fn f() {{}}\n}}\n");
             let said = format!("4: `{attribute}`: a test runs, and says what it expects");
             assert_eq!(says("crates/kd-cli/src/x.rs", &code), [said]);
         }

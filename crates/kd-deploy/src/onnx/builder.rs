@@ -63,18 +63,17 @@ impl Builder {
         self.name(&name)
     }
 
-    /// Adds a node with one output, which gets the given name; the name must be free or reserved.
+    /// Adds a node with one output, whose name is taken already and names the node too.
     pub(crate) fn node(
         &mut self,
         operator: &'static str,
-        name: String,
         inputs: &[&str],
         output: &str,
         attributes: impl IntoIterator<Item = (&'static str, Attribute)>,
     ) {
         self.graph.node.push(NodeProto {
             op_type: Some(operator.to_owned()),
-            name: Some(name),
+            name: Some(format!("{output}/{operator}")),
             input: inputs.iter().map(|&s| s.to_owned()).collect(),
             output: vec![output.to_owned()],
             attribute: attributes.into_iter().map(attribute).collect(),

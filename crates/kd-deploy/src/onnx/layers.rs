@@ -3,7 +3,8 @@
 use kd_graph::{Node, Op, ValueId, Window};
 
 use super::builder::{Attribute, to_i64};
-use super::lower::{Lowering, low_byte};
+use super::lower::Lowering;
+use super::quantizers::low_byte;
 use crate::Error;
 use crate::fold::fold_batch_norm;
 use crate::plan::{QuantizedBias, QuantizedWeight};
@@ -20,7 +21,7 @@ impl Lowering<'_> {
                 let inputs: Vec<&str> = [x.as_str(), &kernel].into_iter().chain(bias.as_deref()).collect();
                 let mut attributes = window_attributes(window);
                 attributes.push(("group", Attribute::Int(to_i64(*groups))));
-                self.builder.node("Conv", format!("{output}/Conv"), &inputs, output, attributes);
+                self.builder.node("Conv", &inputs, output, attributes);
             }
             Op::Linear if self.graph.value(node.inputs[0]).shape.len() == 2 => {
                 let matrix = self.operand(index, node, 1, Layout::Transposed)?;
@@ -28,7 +29,7 @@ impl Lowering<'_> {
                 let x = self.read(node.inputs[0])?;
                 let inputs: Vec<&str> = [x.as_str(), &matrix].into_iter().chain(bias.as_deref()).collect();
                 let transposed = [("transB", Attribute::Int(1))];
-                self.builder.node("Gemm", format!("{output}/Gemm"), &inputs, output, transposed);
+                self.builder.node("Gemm", &inputs, output, transposed);
             }
             _ => {
                 let operands = [0, 1].map(|at| self.operand(index, node, at, Layout::AsIs));
@@ -39,11 +40,9 @@ impl Lowering<'_> {
                     Some(_) => self.builder.name(&format!("{output}_product")),
                     None => output.to_owned(),
                 };
-                let name = format!("{output}/MatMul");
-                self.builder.node("MatMul", name, &[&lhs, &rhs], &product, []);
+                self.builder.node("MatMul", &[&lhs, &rhs], &product, []);
                 if let Some(bias) = bias {
-                    let name = format!("{output}/Add");
-                    self.builder.node("Add", name, &[&product, &bias], output, []);
+                    self.builder.node("Add", &[&product, &bias], output, []);
                 }
             }
         }
@@ -95,8 +94,7 @@ impl Lowering<'_> {
         }
         let transposed = self.builder.name(&format!("{name}_transposed"));
         let swap = [("perm", Attribute::Ints(vec![1, 0]))];
-        let node = format!("{transposed}/Transpose");
-        self.builder.node("Transpose", node, &[&name], &transposed, swap);
+        self.builder.node("Transpose", &[&name], &transposed, swap);
         Ok(transposed)
     }
 
@@ -136,7 +134,7 @@ impl Lowering<'_> {
         self.builder.floats(&scale, &cells, &weight.scale);
         self.builder.bytes(&zero_point, kind, &cells, bytes(&weight.zero_point));
         let inputs = [quantized.as_str(), &scale, &zero_point];
-        self.dequantize(path, &inputs, &dequantized, axis);
+        self.dequantize(&inputs, &dequantized, axis);
         dequantized
     }
 
@@ -151,14 +149,13 @@ impl Lowering<'_> {
         self.builder.floats(&scale, &cells, &bias.scale);
         self.builder.int32s(&zero_point, &cells, &vec![0; bias.scale.len()]);
         let inputs = [quantized.as_str(), &scale, &zero_point];
-        self.dequantize(path, &inputs, &dequantized, axis);
+        self.dequantize(&inputs, &dequantized, axis);
         dequantized
     }
 
-    fn dequantize(&mut self, path: &str, inputs: &[&str], output: &str, axis: Option<usize>) {
+    fn dequantize(&mut self, inputs: &[&str], output: &str, axis: Option<usize>) {
         let axis = axis.map(|axis| ("axis", Attribute::Int(to_i64(axis))));
-        let name = format!("{path}/DequantizeLinear");
-        self.builder.node("DequantizeLinear", name, inputs, output, axis);
+        self.builder.node("DequantizeLinear", inputs, output, axis);
     }
 }
 

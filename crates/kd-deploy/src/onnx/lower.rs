@@ -1,21 +1,17 @@
 //! From the captured graph to an ONNX model.
 //!
-//! Values are walked in execution order. Each gets a tensor name; a value with a quantizer (`pairs.rs`) is read by
-//! everyone through its dequantized twin, which is what fake quantization in training does. Layers with weights
-//! stand in `layers.rs`, all other operations in `operators.rs`.
+//! Values are walked in execution order. Each gets a tensor name; layers with weights stand in
+//! `layers.rs`, all other operations in `operators.rs`, quantizers of activations in `quantizers.rs`.
 //! The model uses the lowest operator set that has what it needs, 13 for most.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kd_graph::{Dim, Fold, Graph, Node, Op, Origin, ValueId};
-use quant_core::QParams;
 
 use super::builder::{BATCH, Builder, Extent};
-use super::pairs::{Clamp, Pair, pairs};
-use super::proto::tensor_proto::DataType;
+use super::quantizers::Quantized;
 use crate::fold::foldings;
-use crate::plan::{Codes, Container, QuantPlan, codes};
-use crate::{Error, Weights};
+use crate::{Error, QuantPlan, Weights};
 
 /// Name of the model's input.
 pub const INPUT: &str = "input";
@@ -31,7 +27,9 @@ pub const OUTPUT: &str = "logits";
 ///
 /// With a plan, every `Conv`, `Gemm` and `MatMul` reads 8-bit integers through `DequantizeLinear` on all operands,
 /// and a 32-bit bias with scale `input scale · weight scale`, zero point 0. Activations are quantized at each
-/// site that the plan names and, with the same scale, around operations that commute with it.
+/// site that the plan names and, with the same scale, around operations that commute with it. Signed ones are
+/// `int8`, but `uint8` with zero points larger by 128 in a model where a quantized value has several readers, since
+/// ONNX Runtime would leave the layers there in floats.
 ///
 /// # Errors
 /// When an operation has no ONNX counterpart, a weight is missing or of another shape, a quantizer cannot be placed,
@@ -45,33 +43,6 @@ pub fn lower(graph: &Graph, weights: &Weights, quantization: Option<&QuantPlan>)
     Lowering::new(graph, weights, folds, quantized).run()
 }
 
-/// The plan, worked out: where pairs stand, and all codes.
-pub(crate) struct Quantized<'a> {
-    pub(crate) plan: &'a QuantPlan,
-    pub(crate) pairs: BTreeMap<ValueId, Pair>,
-    pub(crate) codes: Codes,
-}
-
-impl<'a> Quantized<'a> {
-    pub(crate) fn new(
-        graph: &Graph,
-        weights: &Weights,
-        plan: &'a QuantPlan,
-        folds: &[Fold],
-    ) -> Result<Self, Error> {
-        let pairs = pairs(graph, plan, folds)?;
-        let input_scale = |value: ValueId| {
-            let pair = pairs.get(&value).ok_or_else(|| Error::Graph {
-                place: format!("value {}", value.0),
-                reason: "a layer reads a value that is not quantized".to_owned(),
-            })?;
-            Ok(plan.activation(&pair.site)?.qparams.scale[0])
-        };
-        let codes = codes(graph, weights, plan, folds, input_scale)?;
-        Ok(Self { plan, pairs, codes })
-    }
-}
-
 /// The state of a walk through the graph.
 pub(super) struct Lowering<'a> {
     pub(super) graph: &'a Graph,
@@ -80,10 +51,10 @@ pub(super) struct Lowering<'a> {
     pub(super) quantized: Option<Quantized<'a>>,
     pub(super) builder: Builder,
     pub(super) opset: i64,
-    /// The tensor that consumers of a value read.
-    names: BTreeMap<ValueId, String>,
+    /// The tensor that readers of a value read.
+    pub(super) names: BTreeMap<ValueId, String>,
     /// Initializers of scale and zero point of a site.
-    scales: BTreeMap<String, (String, String)>,
+    pub(super) scales: BTreeMap<String, (String, String)>,
     /// The tensors to read for a weight, by path and whether it is stored transposed.
     pub(super) weights_written: BTreeMap<(String, bool), String>,
     /// Parameters that have an initializer under their own name.
@@ -232,68 +203,6 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn pair(&self, value: ValueId) -> Option<&Pair> {
-        self.quantized.as_ref()?.pairs.get(&value)
-    }
-
-    /// Says that a tensor holds a value, and adds the value's quantizer.
-    fn define(&mut self, value: ValueId, name: String) {
-        let Some(pair) = self.pair(value).cloned() else {
-            self.names.insert(value, name);
-            return;
-        };
-        let plan = self.quantized.as_ref().expect("there is a pair").plan;
-        let qparams = &plan.activations[&pair.site].qparams;
-        let mut current = name.clone();
-        if pair.clamp == Clamp::Between {
-            current = self.quantize(&name, &current, &pair.site, qparams);
-        }
-        if pair.clamp != Clamp::Never {
-            let step = |code: i32| qparams.scale[0] * (code - qparams.zero_point[0]) as f32;
-            let bounds = [("smallest", step(qparams.qmin)), ("largest", step(qparams.qmax))];
-            let [low, high] = bounds.map(|(word, bound)| {
-                let bound_name = self.builder.name(&format!("{name}_{word}"));
-                self.builder.floats(&bound_name, &[], &[bound]);
-                bound_name
-            });
-            let clipped = self.builder.name(&format!("{name}_clipped"));
-            self.builder.node("Clip", format!("{clipped}/Clip"), &[&current, &low, &high], &clipped, []);
-            current = clipped;
-        }
-        current = self.quantize(&name, &current, &pair.site, qparams);
-        if self.graph.outputs.first() == Some(&value) {
-            self.builder.node("Identity", format!("{OUTPUT}/Identity"), &[&current], OUTPUT, []);
-            current = OUTPUT.to_owned();
-        }
-        self.names.insert(value, current);
-    }
-
-    /// Adds a pair on a tensor, for the value of this name, and returns the tensor behind it.
-    fn quantize(&mut self, name: &str, tensor: &str, site: &str, qparams: &QParams) -> String {
-        let (scale, zero_point) = self.site_scale(site, qparams);
-        let codes = self.builder.name(&format!("{name}_quantized"));
-        let back = self.builder.name(&format!("{name}_dequantized"));
-        let node = format!("{codes}/QuantizeLinear");
-        self.builder.node("QuantizeLinear", node, &[tensor, &scale, &zero_point], &codes, []);
-        let node = format!("{back}/DequantizeLinear");
-        self.builder.node("DequantizeLinear", node, &[&codes, &scale, &zero_point], &back, []);
-        back
-    }
-
-    /// Scale and zero point of a site, shared by all its pairs.
-    fn site_scale(&mut self, site: &str, qparams: &QParams) -> (String, String) {
-        if let Some(names) = self.scales.get(site) {
-            return names.clone();
-        }
-        let scale = self.builder.name(&format!("{site}_scale"));
-        self.builder.floats(&scale, &[], &qparams.scale);
-        let zero_point = self.builder.name(&format!("{site}_zero_point"));
-        let kind = Container::of(qparams).data_type();
-        self.builder.bytes(&zero_point, kind, &[], vec![low_byte(qparams.zero_point[0])]);
-        self.scales.insert(site.to_owned(), (scale.clone(), zero_point.clone()));
-        (scale, zero_point)
-    }
-
     /// The name of an output of the model, which an `Identity` provides where no node does.
     fn output_name(&mut self, value: ValueId, index: usize) -> Result<String, Error> {
         let found = self.read(value)?;
@@ -304,23 +213,9 @@ impl<'a> Lowering<'a> {
             0 => OUTPUT.to_owned(),
             _ => self.builder.name(&format!("output_{index}")),
         };
-        self.builder.node("Identity", format!("{name}/Identity"), &[&found], &name, []);
+        self.builder.node("Identity", &[&found], &name, []);
         Ok(name)
     }
-}
-
-impl Container {
-    pub(super) fn data_type(self) -> DataType {
-        match self {
-            Self::Int8 => DataType::Int8,
-            Self::Uint8 => DataType::Uint8,
-        }
-    }
-}
-
-/// The byte of a code in its container.
-pub(super) fn low_byte(code: i32) -> u8 {
-    code as u8
 }
 
 /// The values that the outputs depend on. A graph also holds what leads to a site only, and no engine needs that.

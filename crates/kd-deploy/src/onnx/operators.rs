@@ -47,7 +47,7 @@ impl Lowering<'_> {
             Op::Scalar(op, number) => {
                 let x = self.read(node.inputs[0])?;
                 let number = self.number(output, *number);
-                self.builder.node(binary(*op), named(output, binary(*op)), &[&x, &number], output, []);
+                self.builder.node(binary(*op), &[&x, &number], output, []);
                 Ok(())
             }
             Op::Unary(Unary::Gelu) => self.gelu(node, output),
@@ -89,7 +89,7 @@ impl Lowering<'_> {
         let inputs = node.inputs.iter().map(|&id| self.read(id));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        self.builder.node(operator, named(output, operator), &inputs, output, attributes);
+        self.builder.node(operator, &inputs, output, attributes);
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Lowering<'_> {
                 _ => None,
             };
             let inputs: Vec<&str> = [current.as_str()].into_iter().chain(operand.as_deref()).collect();
-            self.builder.node(operator, named(&next, operator), &inputs, &next, []);
+            self.builder.node(operator, &inputs, &next, []);
             current = next;
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Lowering<'_> {
         let x = self.read(node.inputs[0])?;
         let target = self.builder.name(&format!("{output}_shape"));
         self.builder.int64s(&target, &[shape.len()], &shape);
-        self.builder.node("Reshape", named(output, "Reshape"), &[&x, &target], output, []);
+        self.builder.node("Reshape", &[&x, &target], output, []);
         Ok(())
     }
 
@@ -181,9 +181,9 @@ impl Lowering<'_> {
             }
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             let axis = [("axis", Attribute::Int(0))];
-            self.builder.node("Concat", named(&target, "Concat"), &parts, &target, axis);
+            self.builder.node("Concat", &parts, &target, axis);
         }
-        self.builder.node("Expand", named(output, "Expand"), &[&x, &target], output, []);
+        self.builder.node("Expand", &[&x, &target], output, []);
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Lowering<'_> {
             Dim::Batch(_) => {
                 let (batch, factor) = (self.batch_size()?, constant(self));
                 let name = self.builder.name(&format!("{output}_size"));
-                self.builder.node("Mul", named(&name, "Mul"), &[&batch, &factor], &name, []);
+                self.builder.node("Mul", &[&batch, &factor], &name, []);
                 Ok(name)
             }
         }
@@ -221,10 +221,10 @@ impl Lowering<'_> {
         let input = self.read(input)?;
         let names = ["batch_shape", "batch_index", "batch_size"];
         let [shape, index, size] = names.map(|name| self.builder.name(name));
-        self.builder.node("Shape", named(&shape, "Shape"), &[&input], &shape, []);
+        self.builder.node("Shape", &[&input], &shape, []);
         self.builder.int64s(&index, &[1], &[0]);
         let axis = [("axis", Attribute::Int(0))];
-        self.builder.node("Gather", named(&size, "Gather"), &[&shape, &index], &size, axis);
+        self.builder.node("Gather", &[&shape, &index], &size, axis);
         self.batch = Some(size.clone());
         Ok(size)
     }
@@ -240,7 +240,7 @@ impl Lowering<'_> {
         let axes = self.builder.name(&format!("{output}_axes"));
         self.builder.int64s(&axes, &[1], &[to_i64(axis)]);
         let keep = [("keepdims", Attribute::Int(1))];
-        self.builder.node(operator, named(output, operator), &[&x, &axes], output, keep);
+        self.builder.node(operator, &[&x, &axes], output, keep);
         Ok(())
     }
 
@@ -266,7 +266,7 @@ impl Lowering<'_> {
             name
         });
         let inputs = [x.as_str(), &starts, &ends, &axes];
-        self.builder.node("Slice", named(output, "Slice"), &inputs, output, []);
+        self.builder.node("Slice", &inputs, output, []);
         Ok(())
     }
 
@@ -275,9 +275,9 @@ impl Lowering<'_> {
         let (table, numbers) = (self.read(node.inputs[0])?, self.read(node.inputs[1])?);
         let whole = self.builder.name(&format!("{output}_indices"));
         let to = [("to", Attribute::Int(super::proto::tensor_proto::DataType::Int64 as i64))];
-        self.builder.node("Cast", named(&whole, "Cast"), &[&numbers], &whole, to);
+        self.builder.node("Cast", &[&numbers], &whole, to);
         let axis = [("axis", Attribute::Int(0))];
-        self.builder.node("Gather", named(output, "Gather"), &[&table, &whole], output, axis);
+        self.builder.node("Gather", &[&table, &whole], output, axis);
         Ok(())
     }
 
@@ -309,10 +309,6 @@ impl Lowering<'_> {
             reason: reason.to_owned(),
         }
     }
-}
-
-fn named(output: &str, operator: &str) -> String {
-    format!("{output}/{operator}")
 }
 
 fn float(x: f64) -> Attribute {

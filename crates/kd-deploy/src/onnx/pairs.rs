@@ -1,7 +1,7 @@
 //! Where the quantizers of activations stand.
 //!
 //! The plan names sites; engines want more. ONNX Runtime computes a layer in integers only if a
-//! `DequantizeLinear` stands directly before each operand and, for a convolution, a `QuantizeLinear` directly
+//! `DequantizeLinear` stands directly before each operand and, for a convolution, one `QuantizeLinear` directly
 //! after it. Max pooling, reshapes, permutations, slices and relu commute with quantization (they pick, move or
 //! clamp at zero, and zero is a code), so that a quantize/dequantize pair with the same scale may stand before
 //! or after each of them without changing a single value. From each site pairs are therefore repeated forward up
@@ -19,23 +19,32 @@ use crate::{Error, QuantPlan};
 pub(crate) struct Pair {
     /// The site whose scale it uses.
     pub(crate) site: String,
-    /// Whether codes must be clamped to a range narrower than their container's, and where.
-    pub(crate) clamp: Clamp,
+    /// What stands before it.
+    pub(crate) before: Before,
 }
 
-/// How a narrow range of codes (-127..=127) is kept, which `QuantizeLinear` does not know.
-///
-/// The clamp is a `Clip` of floats and never stands between a `QuantizeLinear` and its `DequantizeLinear`: ONNX Runtime
-/// changes signed codes to unsigned ones pair by pair where the machine prefers them, and a pair that is torn apart
-/// leaves the layers around it in floats.
+/// What stands between a value and its pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Clamp {
-    /// The container's limits are the right ones, or no value can be beyond the others.
-    Never,
-    /// Before the pair.
-    Before,
-    /// Between two pairs: the first stands directly behind the layer that wants one there.
-    Between,
+pub(crate) enum Before {
+    /// Nothing.
+    Nothing,
+    /// A `Clip` to a range of codes that is narrower than that of the type (-127..=127), which `QuantizeLinear` does not
+    /// know. It works on floats: between the two halves of a pair it would keep the layers around it in floats.
+    Clip,
+    /// Another pair and then a `Clip`: the first pair is for the layer that computes the value.
+    PairAndClip,
+}
+
+/// The type of the codes of signed activations.
+///
+/// `Int8` as planned, but `Uint8` as soon as a quantized value has more than one reader. ONNX Runtime on x86 computes
+/// with unsigned activations only and rewrites signed pairs, except those whose codes are read twice, and leaves the
+/// layers around such a pair in floats. With codes and zero points both larger by 128 every value is the same.
+pub(crate) fn signed_container(graph: &Graph, pairs: &BTreeMap<ValueId, Pair>) -> Container {
+    match pairs.keys().any(|&value| readers(graph, value) > 1) {
+        true => Container::Uint8,
+        false => Container::Int8,
+    }
 }
 
 /// The pair of every value that has one.
@@ -47,14 +56,16 @@ pub(crate) fn pairs(
     let sites = site_values(graph, plan)?;
     let mut pairs = BTreeMap::new();
     for (value, (site, activation)) in &sites {
-        let clamp = match (needs_clamp(graph, *value, activation), chain_to_layer(graph, folds, *value)) {
-            (false, _) => Clamp::Never,
-            (true, None) => Clamp::Before,
-            (true, Some(_)) => Clamp::Between,
+        let chain = chain_to_layer(graph, folds, *value);
+        let clip = needs_clip(graph, *value, activation);
+        let before = match (clip, &chain) {
+            (false, _) => Before::Nothing,
+            (true, None) => Before::Clip,
+            (true, Some(_)) => Before::PairAndClip,
         };
-        pairs.insert(*value, Pair { site: site.clone(), clamp });
-        for earlier in backward(graph, folds, *value, activation, &sites) {
-            pairs.insert(earlier, Pair { site: site.clone(), clamp: Clamp::Never });
+        pairs.insert(*value, Pair { site: site.clone(), before });
+        for earlier in backward(graph, chain, activation, &sites) {
+            pairs.insert(earlier, Pair { site: site.clone(), before: Before::Nothing });
         }
     }
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -66,7 +77,7 @@ pub(crate) fn pairs(
 }
 
 /// Whether a value may be beyond the codes of a site but within those of their container.
-fn needs_clamp(graph: &Graph, value: ValueId, activation: &ActivationPlan) -> bool {
+fn needs_clip(graph: &Graph, value: ValueId, activation: &ActivationPlan) -> bool {
     let qparams = &activation.qparams;
     let (low, high) = Container::of(qparams).range();
     qparams.qmax < high || (qparams.qmin > low && !never_negative(graph, value))
@@ -166,16 +177,12 @@ fn chain_to_layer(graph: &Graph, folds: &[Fold], site: ValueId) -> Option<Vec<Va
 /// merges it into the layer, whose rounding clamps at zero anyway.
 fn backward(
     graph: &Graph,
-    folds: &[Fold],
-    site: ValueId,
+    chain: Option<Vec<ValueId>>,
     activation: &ActivationPlan,
     sites: &BTreeMap<ValueId, (String, ActivationPlan)>,
 ) -> Vec<ValueId> {
-    let Some(mut chain) = chain_to_layer(graph, folds, site) else { return Vec::new() };
-    let own = |value: &ValueId| {
-        graph.consumers(*value).count() == 1 && !graph.outputs.contains(value) && !sites.contains_key(value)
-    };
-    if !chain.iter().all(own) {
+    let mut chain = chain.unwrap_or_default();
+    if !chain.iter().all(|value| readers(graph, *value) == 1 && !sites.contains_key(value)) {
         return Vec::new();
     }
     let qparams = &activation.qparams;
@@ -185,6 +192,11 @@ fn backward(
         chain.pop();
     }
     chain
+}
+
+/// How many operations and outputs read a value.
+fn readers(graph: &Graph, value: ValueId) -> usize {
+    graph.consumers(value).count() + graph.outputs.iter().filter(|output| **output == value).count()
 }
 
 /// Repeats the pair of the nearest value before a layer's input up to that input.
@@ -206,6 +218,6 @@ fn forward(
             reason: "no quantized site stands before this layer".to_owned(),
         })?;
     };
-    pairs.extend(path.into_iter().map(|value| (value, Pair { site: site.clone(), clamp: Clamp::Never })));
+    pairs.extend(path.into_iter().map(|value| (value, Pair { site: site.clone(), before: Before::Nothing })));
     Ok(())
 }

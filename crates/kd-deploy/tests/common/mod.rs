@@ -4,14 +4,16 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use kd_deploy::{Array, Engine, OnnxRuntime, Tract, Weights};
-use kd_graph::Graph;
+use kd_deploy::{ActivationPlan, Array, Engine, OnnxRuntime, Tract, WeightPlan, Weights};
+use kd_graph::{Graph, Sites};
+use quant_core::{Layout, Observer, ObserverSpec, QParams, Range, Scheme, fake_quant_scalar};
 
 /// Whatever watches or rewrites the values at the sites.
 pub(crate) type At<'a> = &'a mut dyn FnMut(&str, Feature) -> Feature;
@@ -19,7 +21,38 @@ pub(crate) type At<'a> = &'a mut dyn FnMut(&str, Feature) -> Feature;
 /// A value at a site, of either rank.
 pub(crate) enum Feature {
     D2(Tensor<2>),
+    D3(Tensor<3>),
     D4(Tensor<4>),
+}
+
+impl Feature {
+    /// The numbers, row-major.
+    pub(crate) fn values(&self) -> Vec<f32> {
+        floats(match self {
+            Self::D2(x) => x.to_data(),
+            Self::D3(x) => x.to_data(),
+            Self::D4(x) => x.to_data(),
+        })
+    }
+
+    pub(crate) fn mark(&self, site: &str, sites: &mut Sites) {
+        match self {
+            Self::D2(x) => sites.mark(site, x),
+            Self::D3(x) => sites.mark(site, x),
+            Self::D4(x) => sites.mark(site, x),
+        }
+    }
+}
+
+/// What training does to a value at a quantized site.
+pub(crate) fn fake_quant(x: Feature, plan: &ActivationPlan) -> Feature {
+    let q = &plan.qparams;
+    let (s, z) = (q.scale[0], q.zero_point[0]);
+    match x {
+        Feature::D2(x) => Feature::D2(fake_quant_scalar(x, s, z, q.qmin, q.qmax)),
+        Feature::D3(x) => Feature::D3(fake_quant_scalar(x, s, z, q.qmin, q.qmax)),
+        Feature::D4(x) => Feature::D4(fake_quant_scalar(x, s, z, q.qmin, q.qmax)),
+    }
 }
 
 /// Two convolutions with batch norm and two linear layers, on images of 12×12.
@@ -70,14 +103,21 @@ pub(crate) fn max_pool(x: Tensor<4>) -> Tensor<4> {
 pub(crate) fn d2(at: At<'_>, site: &str, x: Tensor<2>) -> Tensor<2> {
     match at(site, Feature::D2(x)) {
         Feature::D2(x) => x,
-        Feature::D4(_) => panic!("the rank changed at {site}"),
+        _ => panic!("the rank changed at {site}"),
+    }
+}
+
+pub(crate) fn d3(at: At<'_>, site: &str, x: Tensor<3>) -> Tensor<3> {
+    match at(site, Feature::D3(x)) {
+        Feature::D3(x) => x,
+        _ => panic!("the rank changed at {site}"),
     }
 }
 
 pub(crate) fn d4(at: At<'_>, site: &str, x: Tensor<4>) -> Tensor<4> {
     match at(site, Feature::D4(x)) {
         Feature::D4(x) => x,
-        Feature::D2(_) => panic!("the rank changed at {site}"),
+        _ => panic!("the rank changed at {site}"),
     }
 }
 
@@ -111,10 +151,7 @@ pub(crate) fn graph(net: &Convnet) -> Graph {
     let [c, h, w] = IMAGE;
     kd_graph::capture(net, [1, c, h, w], |net: &Convnet, x: Tensor<4>, sites| {
         net.forward(x, &mut |site, x| {
-            match &x {
-                Feature::D2(x) => sites.mark(site, x),
-                Feature::D4(x) => sites.mark(site, x),
-            }
+            x.mark(site, sites);
             x
         })
     })
@@ -178,11 +215,19 @@ impl Random {
     }
 }
 
+#[expect(
+    clippy::explicit_write,
+    reason = "the test harness hides what `eprintln!` writes, and this is to be seen"
+)]
+fn say_once(line: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| writeln!(std::io::stderr(), "{line}").unwrap());
+}
+
 /// ONNX Runtime, where `ORT_DYLIB_PATH` says where it is; else a visible line, and what follows tests tract only.
 pub(crate) fn onnxruntime() -> Option<OnnxRuntime> {
     let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) else {
-        // Straight to the stream: the harness captures what `println!` prints.
-        writeln!(std::io::stderr(), "skipped: ORT_DYLIB_PATH is not set").unwrap();
+        say_once("skipped: ORT_DYLIB_PATH is not set");
         return None;
     };
     Some(OnnxRuntime::open(Path::new(&path)).unwrap())
@@ -259,10 +304,7 @@ impl Folded {
         let [c, h, w] = IMAGE;
         kd_graph::capture(self, [1, c, h, w], |net: &Self, x: Tensor<4>, sites| {
             net.forward(x, &mut |site, x| {
-                match &x {
-                    Feature::D2(x) => sites.mark(site, x),
-                    Feature::D4(x) => sites.mark(site, x),
-                }
+                x.mark(site, sites);
                 x
             })
         })
@@ -296,4 +338,40 @@ impl burn::module::ModuleMapper for Replace<'_> {
             Tensor::from_data(data, &old.device())
         })
     }
+}
+
+pub(crate) fn activation(words: &str, min: f32, max: f32) -> ActivationPlan {
+    let scheme: Scheme = words.parse().unwrap();
+    let range = Range::new(vec![min], vec![max]).unwrap();
+    ActivationPlan { scheme, qparams: QParams::from_range(&range, &scheme).unwrap() }
+}
+
+pub(crate) fn affine(min: f32, max: f32) -> ActivationPlan {
+    activation("int8 tensor affine", min, max)
+}
+
+pub(crate) fn symmetric(min: f32, max: f32) -> ActivationPlan {
+    activation("int8 tensor symmetric", min, max)
+}
+
+pub(crate) fn unsigned(min: f32, max: f32) -> ActivationPlan {
+    activation("uint8 tensor affine", min, max)
+}
+
+/// A scale for each index of the axis.
+pub(crate) fn per_channel(array: &Array, axis: usize) -> WeightPlan {
+    let scheme: Scheme = "int8 channel symmetric".parse().unwrap();
+    let layout = Layout::channel(array.shape(), axis).unwrap();
+    let mut observer = Observer::new(ObserverSpec::MinMax);
+    observer.observe(array.data(), &layout).unwrap();
+    let qparams = QParams::from_range(observer.range().unwrap(), &scheme).unwrap();
+    WeightPlan { scheme, axis: Some(axis), qparams }
+}
+
+/// One scale.
+pub(crate) fn per_tensor(array: &Array, _: usize) -> WeightPlan {
+    let scheme: Scheme = "int8 tensor symmetric".parse().unwrap();
+    let largest = array.data().iter().fold(0f32, |a, x| a.max(x.abs()));
+    let range = Range::new(vec![-largest], vec![largest]).unwrap();
+    WeightPlan { scheme, axis: None, qparams: QParams::from_range(&range, &scheme).unwrap() }
 }

@@ -1,0 +1,284 @@
+//! The command line as types. What clap can refuse never reaches a command.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Compress a neural network by a recipe, and measure what it cost.
+///
+/// A recipe names data, a teacher, a student and stages: train, distill, prune, sparsify, quantize, export.
+/// `kd init` writes one that runs as it stands.
+#[derive(Debug, Parser)]
+#[command(name = "kd", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// How data is written to standard output.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more; twice says everything.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use color.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// Form of the data on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a recipe, or go on with a run.
+    Train(Train),
+    /// Check a recipe and show its plan, or everything that is wrong with it.
+    Check(Check),
+    /// Measure accuracy and loss on test data.
+    Eval(Eval),
+    /// Write the artifacts of a stage.
+    Export(Export),
+    /// Show runs side by side.
+    Report(Report),
+    /// Write a commented recipe to start from.
+    Init(Init),
+    /// List the names that recipes and options may use.
+    List(List),
+    /// Say more about a problem.
+    Explain(Explain),
+    /// Write shell completions.
+    Completions(Completions),
+    /// List, fetch and verify data sets.
+    Data(Data),
+}
+
+/// `kd train`
+#[derive(Debug, Args)]
+#[command(after_help = "Results are in runs/NAME, or in DIR: report.md, summary.json, export/. Ctrl-C saves and stops.\n\
+    Exit codes: 0 done, 1 a gate of [expect] missed, 2 wrong request, 3 failed or interrupted.")]
+pub(crate) struct Train {
+    /// The recipe, a TOML file.
+    #[arg(required_unless_present = "resume", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Go on with the run in DIR; on a finished one, print its report.
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        conflicts_with_all = ["recipe", "run_dir", "set", "device", "seeds", "threads"],
+    )]
+    pub(crate) resume: Option<PathBuf>,
+    /// Where results go, a folder that is not there yet [default: runs/NAME].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Where to run: see `kd list devices`.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Repeat with N seeds, counted up from the recipe's, and report mean and spread.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub(crate) seeds: Option<usize>,
+    /// Threads of the CPU backend [default: the recipe's, or all].
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) threads: Option<usize>,
+}
+
+/// What replaces keys of a recipe.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Overrides {
+    /// Replace a key of the recipe: `seed=7`, `stage.distill.distill.epochs=2`. The value is TOML, or else a string.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// `kd check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The recipe, a TOML file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+/// `kd eval`
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// A run, a stage's folder in it, or an ONNX file.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) target: PathBuf,
+    /// Data to measure on [default: the run's].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) data: Option<String>,
+    /// What runs the model [default: burn for a run or a stage, tract for an ONNX file].
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineName>,
+}
+
+/// What can run a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// The framework that trained it.
+    Burn,
+    /// Built in.
+    Tract,
+    /// Found on this machine, if it is there.
+    Onnxruntime,
+}
+
+/// `kd export`
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A run.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) run: PathBuf,
+    /// Which stage [default: the last].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stage: Option<String>,
+    /// Folder to write to; nothing in it is overwritten.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+}
+
+/// `kd report`
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Finished runs.
+    #[arg(required = true, value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub(crate) runs: Vec<PathBuf>,
+}
+
+/// `kd init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Name of the recipe; NAME.toml is written.
+    #[arg(default_value = "recipe")]
+    pub(crate) name: String,
+}
+
+/// `kd list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// What to list.
+    #[arg(value_enum)]
+    pub(crate) kind: ListKind,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListKind {
+    /// What a teacher or student can be.
+    Models,
+    /// Terms of an objective.
+    Losses,
+    /// What finds the ranges of activations.
+    Observers,
+    /// Number formats.
+    Formats,
+    /// What decides which weights stay.
+    Criteria,
+    /// What a recipe can learn from.
+    Datasets,
+    /// Where to run.
+    Devices,
+    /// What runs exported models.
+    Engines,
+    /// Values over a stage.
+    Schedules,
+    /// What turns gradients into steps.
+    Optimizers,
+    /// Problems that `kd explain` knows.
+    Codes,
+}
+
+/// `kd explain`
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Code of a problem, as its message begins: `recipe::unknown-loss`.
+    pub(crate) code: String,
+}
+
+/// `kd completions`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `kd data`
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    #[command(subcommand)]
+    pub(crate) command: DataCommand,
+}
+
+/// What to do with data sets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// List the published sets and where they are.
+    List,
+    /// Bring a set into the cache, from its addresses or from a folder.
+    Fetch {
+        /// The set.
+        name: String,
+        /// Copy from DIR/NAME or DIR instead of downloading.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        from: Option<PathBuf>,
+    },
+    /// Check sets against their published checksums.
+    Verify {
+        /// The sets [default: all that are there].
+        names: Vec<String>,
+    },
+}
+
+/// What `--color` says, for messages about a command line that cannot be read as a whole.
+pub(crate) fn color(args: &[OsString]) -> ColorChoice {
+    let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let joined = args.iter().filter_map(|arg| arg.strip_prefix("--color="));
+    let apart = args.windows(2).filter(|pair| pair[0] == "--color").map(|pair| &*pair[1]);
+    let given = joined.chain(apart).next();
+    given.and_then(|given| ColorChoice::from_str(given, false).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn color_is_found_in_a_command_line_with_mistakes() {
+        let of = |args: &[&str]| color(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of(&["kd", "trian", "--color", "never"]), ColorChoice::Never);
+        assert_eq!(of(&["kd", "--color=always", "--nonsense"]), ColorChoice::Always);
+        assert_eq!(of(&["kd", "--color"]), ColorChoice::Auto);
+        assert_eq!(of(&["kd", "--color=red"]), ColorChoice::Auto);
+    }
+}

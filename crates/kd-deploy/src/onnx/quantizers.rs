@@ -1,0 +1,128 @@
+//! The quantizers of activations, written out.
+//!
+//! A value with a pair (`pairs.rs`) is read by everyone through its dequantized twin, which is what fake quantization
+//! in training does.
+
+use std::collections::BTreeMap;
+
+use kd_graph::{Fold, Graph, ValueId};
+use quant_core::QParams;
+
+use super::lower::Lowering;
+use super::pairs::{Before, Pair, pairs, signed_container};
+use super::proto::tensor_proto::DataType;
+use crate::plan::{Codes, Container, codes};
+use crate::{Error, QuantPlan, Weights};
+
+/// The plan, worked out: where pairs stand, and all codes.
+pub(crate) struct Quantized<'a> {
+    pub(crate) plan: &'a QuantPlan,
+    pub(crate) pairs: BTreeMap<ValueId, Pair>,
+    pub(crate) codes: Codes,
+    /// What signed activations are stored in.
+    pub(crate) signed: Container,
+}
+
+impl<'a> Quantized<'a> {
+    pub(crate) fn new(
+        graph: &Graph,
+        weights: &Weights,
+        plan: &'a QuantPlan,
+        folds: &[Fold],
+    ) -> Result<Self, Error> {
+        let pairs = pairs(graph, plan, folds)?;
+        let input_scale = |value: ValueId| {
+            let pair = pairs.get(&value).ok_or_else(|| Error::Graph {
+                place: format!("value {}", value.0),
+                reason: "a layer reads a value that is not quantized".to_owned(),
+            })?;
+            Ok(plan.activation(&pair.site)?.qparams.scale[0])
+        };
+        let codes = codes(graph, weights, plan, folds, input_scale)?;
+        let signed = signed_container(graph, &pairs);
+        Ok(Self { plan, pairs, codes, signed })
+    }
+}
+
+impl<'a> Lowering<'a> {
+    pub(super) fn pair(&self, value: ValueId) -> Option<&Pair> {
+        self.quantized.as_ref()?.pairs.get(&value)
+    }
+
+    /// Says that a tensor holds a value, and adds the value's quantizer.
+    pub(super) fn define(&mut self, value: ValueId, name: String) {
+        let Some(Pair { site, before }) = self.pair(value).cloned() else {
+            self.names.insert(value, name);
+            return;
+        };
+        let mut current = name.clone();
+        if before == Before::PairAndClip {
+            current = self.quantize(&name, &current, &site);
+        }
+        if before != Before::Nothing {
+            let qparams = self.qparams(&site);
+            let step = |code: i32| qparams.scale[0] * (code - qparams.zero_point[0]) as f32;
+            let bounds = [("smallest", step(qparams.qmin)), ("largest", step(qparams.qmax))];
+            let [low, high] = bounds.map(|(word, bound)| {
+                let bound_name = self.builder.name(&format!("{name}_{word}"));
+                self.builder.floats(&bound_name, &[], &[bound]);
+                bound_name
+            });
+            let clipped = self.builder.name(&format!("{name}_clipped"));
+            self.builder.node("Clip", &[&current, &low, &high], &clipped, []);
+            current = clipped;
+        }
+        current = self.quantize(&name, &current, &site);
+        self.names.insert(value, current);
+    }
+
+    /// The numbers of a site that has a pair.
+    fn qparams(&self, site: &str) -> &'a QParams {
+        let plan = self.quantized.as_ref().expect("there is a pair").plan;
+        &plan.activations[site].qparams
+    }
+
+    /// Adds a pair on a tensor, for the value of this name, and returns the tensor behind it.
+    fn quantize(&mut self, name: &str, tensor: &str, site: &str) -> String {
+        let (scale, zero_point) = self.site_scale(site);
+        let codes = self.builder.name(&format!("{name}_quantized"));
+        let back = self.builder.name(&format!("{name}_dequantized"));
+        self.builder.node("QuantizeLinear", &[tensor, &scale, &zero_point], &codes, []);
+        self.builder.node("DequantizeLinear", &[&codes, &scale, &zero_point], &back, []);
+        back
+    }
+
+    /// Scale and zero point of a site, shared by all its pairs.
+    fn site_scale(&mut self, site: &str) -> (String, String) {
+        if let Some(names) = self.scales.get(site) {
+            return names.clone();
+        }
+        let qparams = self.qparams(site);
+        let scale = self.builder.name(&format!("{site}_scale"));
+        self.builder.floats(&scale, &[], &qparams.scale);
+        let zero_point = self.builder.name(&format!("{site}_zero_point"));
+        let signed = self.quantized.as_ref().map_or(Container::Int8, |q| q.signed);
+        let (kind, shift) = match Container::of(qparams) {
+            Container::Int8 if signed == Container::Uint8 => (Container::Uint8, 128),
+            planned => (planned, 0),
+        };
+        let code = low_byte(qparams.zero_point[0] + shift);
+        self.builder.bytes(&zero_point, kind.data_type(), &[], vec![code]);
+        self.scales.insert(site.to_owned(), (scale.clone(), zero_point.clone()));
+        (scale, zero_point)
+    }
+}
+
+impl Container {
+    pub(super) fn data_type(self) -> DataType {
+        match self {
+            Self::Int8 => DataType::Int8,
+            Self::Uint8 => DataType::Uint8,
+        }
+    }
+}
+
+/// The byte of a code in its container.
+pub(super) fn low_byte(code: i32) -> u8 {
+    code as u8
+}

@@ -1,0 +1,136 @@
+//! Rounding of activations through the tap: observe, then fake-quantize, by site.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use kd_core::{Feature, Rewrite};
+use kd_deploy::ActivationPlan;
+use quant_core::{Observer, ObserverSpec, QParams, Range, Scheme, fake_quant_scalar};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Observers and roundings of the sites that a graph names for quantization; other sites pass untouched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Activations {
+    scheme: Scheme,
+    sites: BTreeMap<String, Site>,
+    observing: bool,
+    rounding: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Site {
+    observer: Observer,
+    /// The first activation that was not finite, if one was met.
+    broken: Option<f32>,
+}
+
+impl Activations {
+    /// Observers for `sites`, nothing seen yet; observing, not rounding.
+    pub fn new(sites: impl IntoIterator<Item = String>, scheme: Scheme, observer: ObserverSpec) -> Self {
+        let site = Site { observer: Observer::new(observer), broken: None };
+        let sites = sites.into_iter().map(|name| (name, site.clone())).collect();
+        Self { scheme, sites, observing: true, rounding: false }
+    }
+
+    /// Whether ranges follow what is seen.
+    pub fn observe(&mut self, observing: bool) {
+        self.observing = observing;
+    }
+
+    /// Whether activations are rounded.
+    pub fn round(&mut self, rounding: bool) {
+        self.rounding = rounding;
+    }
+
+    /// The same ranges, rounding and no longer observing.
+    pub fn frozen(&self) -> Self {
+        Self { observing: false, rounding: true, ..self.clone() }
+    }
+
+    /// How each site is rounded.
+    ///
+    /// # Errors
+    ///
+    /// A site that no batch has reached, or whose activations were not finite.
+    pub fn plan(&self) -> Result<BTreeMap<String, ActivationPlan>, Error> {
+        let plan = self.sites.iter().map(|(name, site)| {
+            let qparams = site.qparams(name, &self.scheme)?;
+            Ok((name.clone(), ActivationPlan { scheme: self.scheme, qparams }))
+        });
+        plan.collect()
+    }
+
+    /// An error if an activation was not finite.
+    ///
+    /// # Errors
+    ///
+    /// The first site in question.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.sites.iter().find_map(|(name, site)| Some((name, site.broken?))) {
+            Some((site, value)) => Err(Error::ActivationNotFinite { site: site.clone(), value }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Site {
+    fn qparams(&self, name: &str, scheme: &Scheme) -> Result<QParams, Error> {
+        if let Some(value) = self.broken {
+            return Err(Error::ActivationNotFinite { site: name.into(), value });
+        }
+        let range = self.observer.range().ok_or_else(|| Error::SiteNotReached { site: name.into() })?;
+        Ok(QParams::from_range(range, scheme)?)
+    }
+
+    /// Takes in the range of a batch.
+    fn see(&mut self, min: f32, max: f32) {
+        match Range::new(vec![min], vec![max]) {
+            Ok(batch) => self.observer.see(&batch).expect("one cell, always"),
+            Err(_) => {
+                let value = if min.is_finite() { max } else { min };
+                self.broken.get_or_insert(value);
+            }
+        }
+    }
+}
+
+impl Rewrite for Activations {
+    fn rewrite(&mut self, site: &str, x: Feature) -> Feature {
+        let scheme = self.scheme;
+        let Some(state) = self.sites.get_mut(site) else { return x };
+        if self.observing {
+            let (min, max) = extremes(&x);
+            state.see(min, max);
+        }
+        if !self.rounding {
+            return x;
+        }
+        // A site that cannot be rounded is reported by `check` and `plan`; here there is no way to say it.
+        let Ok(qparams) = state.qparams(site, &scheme) else { return x };
+        match x {
+            Feature::D1(x) => Feature::D1(rounded(x, &qparams)),
+            Feature::D2(x) => Feature::D2(rounded(x, &qparams)),
+            Feature::D3(x) => Feature::D3(rounded(x, &qparams)),
+            Feature::D4(x) => Feature::D4(rounded(x, &qparams)),
+        }
+    }
+}
+
+fn rounded<const D: usize>(x: Tensor<D>, qparams: &QParams) -> Tensor<D> {
+    fake_quant_scalar(x, qparams.scale[0], qparams.zero_point[0], qparams.qmin, qparams.qmax)
+}
+
+fn extremes(x: &Feature) -> (f32, f32) {
+    fn of<const D: usize>(x: &Tensor<D>) -> (f32, f32) {
+        let x = x.clone().without_autodiff();
+        (x.clone().min().into_scalar(), x.max().into_scalar())
+    }
+    match x {
+        Feature::D1(x) => of(x),
+        Feature::D2(x) => of(x),
+        Feature::D3(x) => of(x),
+        Feature::D4(x) => of(x),
+    }
+}

@@ -1,0 +1,33 @@
+//! The `export` folder of a run: the models of its last float stage and its last quantize stage, checked on every
+//! engine that is there.
+
+use crate::error::Error;
+use crate::event::{Event, Sink};
+use crate::export;
+use crate::pipeline::{Done, Run};
+use crate::run_dir::{files, io, json};
+use crate::summary::ParitySummary;
+
+/// Writes the folder and holds each ONNX file against its own model.
+pub(crate) fn export(run: &Run<'_>, done: &[Done], sink: &mut dyn Sink) -> Result<Vec<ParitySummary>, Error> {
+    let folder = run.dir.path().join(files::EXPORT);
+    std::fs::create_dir_all(&folder).map_err(|source| io("create", &folder, source))?;
+    let float = done.iter().rev().find(|done| done.model.activations.is_none());
+    let rounded = done.iter().rev().find(|done| done.model.activations.is_some());
+    let mut parity = Vec::new();
+    for (done, name) in [(float, files::ONNX), (rounded, files::ONNX_INT8)] {
+        let Some(done) = done else { continue };
+        let file = folder.join(name);
+        kd_deploy::write_atomically(&file, &export::onnx(&done.model)?)?;
+        let test = run.predict(&done.model);
+        for engine in &run.env.engines {
+            sink.event(Event::Working { what: format!("checking {name} on {}", engine.name()) });
+            parity.push(export::check(&file, engine.as_ref(), &run.data, &done.model, &test)?);
+        }
+    }
+    if let Some(done) = rounded.or(float) {
+        export::tensors(&done.model, &folder)?;
+    }
+    kd_deploy::write_atomically(&folder.join(files::PARITY), &json(&parity))?;
+    Ok(parity)
+}

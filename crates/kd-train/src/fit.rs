@@ -1,0 +1,309 @@
+//! The training loop, for teachers and students alike, read from top to bottom.
+//!
+//! A step depends on the state in [`State`] and on the seed, and on nothing else: data order and augmentation are
+//! functions of the epoch and the step, schedules are functions of progress. So the loop can stop after any step
+//! and go on in another process, bit for bit.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use kd_core::{Connectors, Objective, Observed, Progress, Tap, View};
+use kd_deploy::Weights;
+use serde::Serialize;
+
+use crate::batches::{Batch, Data};
+use crate::checkpoint::{Best, Cursor, Exact, State, Sums};
+use crate::connect;
+use crate::error::Error;
+use crate::evaluate::predict;
+use crate::event::{Event, Sink};
+use crate::network::Network;
+use crate::optimizer;
+use crate::recipe::FitSpec;
+use crate::regime::Regime;
+use crate::run_dir::StageDir;
+use crate::sparsify::Sparsifier;
+
+/// Steps between two lines of `metrics.jsonl`.
+const METRICS_EVERY: usize = 50;
+
+/// What is trained, on what, and from whom.
+pub struct Job<'a> {
+    /// The recipe's seed.
+    pub seed: u64,
+    /// Names the stream of data order and augmentation. The baseline has that of the stage it mirrors.
+    pub order: &'a str,
+    /// Examples.
+    pub data: &'a Data,
+    /// Epochs, optimizer, learning rate.
+    pub spec: &'a FitSpec,
+    /// What is learned from.
+    pub objective: &'a Objective,
+    /// The teacher, in inference, where the objective needs one.
+    pub teacher: Option<&'a dyn Network>,
+    /// How masks tighten, in a stage that sparsifies.
+    pub sparsifier: Option<&'a Sparsifier>,
+    /// Share of the stage from which on an epoch may be passed on: one before masks are final may not.
+    pub ready: f64,
+    /// The plain device.
+    pub device: &'a Device,
+}
+
+/// What training left.
+pub struct Fitted {
+    /// The student of the epoch best on validation data, in inference; the last one without validation data.
+    pub student: Box<dyn Network>,
+    /// What was done to it.
+    pub regime: Regime,
+    /// The last epoch's student, in inference.
+    pub last: Box<dyn Network>,
+    /// What was done to that.
+    pub last_regime: Regime,
+}
+
+/// Trains `student`, which is on the plain device, from its beginning or from where the stage's folder says that an
+/// earlier session stopped.
+///
+/// # Errors
+///
+/// A loss or an activation that is not finite, a site that does not exist, features that cannot be joined, a state
+/// that cannot be read or written, or the user's wish to stop; then the state is on disk.
+pub fn fit(
+    job: &Job<'_>,
+    student: Box<dyn Network>,
+    regime: Regime,
+    stage: &mut StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Fitted, Error> {
+    let autodiff = job.device.clone().autodiff();
+    let (epochs, steps) = (job.spec.epochs, job.data.steps());
+    let mut connectors = connect::connectors(job, student.as_ref(), &autodiff)?;
+    let mut regime = regime;
+    let mut student = student.training();
+    let mut optimizer = optimizer::build(&job.spec.optimizer);
+    let mut cursor = Cursor { metrics: stage.metrics_len(), ..Cursor::default() };
+    let (mut best, mut best_regime): (Weights, Regime) = (student.weights(), regime.clone());
+
+    if let Some(state) = State::load(stage.path())? {
+        regime = state.regime;
+        if let Some(masks) = regime.masks() {
+            student.remask(masks);
+        }
+        student.set_weights(&state.student);
+        connectors = connect::restored(connectors, &state.connectors);
+        let entries = connect::entries(student.as_ref(), &connectors);
+        optimizer = optimizer::load(optimizer, &state.optimizer, &entries).map_err(|e| stage.broken_state(e))?;
+        (cursor, best, best_regime) = (state.cursor, state.best, state.best_regime);
+    }
+    stage.rewind_metrics(cursor.metrics)?;
+    sink.event(Event::StageStarted {
+        stage: stage.name().into(),
+        kind: stage.kind(),
+        steps: epochs * steps,
+        done: cursor.epoch * steps + cursor.step,
+    });
+
+    let sites = connect::wanted(job.objective);
+    let mut last_finite = f64::NAN;
+    while cursor.epoch < epochs {
+        let started = Instant::now();
+        let batches = job.data.epoch(job.seed, job.order, cursor.epoch, cursor.step, &autodiff);
+        for batch in batches {
+            let done = cursor.epoch * steps + cursor.step;
+            let progress = Progress::of(done, epochs * steps);
+            let rate = job.spec.learning_rate.at(progress);
+            regime.before_step(job.sparsifier, student.as_mut(), done, progress)?;
+
+            let teacher = job.teacher.map(|teacher| observe(teacher, &batch, &sites.teacher));
+            let mut tap = Tap::wanting(sites.student.iter().map(String::as_str));
+            if let Some(rewrite) = regime.rewrite() {
+                tap = tap.with_rewrite(rewrite);
+            }
+            let logits = student.forward(batch.rows.clone(), &mut tap);
+            let observed = Observed { logits, features: tap.into_features() };
+            let evaluation = job.objective.evaluate(&View {
+                student: &observed,
+                teacher: teacher.as_ref(),
+                targets: &batch.labels,
+                progress,
+                connectors: &connectors,
+            })?;
+
+            let loss = f64::from(evaluation.total.clone().into_scalar::<f32>());
+            let terms: Vec<(String, f64)> = (evaluation.terms.iter())
+                .map(|term| (term.name.clone(), f64::from(term.value.clone().into_scalar::<f32>())))
+                .collect();
+            if !loss.is_finite() {
+                return Err(not_finite(stage.name(), done, &terms, last_finite));
+            }
+            regime.check()?;
+            last_finite = loss;
+
+            let mut gradients = evaluation.total.backward();
+            let mut own = student.gradients(&mut gradients);
+            if let Some(most) = job.spec.clip {
+                student.clip(&mut own, most);
+            }
+            student.step(&mut optimizer, rate, own);
+            connectors = connect::step(connectors, &mut optimizer, rate, &mut gradients);
+
+            cursor.step += 1;
+            cursor.sums.add(loss, &terms);
+            if (done + 1).is_multiple_of(METRICS_EVERY) {
+                let terms = terms.into_iter().collect();
+                stage.metric(&Metric::Step { stage: stage.name().to_owned(), step: done + 1, loss, terms, learning_rate: rate })?;
+            }
+            sink.event(Event::Step { done: done + 1, loss });
+            if sink.stopped() && cursor.step < steps {
+                cursor.metrics = stage.metrics_len();
+                snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+                return Err(Error::Interrupted { run: stage.run().to_owned() });
+            }
+        }
+
+        cursor.epoch += 1;
+        cursor.step = 0;
+        let progress = Progress::of(cursor.epoch, epochs);
+        let sums = std::mem::take(&mut cursor.sums);
+        if progress.get() >= 1.0 {
+            // The last update: whatever the schedule ends at is in force in what is passed on.
+            regime.before_step(job.sparsifier, student.as_mut(), 0, progress)?;
+        }
+        let judged = judge(job, student.as_ref(), &regime);
+        let eligible = progress.get() >= job.ready;
+        if eligible && judged.is_none_or(|judged| judged.beats(cursor.best)) {
+            cursor.best = judged.map(|judged| Best { epoch: cursor.epoch, ..judged });
+            (best, best_regime) = (student.weights(), regime.clone());
+        }
+        let loss = sums.loss / steps as f64;
+        stage.metric(&Metric::Epoch {
+            stage: stage.name().to_owned(),
+            epoch: cursor.epoch,
+            loss,
+            terms: (job.objective.terms().iter().zip(&sums.terms))
+                .map(|(term, sum)| (term.name.clone(), sum.0 / steps as f64))
+                .collect(),
+            validation: judged.map(|judged| Validation { accuracy: judged.accuracy, loss: judged.loss }),
+            best: cursor.best.map(|best| best.epoch),
+        })?;
+        cursor.metrics = stage.metrics_len();
+        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+        let seconds = started.elapsed().as_secs_f64();
+        stage.timing(&format!("epoch {}", cursor.epoch), seconds)?;
+        sink.event(Event::Epoch {
+            epoch: cursor.epoch,
+            epochs,
+            loss,
+            validation: judged.map(|judged| judged.accuracy),
+            seconds,
+        });
+        if sink.stopped() {
+            return Err(Error::Interrupted { run: stage.run().to_owned() });
+        }
+    }
+    if epochs == 0 {
+        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+    }
+
+    let last = student.inference();
+    let mut chosen = student;
+    if let Some(masks) = best_regime.masks() {
+        chosen.remask(masks);
+    }
+    chosen.set_weights(&best);
+    Ok(Fitted { student: chosen.inference(), regime: best_regime, last, last_regime: regime })
+}
+
+/// Logits and wanted features of the teacher, out of reach of gradients.
+fn observe(teacher: &dyn Network, batch: &Batch, sites: &[String]) -> Observed {
+    let mut tap = match sites.is_empty() {
+        true => Tap::none(),
+        false => Tap::wanting(sites.iter().map(String::as_str)),
+    };
+    let logits = teacher.forward(batch.rows.clone().without_autodiff(), &mut tap);
+    Observed { logits, features: tap.into_features() }
+}
+
+/// How the student does on validation data, if there is any.
+fn judge(job: &Job<'_>, student: &dyn Network, regime: &Regime) -> Option<Best> {
+    if job.data.split.validation.is_empty() {
+        return None;
+    }
+    let student = student.inference();
+    let predictions = predict(student.as_ref(), regime.for_evaluation(), job.data.validation(job.device));
+    Some(Best { epoch: 0, accuracy: predictions.accuracy(), loss: predictions.loss() })
+}
+
+impl Best {
+    /// More right, or as many right and surer; the earlier epoch wins a draw.
+    fn beats(&self, other: Option<Best>) -> bool {
+        other.is_none_or(|other| {
+            self.accuracy > other.accuracy || (self.accuracy == other.accuracy && self.loss < other.loss)
+        })
+    }
+}
+
+impl Sums {
+    fn add(&mut self, loss: f64, terms: &[(String, f64)]) {
+        self.loss += loss;
+        self.terms.resize(terms.len(), Exact(0.0));
+        for (sum, (_, value)) in self.terms.iter_mut().zip(terms) {
+            sum.0 += value;
+        }
+    }
+}
+
+fn not_finite(stage: &str, step: usize, terms: &[(String, f64)], last: f64) -> Error {
+    let culprit = terms.iter().find(|(_, value)| !value.is_finite()).map(|(name, _)| name.clone());
+    Error::NonFinite { stage: stage.to_owned(), step: step + 1, term: culprit.unwrap_or_else(|| "total".into()), last }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a state live apart while they change")]
+fn snapshot(
+    cursor: &Cursor,
+    regime: &Regime,
+    best_regime: &Regime,
+    student: &dyn Network,
+    best: &Weights,
+    connectors: &Connectors,
+    optimizer: &burn::optim::ModuleOptimizer,
+    stage: &StageDir,
+) -> Result<(), Error> {
+    let entries = connect::entries(student, connectors);
+    let state = State {
+        cursor: cursor.clone(),
+        regime: regime.clone(),
+        best_regime: best_regime.clone(),
+        student: student.weights(),
+        best: best.clone(),
+        connectors: connect::weights(connectors),
+        optimizer: optimizer::save(optimizer, &entries).map_err(|error| stage.broken_state(error))?,
+    };
+    state.save(stage.path())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+enum Metric {
+    Step {
+        stage: String,
+        step: usize,
+        loss: f64,
+        terms: std::collections::BTreeMap<String, f64>,
+        learning_rate: f64,
+    },
+    Epoch {
+        stage: String,
+        epoch: usize,
+        loss: f64,
+        terms: std::collections::BTreeMap<String, f64>,
+        validation: Option<Validation>,
+        best: Option<usize>,
+    },
+}
+
+#[derive(Serialize)]
+struct Validation {
+    accuracy: f64,
+    loss: f64,
+}

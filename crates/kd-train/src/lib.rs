@@ -1,0 +1,55 @@
+//! Training of teachers and students on Burn: recipes, stages, the loop, run directories.
+//!
+//! A [`recipe::Recipe`] says what is trained, from whom and in which stages; [`session::start`] runs it in a directory
+//! that is enough to repeat it. A model is a plain Burn module that implements [`Model`]; it never learns
+//! whether it is a teacher, a student, pruned or quantized.
+//!
+//! Reading order: [`model`], [`network`], [`fit`](mod@fit), [`pipeline`], [`session`].
+
+pub mod model;
+pub mod models;
+
+pub mod activations;
+pub mod compress;
+pub mod network;
+pub mod survey;
+
+pub mod batches;
+pub mod checkpoint;
+mod connect;
+pub mod evaluate;
+pub mod event;
+pub mod fit;
+pub mod optimizer;
+pub mod regime;
+pub mod seeds;
+pub mod sparsify;
+
+mod artifacts;
+pub mod export;
+pub mod fold;
+mod gates;
+mod latency;
+pub mod measure;
+pub mod pipeline;
+pub mod quantize;
+mod stage;
+pub mod weights;
+
+pub mod recipe;
+pub mod registry;
+
+pub mod report;
+pub mod run_dir;
+pub mod session;
+pub mod summary;
+
+pub mod device;
+mod error;
+mod exact;
+pub mod explain;
+pub mod problem;
+
+pub use error::{CheckpointReason, Error, Kind};
+pub use model::{Model, Task};
+pub use registry::Registry;

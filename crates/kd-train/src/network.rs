@@ -1,0 +1,302 @@
+//! One model behind an object-safe face.
+//!
+//! Stages, the loop and the reports are ordinary code over `Box<dyn Network>`; the type of the model is known
+//! in this file alone, so that each model is compiled once and a foreign model needs nothing but [`Model`].
+
+use std::sync::{Mutex, PoisonError};
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::Gradients;
+use burn::tensor::{Device, Tensor};
+use kd_core::Tap;
+use kd_deploy::Weights;
+use kd_graph::Graph;
+use prune_core::Cut;
+
+use crate::compress::{self, Compression};
+use crate::error::Error;
+use crate::model::{INPUT_SITE, Input, Model, Task};
+use crate::survey::{self, Entry};
+
+/// A classifier of any type, with its weights.
+pub trait Network: Send + Sync {
+    /// The name under which the model is registered.
+    fn model(&self) -> &'static str;
+
+    /// What the model was built for.
+    fn task(&self) -> &Task;
+
+    /// Shape of one example as the model reads it.
+    fn example(&self) -> Vec<usize>;
+
+    /// Logits `[batch, classes]` of rows `[batch, features]`; the tap sees the input at [`INPUT_SITE`] first.
+    fn forward(&self, rows: Tensor<2>, tap: &mut Tap<'_>) -> Tensor<2>;
+
+    /// Parameters and buffers, in visiting order.
+    fn entries(&self) -> Vec<Entry>;
+
+    /// Stored values by path; masks and rounding are not applied.
+    fn weights(&self) -> Weights;
+
+    /// Puts values in where a path agrees; shapes may differ.
+    fn set_weights(&mut self, weights: &Weights);
+
+    /// A copy on the plain device, in inference.
+    fn inference(&self) -> Box<dyn Network>;
+
+    /// A copy with masks and rounding folded into its weights, on the plain device.
+    fn materialized(&self) -> Box<dyn Network>;
+
+    /// A copy on the autodiff device, as it was configured to train.
+    fn training(&self) -> Box<dyn Network>;
+
+    /// What is done to the weights.
+    fn compression(&self) -> &Compression;
+
+    /// A copy of the stored weights on the plain device under another compression.
+    fn with_compression(&self, compression: Compression) -> Box<dyn Network>;
+
+    /// Replaces masks while training; the optimizer's state stays.
+    fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>);
+
+    /// Gradients of this network's parameters, taken out of `gradients`.
+    fn gradients(&self, gradients: &mut Gradients) -> GradientsParams;
+
+    /// One optimizer step.
+    fn step(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams);
+
+    /// Scales gradients so that their global Euclidean norm is at most `most`.
+    fn clip(&self, gradients: &mut GradientsParams, most: f64);
+
+    /// Which parameters train, by path. Buffers are not asked about.
+    fn set_trains(&mut self, trains: &dyn Fn(&str) -> bool);
+
+    /// Batch norm uses its running statistics from now on, while training too.
+    fn freeze_statistics(&mut self);
+
+    /// The graph of the forward pass, masks and rounding folded in.
+    ///
+    /// # Errors
+    ///
+    /// An operation that cannot be captured, with its path.
+    fn graph(&self) -> Result<Graph, Error>;
+
+    /// A copy on the plain device with channels removed, masks and rounding folded in.
+    ///
+    /// # Errors
+    ///
+    /// A cut that does not fit the shapes.
+    fn cut(&self, cut: &Cut) -> Result<Box<dyn Network>, Error>;
+
+    /// The largest difference of logits between removing the channels of `cut` and silencing them, relative to
+    /// the largest logit, on `rows`; an error where the two cannot be compared or differ.
+    ///
+    /// # Errors
+    ///
+    /// A cut that does not fit, or outputs that differ.
+    fn verify_cut(&self, cut: &Cut, rows: Tensor<2>) -> Result<f64, Error>;
+}
+
+/// A model of known type, with what it was built from.
+#[derive(Debug, Clone)]
+pub struct Built<M> {
+    name: &'static str,
+    task: Task,
+    // Absent only while an optimizer step has it.
+    module: Option<M>,
+    compression: Compression,
+}
+
+impl<M: Model> Built<M> {
+    /// Builds a model; its initial weights are drawn from the device's stream.
+    ///
+    /// # Errors
+    ///
+    /// What [`Model::build`] says.
+    pub fn build(
+        name: &'static str,
+        config: &M::Config,
+        task: &Task,
+        device: &Device,
+    ) -> Result<Box<dyn Network>, String> {
+        let module = M::build(config, task, device)?;
+        Ok(Box::new(Self { name, task: task.clone(), module: Some(module), compression: Compression::default() }))
+    }
+
+    fn module(&self) -> &M {
+        self.module.as_ref().expect("a step puts the module back")
+    }
+
+    fn with_module(&self, module: M, compression: Compression) -> Box<dyn Network> {
+        Box::new(Self { name: self.name, task: self.task.clone(), module: Some(module), compression })
+    }
+
+    fn map(&mut self, f: impl FnOnce(M) -> M) {
+        self.module = self.module.take().map(f);
+    }
+
+    fn plain(&self) -> M {
+        self.module().valid().materialize()
+    }
+}
+
+impl<M: Model> Network for Built<M> {
+    fn model(&self) -> &'static str {
+        self.name
+    }
+
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
+    fn example(&self) -> Vec<usize> {
+        M::Input::example(&self.task.input)
+    }
+
+    fn forward(&self, rows: Tensor<2>, tap: &mut Tap<'_>) -> Tensor<2> {
+        let rows = tap.at(INPUT_SITE, rows);
+        self.module().forward(M::Input::from_rows(rows, &self.task.input), tap)
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        survey::survey(self.module())
+    }
+
+    fn weights(&self) -> Weights {
+        // `valid` first: it settles the pending update of running statistics.
+        survey::read(&self.module().valid())
+    }
+
+    fn set_weights(&mut self, weights: &Weights) {
+        self.map(|module| survey::write(module, weights));
+    }
+
+    fn inference(&self) -> Box<dyn Network> {
+        self.with_module(self.module().valid(), self.compression.clone())
+    }
+
+    fn materialized(&self) -> Box<dyn Network> {
+        self.with_module(self.plain(), Compression::default())
+    }
+
+    fn training(&self) -> Box<dyn Network> {
+        self.with_module(self.module().valid().train(), self.compression.clone())
+    }
+
+    fn compression(&self) -> &Compression {
+        &self.compression
+    }
+
+    fn with_compression(&self, compression: Compression) -> Box<dyn Network> {
+        // `plain` folds masks and rounding in; the stored values go back under the new compression.
+        let stored = survey::read(&self.module().valid());
+        let module = survey::write(self.plain(), &stored);
+        self.with_module(compress::attach(module, &compression), compression)
+    }
+
+    fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>) {
+        self.map(|module| compress::remask(module, &masks));
+        self.compression.masks = masks;
+    }
+
+    fn gradients(&self, gradients: &mut Gradients) -> GradientsParams {
+        GradientsParams::from_module(gradients, self.module())
+    }
+
+    fn step(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams) {
+        self.map(|module| optimizer.step(rate, module, gradients));
+    }
+
+    fn clip(&self, gradients: &mut GradientsParams, most: f64) {
+        let mut squares = Squares { gradients, sum: 0.0 };
+        self.module().visit(&mut squares);
+        let norm = squares.sum.sqrt();
+        if norm > most {
+            self.module().visit(&mut Scale { gradients, factor: most / norm });
+        }
+    }
+
+    fn set_trains(&mut self, trains: &dyn Fn(&str) -> bool) {
+        self.map(|module| survey::require_grad(module, trains));
+    }
+
+    fn freeze_statistics(&mut self) {
+        self.map(|module| module.map(&mut FreezeFlags));
+    }
+
+    fn graph(&self) -> Result<Graph, Error> {
+        Ok(M::Input::capture(&self.plain(), &self.task)?)
+    }
+
+    fn cut(&self, cut: &Cut) -> Result<Box<dyn Network>, Error> {
+        Ok(self.with_module(prune_core::apply(self.plain(), cut)?, Compression::default()))
+    }
+
+    fn verify_cut(&self, cut: &Cut, rows: Tensor<2>) -> Result<f64, Error> {
+        let input = M::Input::from_rows(rows, &self.task.input);
+        let forward = |module: &M| module.forward(input.clone(), &mut Tap::none());
+        let graph = self.graph()?;
+        Ok(prune_core::mask_equals_remove(&self.plain(), &graph, cut, forward)?.check()?)
+    }
+}
+
+/// Builds under a seed. The device's stream of random numbers belongs to the process, so builds take turns, and
+/// parameters, which Burn draws when they are first read, are all drawn before the turn ends.
+///
+/// # Errors
+///
+/// What `build` returns.
+pub fn seeded<E>(
+    device: &Device,
+    seed: u64,
+    build: impl FnOnce() -> Result<Box<dyn Network>, E>,
+) -> Result<Box<dyn Network>, E> {
+    with_seed(device, seed, || {
+        let network = build()?;
+        network.weights();
+        Ok(network)
+    })
+}
+
+/// Runs `draw` while the device's stream of random numbers starts at `seed` and is nobody else's.
+pub(crate) fn with_seed<T>(device: &Device, seed: u64, draw: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    device.seed(seed);
+    draw()
+}
+
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    sum: f64,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.sum += f64::from(gradient.square().sum().into_scalar::<f32>());
+        }
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register::<D>(param.id, gradient.mul_scalar(self.factor));
+        }
+    }
+}
+
+struct FreezeFlags;
+
+impl ModuleMapper for FreezeFlags {
+    fn map_flag(&mut self, flag: Param<burn::module::Flag>) -> Param<burn::module::Flag> {
+        flag.with_value(false)
+    }
+}

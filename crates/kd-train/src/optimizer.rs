@@ -1,0 +1,162 @@
+//! Burn's optimizers, built from a recipe, and their state as named arrays.
+//!
+//! Burn keys an optimizer's state by random parameter ids. A state file shall be the same bytes for the same run,
+//! so ids are exchanged for parameter paths on the way out and back on the way in; that exchange, over Burn's
+//! own record bytes, is all this file knows about records.
+
+use std::collections::BTreeMap;
+
+use burn::module::ParamId;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, LionConfig, ModuleOptimizer, SgdConfig};
+use burn::tensor::{Bytes, DType, Shape};
+use burn_pack::{Reader, Scalar, Writer};
+use kd_deploy::{Array, Weights};
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::OptimizerSpec;
+use crate::survey::Entry;
+
+/// Builds a fresh optimizer.
+pub fn build(spec: &OptimizerSpec) -> ModuleOptimizer {
+    match *spec {
+        OptimizerSpec::Sgd(sgd) => {
+            let mut config = SgdConfig::new().with_weight_decay(decay(sgd.weight_decay));
+            if sgd.momentum > 0.0 {
+                config = config.with_momentum(Some(MomentumConfig {
+                    momentum: sgd.momentum,
+                    dampening: 0.0,
+                    nesterov: sgd.nesterov,
+                }));
+            }
+            config.init()
+        }
+        OptimizerSpec::Adam(adam) => AdamConfig::new()
+            .with_beta_1(adam.beta1 as f32)
+            .with_beta_2(adam.beta2 as f32)
+            .with_epsilon(adam.epsilon as f32)
+            .with_weight_decay(decay(adam.weight_decay))
+            .init(),
+        OptimizerSpec::AdamW(adam) => AdamWConfig::new()
+            .with_beta_1(adam.beta1 as f32)
+            .with_beta_2(adam.beta2 as f32)
+            .with_epsilon(adam.epsilon as f32)
+            .with_weight_decay(adam.weight_decay as f32)
+            .init(),
+        OptimizerSpec::Lion(lion) => LionConfig::new()
+            .with_beta_1(lion.beta1 as f32)
+            .with_beta_2(lion.beta2 as f32)
+            .with_weight_decay(lion.weight_decay as f32)
+            .init(),
+    }
+}
+
+fn decay(penalty: f64) -> Option<WeightDecayConfig> {
+    (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32))
+}
+
+/// An optimizer's state by parameter path.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OptimizerState {
+    /// Moments: `<path>/<field>`.
+    pub tensors: Weights,
+    /// Counters: `<path>/<field>`.
+    pub scalars: BTreeMap<String, Number>,
+}
+
+/// A number of an optimizer's record, with its type.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Number {
+    /// A signed integer.
+    Int(i64),
+    /// An unsigned integer.
+    Unsigned(u64),
+    /// A floating-point number.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+}
+
+/// Takes the state out of an optimizer.
+///
+/// # Errors
+///
+/// A clause that says what of Burn's record could not be read; a change of Burn's format.
+pub fn save(optimizer: &ModuleOptimizer, entries: &[Entry]) -> Result<OptimizerState, String> {
+    let paths: BTreeMap<u64, &str> = entries.iter().map(|entry| (entry.id.val(), entry.path.as_str())).collect();
+    let named = |key: &str| {
+        let (id, field) = key.split_once('.').ok_or_else(|| format!("unknown key `{key}` in the record"))?;
+        let id: u64 = id.parse().map_err(|_| format!("unknown key `{key}` in the record"))?;
+        let path = paths.get(&id).ok_or_else(|| format!("`{key}` belongs to no parameter of the model"))?;
+        Ok::<_, String>(format!("{path}/{field}"))
+    };
+    let bytes = optimizer.to_record().into_bytes().map_err(|error| error.to_string())?;
+    let reader = Reader::from_bytes(bytes).map_err(|error| error.to_string())?;
+    let mut state = OptimizerState::default();
+    for (key, value) in reader.scalars() {
+        state.scalars.insert(named(key)?, number(*value)?);
+    }
+    for tensor in reader.into_tensors().map_err(|error| error.to_string())? {
+        let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
+        if dtype != DType::F32 {
+            return Err(format!("`{key}` holds {dtype:?}, expected 32-bit floats"));
+        }
+        let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let array = Array::new(shape.to_vec(), values.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+        state.tensors.insert(named(&key)?, array);
+    }
+    Ok(state)
+}
+
+/// Puts a saved state into a fresh optimizer.
+///
+/// # Errors
+///
+/// A clause that names the parameter that the model does not have.
+pub fn load(
+    optimizer: ModuleOptimizer,
+    state: &OptimizerState,
+    entries: &[Entry],
+) -> Result<ModuleOptimizer, String> {
+    let ids: BTreeMap<&str, ParamId> = entries.iter().map(|entry| (entry.path.as_str(), entry.id)).collect();
+    let keyed = |name: &str| {
+        let (path, field) = name.rsplit_once('/').ok_or_else(|| format!("unknown key `{name}` in the state"))?;
+        let id = ids.get(path).ok_or_else(|| format!("the model has no parameter `{path}`"))?;
+        Ok::<_, String>((id.val(), format!("{}.{field}", id.val()), path.to_owned()))
+    };
+    let mut tensors = Vec::new();
+    for (name, array) in &state.tensors {
+        let (id, key, _) = keyed(name)?;
+        let bytes: Vec<u8> = array.data().iter().flat_map(|x| x.to_le_bytes()).collect();
+        let shape = Shape::from(array.shape().to_vec());
+        tensors.push(burn_pack::Tensor::new(key, DType::F32, shape, Some(id), Bytes::from_bytes_vec(bytes)));
+    }
+    let mut writer = Writer::new(tensors);
+    for (name, value) in &state.scalars {
+        let (id, key, path) = keyed(name)?;
+        writer = writer.with_scalar(&key, scalar(*value)).with_metadata(&id.to_string(), &path);
+    }
+    let bytes = writer.into_bytes().map_err(|error| error.to_string())?;
+    let record = burn::optim::OptimizerRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
+    Ok(optimizer.load_record(record))
+}
+
+fn number(value: Scalar) -> Result<Number, String> {
+    match value {
+        Scalar::Int(value) => Ok(Number::Int(value)),
+        Scalar::UInt(value) => Ok(Number::Unsigned(value)),
+        Scalar::Float(value) => Ok(Number::Float(value)),
+        Scalar::Bool(value) => Ok(Number::Bool(value)),
+    }
+}
+
+fn scalar(value: Number) -> Scalar {
+    match value {
+        Number::Int(value) => Scalar::Int(value),
+        Number::Unsigned(value) => Scalar::UInt(value),
+        Number::Float(value) => Scalar::Float(value),
+        Number::Bool(value) => Scalar::Bool(value),
+    }
+}

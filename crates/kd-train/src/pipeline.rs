@@ -1,0 +1,270 @@
+//! A whole run: data, teacher, baseline, the student's stages in order, artifacts, results.
+//!
+//! A stage is done when its folder has a `summary.json`, which is written last. A run that goes on takes the models
+//! of done stages from their folders and the stage in the middle from its state.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use kd_datasets::Folders;
+use kd_deploy::Engine;
+
+use crate::activations::Activations;
+use crate::batches::Data;
+use crate::error::Error;
+use crate::evaluate::{Predictions, predict};
+use crate::event::{Event, Sink};
+use crate::network::{Network, seeded};
+use crate::recipe::{NetworkSpec, Recipe, Role, StageKind, StageSpec};
+use crate::run_dir::{RunDir, files, read_json};
+use crate::stage;
+use crate::summary::{ParitySummary, StageSummary, Summary};
+use crate::{device, gates, latency, report, seeds, weights};
+
+/// What a run needs from outside its recipe.
+pub struct Env {
+    /// Where data may lie.
+    pub folders: Folders,
+    /// Engines that run artifacts, at least one.
+    pub engines: Vec<Box<dyn Engine>>,
+    /// Engines that were looked for and not found, as sentences for the report.
+    pub absent: Vec<String>,
+}
+
+/// A model after a stage, in inference, with how its activations are rounded.
+pub struct Model {
+    /// Weights, masks, rounding of weights.
+    pub network: Box<dyn Network>,
+    /// Rounding of activations.
+    pub activations: Option<Activations>,
+}
+
+/// A run at work.
+pub struct Run<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) dir: &'a RunDir,
+    pub(crate) env: &'a Env,
+    pub(crate) base: &'a Path,
+    pub(crate) device: Device,
+    pub(crate) data: Data,
+    pub(crate) teacher: Option<Teacher>,
+}
+
+/// The teacher, done.
+pub(crate) struct Teacher {
+    pub(crate) network: Box<dyn Network>,
+    pub(crate) test: Predictions,
+}
+
+/// A stage that is done.
+pub(crate) struct Done {
+    pub(crate) folder: String,
+    pub(crate) model: Model,
+    pub(crate) summary: StageSummary,
+}
+
+/// A stage with its folder.
+struct Step<'a> {
+    folder: String,
+    spec: &'a StageSpec,
+}
+
+/// Runs a recipe in its directory from the beginning, or from where the directory says that it stopped. `base` is where
+/// relative paths of the recipe start.
+///
+/// # Errors
+///
+/// Whatever stops it; the directory then says how far it came.
+pub fn run(
+    recipe: &Recipe,
+    split_seed: u64,
+    dir: &RunDir,
+    env: &Env,
+    base: &Path,
+    sink: &mut dyn Sink,
+) -> Result<Summary, Error> {
+    let device = device::open(&recipe.device.name)?;
+    let data = load_data(recipe, split_seed, env, base)?;
+    let mut run = Run { recipe, dir, env, base, device, data, teacher: None };
+
+    let mut done: Vec<Done> = Vec::new();
+    let mut parity: Vec<ParitySummary> = Vec::new();
+    let mut baseline = None;
+    let mut student: Option<Box<dyn Network>> = None;
+    if recipe.teacher.checkpoint.is_some() {
+        done.push(run.given_teacher(sink)?);
+    }
+    for step in steps(recipe) {
+        match &step.spec.kind {
+            StageKind::Train(spec) if spec.of == Role::Teacher => {
+                let start = || run.fresh(&recipe.teacher, "teacher");
+                let stage = run.stage(&step, start, sink)?;
+                let test = run.predict(&stage.model);
+                run.teacher = Some(Teacher { network: stage.model.network.inference(), test });
+                done.push(stage);
+            }
+            StageKind::Export(_) => {
+                parity = crate::artifacts::export(&run, &done, sink)?;
+            }
+            kind => {
+                if matches!(kind, StageKind::Distill(_)) && baseline.is_none() {
+                    baseline = Some(run.baseline(&step, sink)?);
+                }
+                let before = student.take();
+                let start = || match before {
+                    Some(network) => Ok(network),
+                    None => run.student(),
+                };
+                let stage = run.stage(&step, start, sink)?;
+                student = Some(stage.model.network.inference());
+                done.push(stage);
+            }
+        }
+    }
+
+    latency::measure_all(&run, &mut done, baseline.as_mut(), sink)?;
+    let mut summary = Summary {
+        schema: 1,
+        name: recipe.name.clone(),
+        stages: done.into_iter().map(|done| done.summary).collect(),
+        baseline,
+        parity,
+        seed: recipe.seed,
+        device: recipe.device.name.clone(),
+        wall_s: crate::run_dir::seconds(dir.path(), |_| true),
+        notes: Vec::new(),
+        gates: Vec::new(),
+    };
+    summary.notes = report::notes(&summary, env);
+    summary.gates = gates::check(&recipe.expect, &summary);
+    dir.write_json(files::SUMMARY, &summary)?;
+    dir.write(files::REPORT, report::markdown(&summary).as_bytes())?;
+    Ok(summary)
+}
+
+/// Loads and splits the data of a recipe; `base` is where its relative paths start.
+///
+/// # Errors
+///
+/// Data that is missing or broken, more validation examples than there are.
+pub fn load_data(recipe: &Recipe, split_seed: u64, env: &Env, base: &Path) -> Result<Data, Error> {
+    let folders = Folders { base: base.to_owned(), ..env.folders.clone() };
+    let set = recipe.data.source.load(&folders)?;
+    let split = kd_datasets::split(set.train.len(), recipe.data.validation, seeds::derive(split_seed, "split", &[]))?;
+    Ok(Data::new(Arc::new(set), split, &recipe.data))
+}
+
+/// Stages that have a numbered folder get one; `export` has its own.
+fn steps(recipe: &Recipe) -> Vec<Step<'_>> {
+    let mut number = usize::from(recipe.teacher.checkpoint.is_some());
+    let mut steps = Vec::new();
+    for spec in &recipe.stages {
+        number += usize::from(!matches!(spec.kind, StageKind::Export(_)));
+        steps.push(Step { folder: format!("{number}-{}", spec.name), spec });
+    }
+    steps
+}
+
+impl Run<'_> {
+    /// Trains a stage, or takes it from its folder if it is done.
+    fn stage(
+        &self,
+        step: &Step<'_>,
+        start: impl FnOnce() -> Result<Box<dyn Network>, Error>,
+        sink: &mut dyn Sink,
+    ) -> Result<Done, Error> {
+        let mut folder = self.dir.stage(&step.folder, &step.spec.name, step.spec.kind.name())?;
+        let summary = folder.file(files::SUMMARY);
+        let begun = Instant::now();
+        let prepared = stage::prepare(self, &step.spec.kind, start()?, &folder, sink)?;
+        let done = |model, summary| Done { folder: step.folder.clone(), model, summary };
+        if summary.is_file() {
+            return Ok(done(stage::reopen(prepared, &folder)?, read_json(&summary)?));
+        }
+        let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
+        let (model, mut summary) = stage::finish(self, fitted, &mut folder, sink)?;
+        folder.timing("stage", self.untimed(&folder, begun))?;
+        summary.seconds = folder.seconds();
+        folder.write(files::SUMMARY, &crate::run_dir::json(&summary))?;
+        sink.event(Event::StageDone {
+            stage: step.spec.name.clone(),
+            accuracy: summary.accuracy,
+            seconds: summary.seconds,
+        });
+        Ok(done(model, summary))
+    }
+
+    /// The student trained alone, mirroring the first stage that distills.
+    fn baseline(&self, step: &Step<'_>, sink: &mut dyn Sink) -> Result<StageSummary, Error> {
+        let mut folder = self.dir.stage(files::BASELINE, files::BASELINE, "train")?;
+        let summary = folder.file(files::SUMMARY);
+        if summary.is_file() {
+            return read_json(&summary);
+        }
+        let begun = Instant::now();
+        let StageKind::Distill(fit) = &step.spec.kind else { unreachable!("only a stage that distills is mirrored") };
+        let prepared = stage::alone(fit, self.student()?);
+        let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
+        let (_, mut summary) = stage::finish(self, fitted, &mut folder, sink)?;
+        folder.timing("stage", self.untimed(&folder, begun))?;
+        summary.seconds = folder.seconds();
+        folder.write(files::SUMMARY, &crate::run_dir::json(&summary))?;
+        sink.event(Event::StageDone {
+            stage: files::BASELINE.into(),
+            accuracy: summary.accuracy,
+            seconds: summary.seconds,
+        });
+        Ok(summary)
+    }
+
+    /// A teacher that the user brought: nothing is trained, but it has a folder, a score and an ONNX file.
+    fn given_teacher(&mut self, sink: &mut dyn Sink) -> Result<Done, Error> {
+        const FOLDER: &str = "1-teacher";
+        let mut folder = self.dir.stage(FOLDER, "teacher", "train")?;
+        let network = self.fresh(&self.recipe.teacher, "teacher")?;
+        let test = predict(network.as_ref(), None, self.data.test(&self.device));
+        self.teacher = Some(Teacher { network: network.inference(), test });
+        let done = |model, summary| Done { folder: FOLDER.into(), model, summary };
+        let summary = folder.file(files::SUMMARY);
+        if summary.is_file() {
+            return Ok(done(Model { network, activations: None }, read_json(&summary)?));
+        }
+        let fitted = crate::fit::Fitted {
+            last: network.inference(),
+            student: network,
+            regime: Default::default(),
+            last_regime: Default::default(),
+        };
+        let (model, summary) = stage::finish(self, fitted, &mut folder, sink)?;
+        folder.write(files::SUMMARY, &crate::run_dir::json(&summary))?;
+        Ok(done(model, summary))
+    }
+
+    /// A network as a recipe describes it: seeded, or with the weights of its checkpoint.
+    fn fresh(&self, spec: &NetworkSpec, role: &'static str) -> Result<Box<dyn Network>, Error> {
+        let seed = seeds::derive(self.recipe.seed, &format!("weights {role}"), &[]);
+        let task = self.data.task();
+        let mut network = seeded(&self.device, seed, || spec.model.build(&task, &self.device)).map_err(|reason| {
+            Error::ModelUnfit { role: role.into(), model: spec.model.name().into(), reason }
+        })?;
+        if let Some(path) = &spec.checkpoint {
+            weights::load(network.as_mut(), &weights::resolve(&self.base.join(path))?)?;
+        }
+        Ok(network.inference())
+    }
+
+    fn student(&self) -> Result<Box<dyn Network>, Error> {
+        self.fresh(&self.recipe.student, "student")
+    }
+
+    pub(crate) fn predict(&self, model: &Model) -> Predictions {
+        predict(model.network.as_ref(), model.activations.clone(), self.data.test(&self.device))
+    }
+
+    /// Seconds since `begun` that no epoch has booked yet.
+    fn untimed(&self, folder: &crate::run_dir::StageDir, begun: Instant) -> f64 {
+        (begun.elapsed().as_secs_f64() - folder.booked()).max(0.0)
+    }
+}

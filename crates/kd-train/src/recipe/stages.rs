@@ -1,0 +1,157 @@
+//! Reading of stages.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use kd_core::Schedule;
+use prune_core::{Builtin, Channels, Pattern};
+use quant_core::{ObserverSpec, Scheme};
+use serde::Deserialize;
+
+use super::objective::{Learning, Terms, terms};
+use super::rules::{self, Learns, Outline};
+use super::table::Table;
+use super::{
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec, TrainSpec,
+};
+use crate::problem::{Problem, nearest};
+use crate::registry::Registry;
+
+/// Reads a stage: all of it where nothing is wrong, and what is known of it in any case.
+pub(super) fn stage(mut table: Table<'_>, shared: &Terms, registry: &Registry) -> (Option<StageSpec>, Outline) {
+    let name = table.require::<String>("name", "name = \"distill\"");
+    if let Some((name, span)) = &name {
+        rules::file_safe(&table, name, span.clone());
+    }
+    let mut outline = Outline { stage: table.span.clone(), name: name.clone(), ..Outline::unknown() };
+    let path = table.path.clone();
+    let mut kinds: Vec<_> = StageKind::NAMES.into_iter().filter_map(|kind| Some((kind, table.take(kind)?))).collect();
+    kinds.sort_by_key(|(_, (key, _))| key.span().start);
+    let (kind, key, value) = match kinds.as_slice() {
+        [(kind, (key, value))] => (*kind, key.span(), value),
+        [] => {
+            let problem = Problem::new("recipe::no-name", format!("`{path}` does nothing"), table.span.clone(), "no kind");
+            let typo = table.rest().iter().find_map(|(key, _)| nearest(key.get_ref(), StageKind::NAMES));
+            table.problem(problem.help(match typo {
+                Some(kind) => format!("did you mean `[stage.{kind}]`?"),
+                None => format!("write one of {}", StageKind::NAMES.map(|kind| format!("`[stage.{kind}]`")).join(", ")),
+            }));
+            return (None, outline);
+        }
+        [(one, (first, _)), (other, (second, _)), ..] => {
+            let message = format!("`{path}` does one thing, found `{one}` and `{other}`");
+            let problem = Problem::new("recipe::two-names", message, second.span(), "a second kind");
+            table.problem(problem.also(first.span(), "the first kind").help("begin a new `[[stage]]`"));
+            return (None, outline);
+        }
+    };
+    outline.kind = Some((kind, key));
+    let body = table.as_table(kind, value);
+    table.finish();
+    let Some(mut body) = body else { return (None, outline) };
+    let read = match kind {
+        "export" => {
+            outline.learns = Learns::Nothing;
+            Some(StageKind::Export(ExportSpec {}))
+        }
+        kind => {
+            let of = (kind == "train").then(|| body.require::<Role>("of", "of = \"teacher\"")).flatten();
+            outline.of = of.as_ref().map(|(of, _)| *of);
+            let own = terms(&mut body, registry);
+            // The teacher does not learn from what its students learn from.
+            let shared = if outline.of == Some(Role::Teacher) { &Terms::Absent } else { shared };
+            let learning = Learning::new(own, shared, registry);
+            outline.learns = Learns::from(&learning.terms);
+            self::kind(kind, outline.of, &mut body, learning)
+        }
+    };
+    body.finish();
+    let stage = read.zip(name).map(|(kind, (name, _))| StageSpec { name, kind });
+    (stage, outline)
+}
+
+fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning) -> Option<StageKind> {
+    match kind {
+        "train" => {
+            let fit = fit(table, true, learning);
+            Some(StageKind::Train(TrainSpec { of: of?, fit: fit? }))
+        }
+        "distill" => fit(table, true, learning).map(StageKind::Distill),
+        "prune" => {
+            #[derive(Deserialize)]
+            #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+            struct OfChannels {
+                channels: Channels,
+            }
+            let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
+            let criterion = table.or("criterion", Builtin::Magnitude(Default::default()));
+            let round_to = table.or("round-to", NonZeroUsize::MIN).get();
+            let fit = fit(table, false, learning);
+            let (OfChannels { channels: pattern }, _) = pattern?;
+            Some(StageKind::Prune(PruneSpec { pattern, criterion: Arc::new(criterion), round_to, fit: fit? }))
+        }
+        "sparsify" => {
+            let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
+            let criterion = Arc::new(table.or("criterion", Builtin::Magnitude(Default::default())));
+            let schedule = rules::share_schedule(table, "schedule", default_sparsity());
+            let fit = fit(table, false, learning);
+            Some(StageKind::Sparsify(SparsifySpec { pattern: pattern?.0, criterion, schedule, fit: fit? }))
+        }
+        _ => {
+            let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");
+            let activations = table.require::<Scheme>("activations", "activations = \"int8 tensor affine\"");
+            rules::schemes(table, weights.as_ref(), activations.as_ref());
+            let observer = table.or("observer", ObserverSpec::MovingAverage { decay: 0.99 });
+            let calibration = table.or("calibration", NonZeroUsize::new(32).expect("32 is not 0")).get();
+            let freeze_after = rules::share(table, "freeze-after", 0.5);
+            let fit = fit(table, false, learning);
+            Some(StageKind::Quantize(QuantizeSpec {
+                weights: weights?.0,
+                activations: activations?.0,
+                observer,
+                calibration,
+                freeze_after,
+                fit: fit?,
+            }))
+        }
+    }
+}
+
+/// How a stage trains. `learns`: it would do nothing without an epoch.
+fn fit(table: &mut Table<'_>, learns: bool, learning: Learning) -> Option<FitSpec> {
+    let epochs = match learns {
+        true => table.require::<NonZeroUsize>("epochs", "epochs = 6").map(|(epochs, _)| epochs.get()),
+        false => Some(table.or("epochs", 0_usize)),
+    };
+    let optimizer = table.or("optimizer", OptimizerSpec::default());
+    let default = if learns { default_rate() } else { default_recovery_rate() };
+    let learning_rate = rules::rate(table, "learning-rate", default);
+    let clip = rules::positive(table, "gradient-clipping");
+    Some(FitSpec {
+        epochs: epochs?,
+        optimizer,
+        learning_rate,
+        clip,
+        objective: learning.objective,
+        terms: learning.own,
+        alone: learning.alone,
+    })
+}
+
+fn default_rate() -> Schedule {
+    schedule("one-cycle = { peak = 4e-3 }")
+}
+
+fn default_recovery_rate() -> Schedule {
+    schedule("cosine = { from = 1e-3, to = 1e-5 }")
+}
+
+/// Zhu and Gupta's cubic, done after three quarters of the stage so that the rest recovers.
+fn default_sparsity() -> Schedule {
+    schedule("cubic = { from = 0.0, to = 1.0, end = 0.75 }")
+}
+
+/// A schedule of this program's own, in the words of a recipe.
+fn schedule(text: &str) -> Schedule {
+    toml::from_str(text).expect("a default is a schedule")
+}

@@ -1,0 +1,151 @@
+//! What is done to a student while it trains, beyond learning: masks that tighten, activations that are rounded.
+//!
+//! The loop asks at three places: before a step, in the forward pass, and when an epoch is judged.
+
+use std::collections::BTreeMap;
+
+use kd_core::{Progress, Rewrite};
+use serde::{Deserialize, Serialize};
+
+use crate::activations::Activations;
+use crate::error::Error;
+use crate::network::Network;
+use crate::sparsify::Sparsifier;
+
+/// The state of whatever a stage does to its student.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Regime {
+    /// Nothing: teachers, distillation, recovery after channels are gone.
+    #[default]
+    Plain,
+    /// Weights are masked, the masks tighten by a schedule. The masks themselves are recomputed from the state.
+    Sparse {
+        /// Masks in force, by path.
+        masks: BTreeMap<String, Mask>,
+    },
+    /// Weights and activations are rounded.
+    Rounded {
+        /// Observers and ranges of the activations.
+        activations: Activations,
+        /// Share of the stage after which ranges stay.
+        freeze_after: f64,
+    },
+}
+
+/// A mask as text, one hexadecimal digit for four elements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Mask(pub Vec<bool>);
+
+impl Regime {
+    /// Before a step: tightens masks, freezes ranges.
+    ///
+    /// # Errors
+    ///
+    /// Scores that are not finite.
+    pub fn before_step(
+        &mut self,
+        sparsifier: Option<&Sparsifier>,
+        student: &mut dyn Network,
+        step: usize,
+        progress: Progress,
+    ) -> Result<(), Error> {
+        match self {
+            Regime::Plain => {}
+            Regime::Sparse { masks } => {
+                if let Some(sparsifier) = sparsifier.filter(|sparsifier| sparsifier.acts_at(step)) {
+                    let tighter = sparsifier.masks(&student.weights(), &student.entries(), progress)?;
+                    student.remask(tighter.clone());
+                    *masks = tighter.into_iter().map(|(path, keep)| (path, Mask(keep))).collect();
+                }
+            }
+            Regime::Rounded { activations, freeze_after } => {
+                activations.round(true);
+                activations.observe(progress.get() < *freeze_after);
+            }
+        }
+        Ok(())
+    }
+
+    /// What rewrites activations in a training step.
+    pub fn rewrite(&mut self) -> Option<&mut dyn Rewrite> {
+        match self {
+            Regime::Rounded { activations, .. } => Some(activations),
+            _ => None,
+        }
+    }
+
+    /// What rewrites activations in evaluation.
+    pub fn for_evaluation(&self) -> Option<Activations> {
+        match self {
+            Regime::Rounded { activations, .. } => Some(activations.frozen()),
+            _ => None,
+        }
+    }
+
+    /// An error if an activation was not finite in the last step.
+    ///
+    /// # Errors
+    ///
+    /// The site in question.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Regime::Rounded { activations, .. } => activations.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The masks in force, if any are.
+    pub fn masks(&self) -> Option<BTreeMap<String, Vec<bool>>> {
+        match self {
+            Regime::Sparse { masks } => {
+                Some(masks.iter().map(|(path, mask)| (path.clone(), mask.0.clone())).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<Mask> for String {
+    fn from(mask: Mask) -> Self {
+        let nibble = |bits: &[bool]| bits.iter().enumerate().map(|(i, &bit)| u32::from(bit) << i).sum::<u32>();
+        let digits: String = mask.0.chunks(4).filter_map(|bits| char::from_digit(nibble(bits), 16)).collect();
+        format!("{}:{digits}", mask.0.len())
+    }
+}
+
+impl TryFrom<String> for Mask {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let broken = || format!("expected `length:hexadecimal digits`, found a text of {} characters", text.len());
+        let (len, digits) = text.split_once(':').ok_or_else(broken)?;
+        let len: usize = len.parse().map_err(|_| broken())?;
+        let mut bits = Vec::with_capacity(digits.len() * 4);
+        for digit in digits.chars() {
+            let nibble = digit.to_digit(16).ok_or_else(broken)?;
+            bits.extend((0..4).map(|i| nibble >> i & 1 == 1));
+        }
+        if bits.len() < len || bits.len() >= len + 4 {
+            return Err(broken());
+        }
+        bits.truncate(len);
+        Ok(Mask(bits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_survives_its_text() {
+        for len in 0..20 {
+            let mask = Mask((0..len).map(|i| i % 3 == 0).collect());
+            assert_eq!(Mask::try_from(String::from(mask.clone())), Ok(mask));
+        }
+        assert!(Mask::try_from("5:f".to_owned()).is_err());
+        assert!(Mask::try_from("3:fx".to_owned()).is_err());
+    }
+}

@@ -1,0 +1,361 @@
+//! The names that recipes may use, as a value that is passed in.
+//!
+//! `Registry::builtin()` knows what this workspace ships; a program of one's own adds to it and hands it to
+//! `kd_cli::main_with`. Nothing registers itself: who knows what is to be read in one line of `main`.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use kd_core::{DistillLoss, Schedule};
+use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist};
+use quant_core::{FORMATS, OBSERVERS};
+use serde::{Serialize, de::DeserializeOwned};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::model::{Model, Task};
+use crate::models::{ConvNet, Mlp};
+use crate::network::{Built, Network};
+use crate::problem::Problem;
+use crate::recipe::OptimizerSpec;
+
+/// A model as a recipe configures it; builds networks.
+pub trait ModelSpec: Debug + Send + Sync {
+    /// Its registered name.
+    fn name(&self) -> &'static str;
+
+    /// Builds it on a device; weights are drawn from the device's stream.
+    ///
+    /// # Errors
+    ///
+    /// What [`Model::build`] says.
+    fn build(&self, task: &Task, device: &Device) -> Result<Box<dyn Network>, String>;
+
+    /// Its configuration with every default.
+    fn resolved(&self) -> toml::Value;
+}
+
+/// A data set as a recipe configures it.
+pub trait DataSource: Debug + Send + Sync {
+    /// Training examples set aside to choose an epoch.
+    fn validation(&self) -> usize;
+
+    /// Its configuration with every default.
+    fn resolved(&self) -> toml::Value;
+
+    /// Reads, checks and returns the data.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or wrong, with the file and what helps.
+    fn load(&self, folders: &Folders) -> Result<Dataset, kd_datasets::Error>;
+}
+
+/// A name with what there is to say about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// As recipes write it.
+    pub name: String,
+    /// One line.
+    pub about: String,
+    /// Its keys with their defaults.
+    pub knobs: String,
+}
+
+type Read<T> = fn(&'static str, Spanned<DeValue<'_>>) -> Result<T, Box<Problem>>;
+
+struct Entry<T> {
+    read: Read<T>,
+    about: &'static str,
+    place: &'static Location<'static>,
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self { read: self.read, about: self.about, place: self.place }
+    }
+}
+
+/// Models, losses and data sets by name.
+#[derive(Clone)]
+pub struct Registry {
+    models: BTreeMap<&'static str, Entry<Arc<dyn ModelSpec>>>,
+    losses: BTreeMap<&'static str, Entry<(Box<dyn DistillLoss>, toml::Value)>>,
+    data: BTreeMap<&'static str, Entry<Arc<dyn DataSource>>>,
+}
+
+impl Registry {
+    /// What this workspace ships.
+    pub fn builtin() -> Self {
+        let empty = Self { models: BTreeMap::new(), losses: BTreeMap::new(), data: BTreeMap::new() };
+        empty
+            .model::<Mlp>("mlp")
+            .model::<ConvNet>("convnet")
+            .loss::<kd_core::loss::CrossEntropy>("cross-entropy", kd_core::loss::TABLE[0].line)
+            .loss::<kd_core::loss::Kl>("kl", kd_core::loss::TABLE[1].line)
+            .loss::<kd_core::loss::Hint>("hint", kd_core::loss::TABLE[2].line)
+            .data::<Mnist>("mnist", kd_datasets::MNIST.about)
+            .data::<FashionMnist>("fashion-mnist", kd_datasets::FASHION_MNIST.about)
+            .data::<Digits>("digits", kd_datasets::DIGITS.about)
+            .data::<Idx>("idx", "your own files in MNIST's format, plain or gzip")
+            .data::<Csv>("csv", "your own comma-separated tables, plain or gzip")
+    }
+
+    /// Adds a model. A name of one's own carries a dot: `acme.net`.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken; the message names both places.
+    #[track_caller]
+    #[must_use]
+    pub fn model<M: Model>(mut self, name: &'static str) -> Self {
+        insert(&mut self.models, "model", name, read_model::<M>, M::ABOUT);
+        self
+    }
+
+    /// Adds a loss; its knobs are the fields that serde reads.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken; the message names both places.
+    #[track_caller]
+    #[must_use]
+    pub fn loss<L>(mut self, name: &'static str, about: &'static str) -> Self
+    where
+        L: DistillLoss + DeserializeOwned + Serialize + 'static,
+    {
+        insert(&mut self.losses, "loss", name, read_loss::<L>, about);
+        self
+    }
+
+    /// Adds a data set; its knobs are the fields that serde reads. `batch` and `augment` belong to every
+    /// data table and are read apart from them.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken; the message names both places.
+    #[track_caller]
+    #[must_use]
+    pub fn data<D>(mut self, name: &'static str, about: &'static str) -> Self
+    where
+        D: kd_datasets::Source + DeserializeOwned + Serialize + 'static,
+    {
+        insert(&mut self.data, "data set", name, read_data::<D>, about);
+        self
+    }
+
+    /// Reads a model's configuration; none if nothing has that name.
+    pub(crate) fn read_model(
+        &self,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+    ) -> Option<Result<Arc<dyn ModelSpec>, Box<Problem>>> {
+        let (name, entry) = self.models.get_key_value(name)?;
+        Some((entry.read)(name, value))
+    }
+
+    /// Reads a loss's knobs; none if nothing has that name.
+    pub(crate) fn read_loss(
+        &self,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+    ) -> Option<Result<(Box<dyn DistillLoss>, toml::Value), Box<Problem>>> {
+        let (name, entry) = self.losses.get_key_value(name)?;
+        Some((entry.read)(name, value))
+    }
+
+    /// Reads a data set's knobs; none if nothing has that name.
+    pub(crate) fn read_data(
+        &self,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+    ) -> Option<Result<Arc<dyn DataSource>, Box<Problem>>> {
+        let (name, entry) = self.data.get_key_value(name)?;
+        Some((entry.read)(name, value))
+    }
+
+    /// Models, with one line each.
+    pub fn models(&self) -> Vec<Listing> {
+        self.models.iter().map(|(name, entry)| listing(name, entry.about, String::new())).collect()
+    }
+
+    /// Losses, with their knobs.
+    pub fn losses(&self) -> Vec<Listing> {
+        let knobs = |name: &str| {
+            let row = kd_core::loss::TABLE.iter().find(|row| row.name == name);
+            row.map(|row| core_knobs(row.knobs)).unwrap_or_default()
+        };
+        self.losses.iter().map(|(name, entry)| listing(name, entry.about, knobs(name))).collect()
+    }
+
+    /// Data sets, with their knobs.
+    pub fn datasets(&self) -> Vec<Listing> {
+        let knobs = |name: &str| {
+            let row = kd_datasets::SOURCES.iter().find(|row| row.name == name);
+            let knobs = row.map(|row| row.knobs.iter().map(|knob| (knob.name, knob.default)));
+            knobs.map(|knobs| join(knobs)).unwrap_or_default()
+        };
+        self.data.iter().map(|(name, entry)| listing(name, entry.about, knobs(name))).collect()
+    }
+
+    /// Names of data sets.
+    pub fn data_names(&self) -> impl Iterator<Item = &'static str> {
+        self.data.keys().copied()
+    }
+
+    /// Names of models.
+    pub fn model_names(&self) -> impl Iterator<Item = &'static str> {
+        self.models.keys().copied()
+    }
+
+    /// Names of losses.
+    pub fn loss_names(&self) -> impl Iterator<Item = &'static str> {
+        self.losses.keys().copied()
+    }
+
+    /// Observers.
+    pub fn observers(&self) -> Vec<Listing> {
+        OBSERVERS.iter().map(|row| listing(row.name, row.about, row.knobs.into())).collect()
+    }
+
+    /// Number formats.
+    pub fn formats(&self) -> Vec<Listing> {
+        let about = |row: &quant_core::Format| listing(row.name, row.about, "tensor|channel symmetric|affine".into());
+        FORMATS.iter().map(about).collect()
+    }
+
+    /// Criteria of pruning.
+    pub fn criteria(&self) -> Vec<Listing> {
+        let rows = prune_core::TABLE.iter();
+        rows.map(|row| {
+            let knobs = row.knobs.iter().map(|knob| format!("{} = {}", knob.name, knob.values));
+            listing(row.name, row.summary, knobs.collect::<Vec<_>>().join(", "))
+        })
+        .collect()
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Vec<Listing> {
+        Schedule::NAMES.iter().map(|row| listing(row.name, row.line, core_knobs(row.knobs))).collect()
+    }
+
+    /// Optimizers.
+    pub fn optimizers(&self) -> Vec<Listing> {
+        OptimizerSpec::NAMES.iter().map(|(name, about, knobs)| listing(name, about, (*knobs).into())).collect()
+    }
+}
+
+impl Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("models", &self.models.keys())
+            .field("losses", &self.losses.keys())
+            .field("data", &self.data.keys())
+            .finish()
+    }
+}
+
+#[track_caller]
+fn insert<T>(
+    map: &mut BTreeMap<&'static str, Entry<T>>,
+    what: &str,
+    name: &'static str,
+    read: Read<T>,
+    about: &'static str,
+) {
+    let place = Location::caller();
+    if let Some(before) = map.insert(name, Entry { read, about, place }) {
+        panic!("two {what}s are named `{name}`: one registered at {}, one at {place}", before.place);
+    }
+}
+
+fn listing(name: &str, about: &str, knobs: String) -> Listing {
+    Listing { name: name.into(), about: about.into(), knobs }
+}
+
+fn core_knobs(knobs: &[kd_core::Knob]) -> String {
+    join(knobs.iter().map(|knob| (knob.name, knob.default)))
+}
+
+fn join<'a>(knobs: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
+    let knobs = knobs.map(|(name, default)| match default {
+        Some(default) => format!("{name} = {default}"),
+        None => name.to_owned(),
+    });
+    knobs.collect::<Vec<_>>().join(", ")
+}
+
+fn read<T: DeserializeOwned + Serialize>(value: Spanned<DeValue<'_>>) -> Result<(T, toml::Value), Box<Problem>> {
+    let value: T = crate::recipe::read_value(value)?;
+    let resolved = toml::Value::try_from(&value).expect("what was read from TOML can be written to it");
+    Ok((value, resolved))
+}
+
+fn read_model<M: Model>(name: &'static str, value: Spanned<DeValue<'_>>) -> Result<Arc<dyn ModelSpec>, Box<Problem>> {
+    let (config, resolved) = read::<M::Config>(value)?;
+    Ok(Arc::new(Configured::<M> { name, config, resolved, model: PhantomData }))
+}
+
+fn read_loss<L: DistillLoss + DeserializeOwned + Serialize + 'static>(
+    _: &'static str,
+    value: Spanned<DeValue<'_>>,
+) -> Result<(Box<dyn DistillLoss>, toml::Value), Box<Problem>> {
+    let (loss, resolved) = read::<L>(value)?;
+    Ok((Box::new(loss), resolved))
+}
+
+fn read_data<D: kd_datasets::Source + DeserializeOwned + Serialize + 'static>(
+    _: &'static str,
+    value: Spanned<DeValue<'_>>,
+) -> Result<Arc<dyn DataSource>, Box<Problem>> {
+    let (source, resolved) = read::<D>(value)?;
+    Ok(Arc::new(Loads { source, resolved }))
+}
+
+/// A model's configuration; its type is known here only.
+#[derive(Debug)]
+struct Configured<M: Model> {
+    name: &'static str,
+    config: M::Config,
+    resolved: toml::Value,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M: Model> ModelSpec for Configured<M> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn build(&self, task: &Task, device: &Device) -> Result<Box<dyn Network>, String> {
+        Built::<M>::build(self.name, &self.config, task, device)
+    }
+
+    fn resolved(&self) -> toml::Value {
+        self.resolved.clone()
+    }
+}
+
+/// A source of data with its configuration.
+#[derive(Debug)]
+struct Loads<D> {
+    source: D,
+    resolved: toml::Value,
+}
+
+impl<D: kd_datasets::Source> DataSource for Loads<D> {
+    fn validation(&self) -> usize {
+        self.source.validation()
+    }
+
+    fn load(&self, folders: &Folders) -> Result<Dataset, kd_datasets::Error> {
+        self.source.load(folders)
+    }
+
+    fn resolved(&self) -> toml::Value {
+        self.resolved.clone()
+    }
+}

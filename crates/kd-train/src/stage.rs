@@ -1,0 +1,236 @@
+//! What each kind of stage does to a student before it trains, and what is done after any of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kd_core::Objective;
+use prune_core::Limits;
+
+use crate::batches::EVALUATION_BATCH;
+use crate::checkpoint::State;
+use crate::compress::Compression;
+use crate::error::Error;
+use crate::event::{Event, Sink};
+use crate::fit::{Fitted, Job, fit};
+use crate::network::Network;
+use crate::pipeline::{Model, Run};
+use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
+use crate::regime::{Mask, Regime};
+use crate::run_dir::{StageDir, files};
+use crate::sparsify::{Sparsifier, masked};
+use crate::summary::StageSummary;
+use crate::{export, fold, measure, quantize, weights};
+
+/// How many times in a stage masks tighten.
+const MASK_UPDATES: usize = 100;
+
+/// A student ready to train: changed as its stage says, not yet trained.
+pub(crate) struct Prepared<'a> {
+    spec: &'a FitSpec,
+    objective: Arc<Objective>,
+    network: Box<dyn Network>,
+    regime: Regime,
+    sparsifier: Option<Sparsifier>,
+    /// Share of the stage from which on an epoch may be passed on.
+    ready: f64,
+    /// Parameters that do not train.
+    fixed: BTreeSet<String>,
+}
+
+/// Changes a student as a stage says.
+pub(crate) fn prepare<'a>(
+    run: &Run<'_>,
+    kind: &'a StageKind,
+    network: Box<dyn Network>,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Prepared<'a>, Error> {
+    match kind {
+        StageKind::Train(spec) => Ok(plain(&spec.fit, network)),
+        StageKind::Distill(fit) => Ok(plain(fit, network)),
+        StageKind::Prune(spec) => prune(run, spec, network, folder, sink),
+        StageKind::Sparsify(spec) => sparsify(run, spec, network),
+        StageKind::Quantize(spec) => round(run, spec, network, sink),
+        StageKind::Export(_) => unreachable!("an export does not train"),
+    }
+}
+
+/// The same student without a teacher: cross entropy alone at weight 1, with the label smoothing of the stage.
+pub(crate) fn alone(fit: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
+    Prepared { objective: fit.alone(), ..plain(fit, network) }
+}
+
+fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
+    Prepared {
+        spec,
+        objective: spec.objective.clone(),
+        network,
+        regime: Regime::Plain,
+        sparsifier: None,
+        ready: 0.0,
+        fixed: BTreeSet::new(),
+    }
+}
+
+/// Removes whole channels; what is left trains on.
+fn prune<'a>(
+    run: &Run<'_>,
+    spec: &'a PruneSpec,
+    network: Box<dyn Network>,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Prepared<'a>, Error> {
+    let graph = network.graph()?;
+    let stored = prune_core::Weights::from_arrays(
+        weights::masked(network.as_ref()).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
+    );
+    let limits = Limits { round_to: spec.round_to, ..Limits::default() };
+    let plan = prune_core::plan_channels(&graph, &stored, spec.criterion.as_ref(), spec.pattern, limits)?;
+    let rows = run.data.test_rows(EVALUATION_BATCH, &run.device);
+    let difference = network.verify_cut(&plan.cut, rows)?;
+    let cut = network.cut(&plan.cut)?;
+    sink.event(Event::Note(format!(
+        "{}: {} of {} multiply-accumulates stay; removing differs from masking by {difference:.1e} of the largest logit",
+        folder.name(),
+        plan.after.macs,
+        plan.before.macs,
+    )));
+    folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
+    // Masked weights are exact zeros in what was cut, and stay masked.
+    let compression = match network.compression().masks.is_empty() {
+        true => Compression::default(),
+        false => zeros_masked(network.compression(), cut.as_ref()),
+    };
+    Ok(plain(&spec.fit, cut.with_compression(compression)))
+}
+
+fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {
+    let arrays = cut.weights();
+    let masks = before.masks.keys().filter_map(|path| {
+        let keep = arrays.get(path)?.data().iter().map(|&x| x != 0.0).collect();
+        Some((path.clone(), keep))
+    });
+    Compression { masks: masks.collect(), ..Compression::default() }
+}
+
+/// Attaches masks that keep everything; they tighten while the student trains.
+fn sparsify<'a>(run: &Run<'_>, spec: &'a SparsifySpec, network: Box<dyn Network>) -> Result<Prepared<'a>, Error> {
+    let steps = spec.fit.epochs * run.data.steps();
+    let sparsifier = Sparsifier {
+        pattern: spec.pattern.clone(),
+        criterion: spec.criterion.clone(),
+        schedule: spec.schedule.clone(),
+        every: (steps / MASK_UPDATES).max(1),
+    };
+    let entries = network.entries();
+    // One shot where nothing trains; else nothing is masked before the first step.
+    let masks = match steps {
+        0 => sparsifier.masks(&network.weights(), &entries, kd_core::Progress::END)?,
+        _ => masked(&entries)
+            .into_iter()
+            .map(|(path, _)| {
+                let len = network.weights()[&path].data().len();
+                (path, vec![true; len])
+            })
+            .collect(),
+    };
+    let compression = Compression { masks: masks.clone(), ..Compression::default() };
+    let regime = Regime::Sparse { masks: masks.into_iter().map(|(path, keep)| (path, Mask(keep))).collect() };
+    Ok(Prepared {
+        regime,
+        ready: sparsifier.final_from(spec.fit.epochs),
+        sparsifier: Some(sparsifier),
+        ..plain(&spec.fit, network.with_compression(compression))
+    })
+}
+
+/// Folds batch norm, attaches rounding to weights, observes activations.
+fn round<'a>(
+    run: &Run<'_>,
+    spec: &'a QuantizeSpec,
+    network: Box<dyn Network>,
+    sink: &mut dyn Sink,
+) -> Result<Prepared<'a>, Error> {
+    let folded = fold::fold(network.as_ref())?;
+    sink.event(Event::Working { what: "calibrating activations".into() });
+    let activations = quantize::calibrate(
+        folded.network.as_ref(),
+        spec,
+        run.data.calibration(spec.calibration, &run.device),
+    )?;
+    let compression = quantize::compression(folded.network.as_ref(), spec.weights);
+    let mut rounded = folded.network.with_compression(compression);
+    rounded.freeze_statistics();
+    Ok(Prepared {
+        regime: Regime::Rounded { activations, freeze_after: spec.freeze_after },
+        fixed: folded.fixed,
+        ..plain(&spec.fit, rounded)
+    })
+}
+
+/// Trains what was prepared, or goes on where the folder's state says.
+pub(crate) fn train(
+    run: &Run<'_>,
+    order: &str,
+    prepared: Prepared<'_>,
+    folder: &mut StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Fitted, Error> {
+    let mut network = prepared.network;
+    network.set_trains(&|path| !prepared.fixed.contains(path));
+    let job = Job {
+        seed: run.recipe.seed,
+        order,
+        data: &run.data,
+        spec: prepared.spec,
+        objective: &prepared.objective,
+        teacher: run.teacher.as_ref().map(|teacher| teacher.network.as_ref()).filter(|_| prepared.objective.needs_teacher()),
+        sparsifier: prepared.sparsifier.as_ref(),
+        ready: prepared.ready,
+        device: &run.device,
+    };
+    fit(&job, network, prepared.regime, folder, sink)
+}
+
+/// The model of a stage that is done, from its state.
+pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model, Error> {
+    let state = State::load(folder.path())?.ok_or_else(|| folder.broken_state("the file is missing".into()))?;
+    let mut network = prepared.network;
+    if let Some(masks) = state.best_regime.masks() {
+        network.remask(masks);
+    }
+    network.set_weights(&state.best);
+    Ok(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
+}
+
+/// Writes a trained stage's model and scores it on the test data.
+pub(crate) fn finish(
+    run: &Run<'_>,
+    fitted: Fitted,
+    folder: &mut StageDir,
+    sink: &mut dyn Sink,
+) -> Result<(Model, StageSummary), Error> {
+    sink.event(Event::Working { what: format!("scoring {}", folder.name()) });
+    let model = Model { activations: fitted.regime.for_evaluation(), network: fitted.student };
+    let last = Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last };
+    weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
+    folder.write(files::ONNX, &export::onnx(&model)?)?;
+    let size = measure::size(model.network.as_ref())?;
+    let test = run.predict(&model);
+    let summary = StageSummary {
+        name: folder.name().into(),
+        kind: folder.kind().into(),
+        accuracy: test.accuracy(),
+        accuracy_last: run.predict(&last).accuracy(),
+        errors: test.errors(),
+        examples: test.labels.len(),
+        params: size.params,
+        nonzero: size.nonzero,
+        macs: size.macs,
+        bytes: measure::bytes(&folder.file(files::ONNX))?,
+        agreement: run.teacher.as_ref().map_or(1.0, |teacher| test.agreement(&teacher.test)),
+        seconds: 0.0,
+        latency_ms: Vec::new(),
+    };
+    Ok((model, summary))
+}

@@ -1,0 +1,111 @@
+//! Model files: weights in PyTorch's names and layout, read and written.
+
+use std::path::{Path, PathBuf};
+
+use kd_deploy::{Weights, safetensors};
+
+use crate::error::{CheckpointReason, Error};
+use crate::network::Network;
+use crate::run_dir::files;
+use crate::survey::Entry;
+
+/// Writes the stored weights of a network, masks applied, all or nothing.
+///
+/// # Errors
+///
+/// The file system's.
+pub fn save(network: &dyn Network, path: &Path) -> Result<(), Error> {
+    let arrays = safetensors::to_torch(&params(&network.entries()), &masked(network))?;
+    Ok(safetensors::write(path, &arrays, &Default::default())?)
+}
+
+/// The stored weights of a network with its masks applied; not rounded.
+pub fn masked(network: &dyn Network) -> Weights {
+    let mut weights = network.weights();
+    for (path, mask) in &network.compression().masks {
+        if let Some(array) = weights.get_mut(path) {
+            let values = array.data().iter().zip(mask).map(|(&x, &keep)| if keep { x } else { 0.0 });
+            let values: Vec<f32> = values.collect();
+            *array = kd_deploy::Array::new(array.shape().to_vec(), values).expect("the shape is the same");
+        }
+    }
+    weights
+}
+
+/// The weights file behind what a user may name: a file, a stage's folder, or a run (then the folder of its
+/// teacher, which is the first stage).
+///
+/// # Errors
+///
+/// A path that is none of these.
+pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    let broken = |reason| Error::Checkpoint { path: path.into(), reason };
+    if path.is_file() {
+        return Ok(path.into());
+    }
+    if path.join(files::WEIGHTS).is_file() {
+        return Ok(path.join(files::WEIGHTS));
+    }
+    if path.join(files::MANIFEST).is_file() {
+        let entries = std::fs::read_dir(path).map_err(|source| crate::run_dir::io("read", path, source))?;
+        let first = entries.flatten().map(|entry| entry.path()).find(|entry| {
+            entry.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("1-"))
+        });
+        if let Some(first) = first.filter(|first| first.join(files::WEIGHTS).is_file()) {
+            return Ok(first.join(files::WEIGHTS));
+        }
+        return Err(broken(CheckpointReason::NoWeights));
+    }
+    Err(broken(if path.exists() { CheckpointReason::NoWeights } else { CheckpointReason::Missing }))
+}
+
+/// Puts the weights of a file into a network. Widths may differ from the network's: a pruned model has fewer. That
+/// they fit each other is checked by capturing the forward pass.
+///
+/// # Errors
+///
+/// A file that cannot be read, a parameter that it lacks, that has another rank or that does not fit the others.
+pub fn load(network: &mut dyn Network, file: &Path) -> Result<(), Error> {
+    let broken = |reason| Error::Checkpoint { path: file.into(), reason };
+    let tensors = safetensors::read(file).map_err(|error| broken(CheckpointReason::Unreadable(error.to_string())))?;
+    let entries = network.entries();
+    let params = params(&entries);
+    let missing = params.iter().map(safetensors::torch_name).find(|name| !tensors.arrays.contains_key(name));
+    if let Some(param) = missing {
+        let found = tensors.arrays.keys().cloned().collect();
+        return Err(broken(CheckpointReason::MissingParameter { param, found }));
+    }
+    let weights = safetensors::from_torch(&params, &tensors.arrays)?;
+    for entry in &entries {
+        let found = weights[&entry.path].shape();
+        if found.len() != entry.shape.len() {
+            return Err(Error::CheckpointShape {
+                path: file.into(),
+                param: entry.path.clone(),
+                expected: entry.shape.clone(),
+                found: found.to_vec(),
+            });
+        }
+    }
+    network.set_weights(&weights);
+    let classes = network.task().classes;
+    let graph = network.graph().map_err(|error| broken(CheckpointReason::DoesNotFit(error.to_string())))?;
+    let found = graph.outputs.first().and_then(|&output| graph.shape(output, 1).last().copied());
+    match found {
+        Some(found) if found != classes => {
+            Err(Error::ClassMismatch { path: file.into(), expected: classes, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a module as the artifact layer wants them.
+pub fn params(entries: &[Entry]) -> Vec<kd_graph::Param> {
+    let param = |entry: &Entry| kd_graph::Param {
+        path: entry.path.clone(),
+        layer: entry.layer.clone(),
+        shape: entry.shape.clone(),
+        buffer: entry.is_buffer(),
+    };
+    entries.iter().map(param).collect()
+}

@@ -1,0 +1,119 @@
+//! Benchmarks: run by criterion, shown as one table with intervals, and compared with a saved baseline.
+//!
+//! A row is faster or slower only if its 95 % interval does not touch the baseline's and the medians differ by more
+//! than 5 %: on a machine that does other things too, less is noise. A row of the baseline that was not measured is
+//! an error, for a benchmark that silently goes away is a regression that nobody sees.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::{Result, ensure};
+use xshell::cmd;
+
+use crate::workspace;
+use measured::Row;
+use record::Record;
+
+mod machine;
+mod measured;
+mod record;
+mod table;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run the benchmarks whose name holds this
+    filter: Option<String>,
+    /// Backend to run on
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Make this run the baseline (its rows, where there is a filter)
+    #[arg(long)]
+    save: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let sh = workspace::shell()?;
+    let start = SystemTime::now();
+    let mut features = Vec::new();
+    if args.device != "flex" {
+        features = vec!["--features".to_owned(), format!("burn/{0},kd-train/{0}", args.device)];
+    }
+    // criterion reads a regular expression; a name is meant literally.
+    let filter = args.filter.as_deref().map(escaped);
+    cmd!(sh, "cargo bench -p kd-benches {features...} -- {filter...}")
+        .env("BURN_DEVICE", &args.device)
+        .run()?;
+
+    let rows = measured::since(&workspace::root().join("target/criterion"), start)?;
+    ensure!(
+        !rows.is_empty(),
+        "no benchmark was run; names hold no `{}`",
+        args.filter.as_deref().unwrap_or_default()
+    );
+    let now = Record::new(&sh, &args.device, rows)?;
+    let path = baseline(&args.device);
+    let before = Record::read(&path)?;
+    print!("{}", table::render(&now, before.as_ref()));
+
+    let vanished = before
+        .as_ref()
+        .map_or_else(Vec::new, |before| vanished(&before.rows, &now.rows, args.filter.as_deref()));
+    if args.save {
+        let saved = match before {
+            Some(before) if args.filter.is_some() => now.over(before),
+            _ => now,
+        };
+        saved.write(&path)?;
+        println!("saved {}", path.display());
+        return Ok(());
+    }
+    ensure!(
+        vanished.is_empty(),
+        "in the baseline but not measured: {}; `--save` makes a baseline without them",
+        vanished.join(", ")
+    );
+    Ok(())
+}
+
+fn baseline(device: &str) -> PathBuf {
+    workspace::root().join(format!("benches/baseline/{device}-{}.json", std::env::consts::ARCH))
+}
+
+/// The rows of the baseline that this run should have measured and did not.
+fn vanished(
+    before: &BTreeMap<String, Row>,
+    now: &BTreeMap<String, Row>,
+    filter: Option<&str>,
+) -> Vec<String> {
+    let asked_for = |name: &&String| filter.is_none_or(|filter| name.contains(filter));
+    before.keys().filter(asked_for).filter(|name| !now.contains_key(*name)).cloned().collect()
+}
+
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && !"_/-".contains(c)).then_some('\\').into_iter().chain([c]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_was_asked_for_and_did_not_come_has_vanished() {
+        let row = Row { median: 1.0, low: 0.9, high: 1.1, throughput: None };
+        let rows = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), row.clone())).collect();
+        let before = rows(&["kl/a", "kl/b", "mask/c"]);
+        let now = rows(&["kl/a", "new/d"]);
+        assert_eq!(vanished(&before, &now, None), ["kl/b", "mask/c"]);
+        assert_eq!(vanished(&before, &now, Some("kl/")), ["kl/b"]);
+        assert_eq!(vanished(&before, &now, Some("kl/a")), [""; 0]);
+    }
+
+    #[test]
+    fn a_filter_is_meant_literally() {
+        assert_eq!(escaped("quant/fake_quant"), "quant/fake_quant");
+        assert_eq!(escaped("a.b(c)"), "a\\.b\\(c\\)");
+    }
+}
