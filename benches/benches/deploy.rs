@@ -19,7 +19,8 @@ fn deploy(c: &mut Criterion) {
             b.iter(|| safetensors::encode(&arrays, &Default::default()));
         });
         let file = folder.path().join(format!("{name}.onnx"));
-        std::fs::write(&file, onnx::lower(&graph, &weights, None).expect("it has a lowering")).expect("written");
+        std::fs::write(&file, onnx::lower(&graph, &weights, None).expect("it has a lowering"))
+            .expect("written");
         let mut session = Tract.load(&file, 1).expect("tract reads it");
         let input = values(32 * 784);
         for batch in [1, 32] {

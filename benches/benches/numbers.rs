@@ -7,7 +7,9 @@ use kd_benches::{BATCH, device, labels, tensor, values};
 use kd_core::Temperature;
 use kd_core::loss::{Kl, LabelSmoothing, cross_entropy, hint, kl};
 use prune_core::{Inputs, Magnitude, Matrix, Unit};
-use quant_core::{Layout, Observer, ObserverSpec, QParams, Scheme, fake_quant, fake_quant_scalar, quantize, weight_scale};
+use quant_core::{
+    Layout, Observer, ObserverSpec, QParams, Scheme, fake_quant, fake_quant_scalar, quantize, weight_scale,
+};
 
 /// Waits for the device: a queue of operations is no result.
 fn finish<const D: usize>(tensor: Tensor<D>) {

@@ -12,6 +12,7 @@ mod bench;
 mod ci;
 mod docs;
 mod golden;
+mod results;
 mod tidy;
 mod workspace;
 
@@ -27,6 +28,8 @@ enum Task {
     Bench(bench::Args),
     /// Write the golden vectors of the tests anew, in Python
     Golden(golden::Args),
+    /// Write the README's results table from a finished run
+    Results(results::Args),
     /// Write the reference pages from the program's own tables
     Docs(docs::Args),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Golden(args) => golden::run(&args),
+        Task::Results(args) => results::run(&args),
         Task::Docs(args) => docs::run(&args),
     };
     match done {

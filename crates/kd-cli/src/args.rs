@@ -11,7 +11,13 @@ use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum, ValueHin
 /// A recipe names data, a teacher, a student and stages: train, distill, prune, sparsify, quantize, export.
 /// `kd init` writes one that runs as it stands.
 #[derive(Debug, Parser)]
-#[command(name = "kd", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
+#[command(
+    name = "kd",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -73,8 +79,10 @@ pub(crate) enum Command {
 
 /// `kd train`
 #[derive(Debug, Args)]
-#[command(after_help = "Results are in runs/NAME, or in DIR: report.md, summary.json, export/. Ctrl-C saves and stops.\n\
-    Exit codes: 0 done, 1 a gate of [expect] missed, 2 wrong request, 3 failed or interrupted.")]
+#[command(
+    after_help = "Results are in runs/NAME, or in DIR: report.md, summary.json, export/. Ctrl-C saves and stops.\n\
+    Exit codes: 0 done, 1 a gate of [expect] missed, 2 wrong request, 3 failed or interrupted."
+)]
 pub(crate) struct Train {
     /// The recipe, a TOML file.
     #[arg(required_unless_present = "resume", value_hint = ValueHint::FilePath)]

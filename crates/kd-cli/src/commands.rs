@@ -14,8 +14,8 @@ mod train;
 
 use std::path::Path;
 
-use kd_train::recipe::Source;
 use kd_train::Registry;
+use kd_train::recipe::Source;
 
 use crate::args::Command;
 use crate::environment::Environment;
@@ -51,7 +51,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
 
 /// Reads a recipe's text. Relative paths in it start where the command runs, as those on the command line do.
 fn source(path: &Path, context: &Context) -> Result<Source, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::Recipe { path: path.into(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Failure::Recipe { path: path.into(), source })?;
     Ok(Source { name: path.display().to_string(), text, folder: context.environment.folder.clone() })
 }
 

@@ -131,6 +131,9 @@ mod tests {
 
         let wrong = Environment { onnxruntime: Some("no/such/library.so".into()), ..Environment::default() };
         let sentence = wrong.onnxruntime().map(drop).expect_err("there is no such file");
-        assert!(sentence.contains("no/such/library.so") && sentence.contains("pip install onnxruntime"), "{sentence}");
+        assert!(
+            sentence.contains("no/such/library.so") && sentence.contains("pip install onnxruntime"),
+            "{sentence}"
+        );
     }
 }

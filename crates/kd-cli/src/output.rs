@@ -19,7 +19,11 @@ impl Output {
     }
 
     /// Writes one of two forms of the same data; both end with a line end.
-    pub(crate) fn data(self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<(), Failure> {
+    pub(crate) fn data(
+        self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> Value,
+    ) -> Result<(), Failure> {
         let mut out = match self.format {
             Format::Text => text(),
             Format::Json => format!("{:#}", json()),

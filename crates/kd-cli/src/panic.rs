@@ -45,7 +45,8 @@ pub(crate) fn guard(terminal: &Terminal, run: impl FnOnce() -> Exit) -> Exit {
 
 /// One line, whatever the message was.
 fn line(message: &str, place: &str) -> String {
-    let message = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let message =
+        message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     let at = if place.is_empty() { String::new() } else { format!(" at {place}") };
     format!("internal error: {message}{at}; {REPORT}")
 }

@@ -65,7 +65,9 @@ impl Sink for Progress {
                 match (steps, done) {
                     (0, _) => self.terminal.say(format_args!("{stage} ({kind})")),
                     (_, 0) => self.terminal.say(format_args!("{stage} ({kind}): {steps} steps")),
-                    _ => self.terminal.say(format_args!("{stage} ({kind}): goes on after {done} of {steps} steps")),
+                    _ => self
+                        .terminal
+                        .say(format_args!("{stage} ({kind}): goes on after {done} of {steps} steps")),
                 }
                 if steps > 0 {
                     self.steps(stage, steps, done);
@@ -91,7 +93,8 @@ impl Sink for Progress {
             Event::Note(note) => self.terminal.say(format_args!("  {note}")),
             Event::StageDone { stage, accuracy, seconds } => {
                 self.clear();
-                self.terminal.say(format_args!("  {stage}: test accuracy {:.2} %, {seconds:.1} s", 100.0 * accuracy));
+                self.terminal
+                    .say(format_args!("  {stage}: test accuracy {:.2} %, {seconds:.1} s", 100.0 * accuracy));
             }
             other => self.terminal.detail(format_args!("  {other:?}")),
         }

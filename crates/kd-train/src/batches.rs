@@ -161,7 +161,8 @@ fn shift(rows: &mut [f32], shape: &[usize], background: f32, most: usize, rng: &
     let mut moved = vec![background; plane];
     for image in rows.chunks_mut(channels * plane) {
         let most = i32::try_from(most).unwrap_or(i32::MAX);
-        let (down, right) = (rng.random_range(-most..=most) as isize, rng.random_range(-most..=most) as isize);
+        let (down, right) =
+            (rng.random_range(-most..=most) as isize, rng.random_range(-most..=most) as isize);
         for channel in image.chunks_mut(plane) {
             moved.fill(background);
             let columns = right.max(0)..(width as isize + right.min(0)).max(0);

@@ -123,13 +123,17 @@ impl State {
         if !path.exists() {
             return Ok(None);
         }
-        let broken = |reason: String| Error::Checkpoint { path: path.clone(), reason: CheckpointReason::State(reason) };
+        let broken = |reason: String| Error::Checkpoint {
+            path: path.clone(),
+            reason: CheckpointReason::State(reason),
+        };
         let tensors = safetensors::read(&path)?;
         let words = tensors.metadata.get("state").ok_or_else(|| broken("it has no `state` entry".into()))?;
         let words: Words = serde_json::from_str(words).map_err(|error| broken(error.to_string()))?;
         let mut groups: [Weights; 4] = Default::default();
         for (name, array) in tensors.arrays {
-            let (group, name) = name.split_once('/').ok_or_else(|| broken(format!("unknown entry `{name}`")))?;
+            let (group, name) =
+                name.split_once('/').ok_or_else(|| broken(format!("unknown entry `{name}`")))?;
             let index = GROUPS.iter().position(|known| *known == group);
             let index = index.ok_or_else(|| broken(format!("unknown entry `{group}/{name}`")))?;
             groups[index].insert(name.to_owned(), array);

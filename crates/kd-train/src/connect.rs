@@ -15,15 +15,15 @@ use crate::survey::{self, Entry};
 
 /// Sites that an objective reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sites {
+pub(crate) struct Sites {
     /// In the student.
-    pub student: Vec<String>,
+    pub(crate) student: Vec<String>,
     /// In the teacher.
-    pub teacher: Vec<String>,
+    pub(crate) teacher: Vec<String>,
 }
 
 /// The sites that `objective` reads, each once.
-pub fn wanted(objective: &Objective) -> Sites {
+pub(crate) fn wanted(objective: &Objective) -> Sites {
     let mut sites = Sites::default();
     for pair in objective.sites() {
         for (list, site) in [(&mut sites.student, pair.student), (&mut sites.teacher, pair.teacher)] {
@@ -40,7 +40,11 @@ pub fn wanted(objective: &Objective) -> Sites {
 /// # Errors
 ///
 /// A site that a model does not have, with those it has; features that cannot be joined.
-pub fn connectors(job: &Job<'_>, student: &dyn Network, autodiff: &Device) -> Result<Connectors, Error> {
+pub(crate) fn connectors(
+    job: &Job<'_>,
+    student: &dyn Network,
+    autodiff: &Device,
+) -> Result<Connectors, Error> {
     let pairs = job.objective.sites();
     let Some(teacher) = job.teacher.filter(|_| !pairs.is_empty()) else { return Ok(Connectors::none()) };
     let rows = Tensor::zeros([2, job.data.task().features()], job.device);
@@ -56,29 +60,31 @@ pub fn connectors(job: &Job<'_>, student: &dyn Network, autodiff: &Device) -> Re
     let student = look(student, Side::Student, &sites.student)?;
     let teacher = look(teacher, Side::Teacher, &sites.teacher)?;
     let seed = seeds::derive(job.seed, &format!("connectors {}", job.order), &[]);
-    crate::network::with_seed(autodiff, seed, || Ok(Connectors::create(&pairs, &student, &teacher, autodiff)?))
+    crate::network::with_seed(autodiff, seed, || {
+        Ok(Connectors::create(&pairs, &student, &teacher, autodiff)?)
+    })
 }
 
 /// The connectors with saved weights.
-pub fn restored(connectors: Connectors, weights: &Weights) -> Connectors {
+pub(crate) fn restored(connectors: Connectors, weights: &Weights) -> Connectors {
     survey::write(connectors, weights)
 }
 
 /// Their weights.
-pub fn weights(connectors: &Connectors) -> Weights {
+pub(crate) fn weights(connectors: &Connectors) -> Weights {
     use burn::module::Module;
     survey::read(&connectors.valid())
 }
 
 /// Everything that the optimizer steps, under paths that cannot meet.
-pub fn entries(student: &dyn Network, connectors: &Connectors) -> Vec<Entry> {
+pub(crate) fn entries(student: &dyn Network, connectors: &Connectors) -> Vec<Entry> {
     let own = survey::survey(connectors).into_iter();
     let own = own.map(|entry| Entry { path: format!("connectors:{}", entry.path), ..entry });
     student.entries().into_iter().chain(own).collect()
 }
 
 /// One optimizer step of the connectors.
-pub fn step(
+pub(crate) fn step(
     connectors: Connectors,
     optimizer: &mut ModuleOptimizer,
     rate: f64,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kd_core::Side;
 
-use crate::problem::Problems;
+use crate::problem::{Problems, nearest};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,9 @@ pub enum Error {
         feature: String,
     },
     /// A device that does not exist.
-    #[error("no device is named `{name}`; there are `flex`, `ndarray`, `wgpu` and `cuda`, the last two with an index behind a colon")]
+    #[error(
+        "no device is named `{name}`; there are `flex`, `ndarray`, `wgpu` and `cuda`, the last two with an index behind a colon"
+    )]
     DeviceUnknown {
         /// The name.
         name: String,
@@ -94,7 +96,9 @@ pub enum Error {
         value: f32,
     },
     /// A loss that is infinite or not a number.
-    #[error("the loss of stage `{stage}` is not finite at step {step}: the term `{term}` is to blame; the last finite loss was {last}")]
+    #[error(
+        "the loss of stage `{stage}` is not finite at step {step}: the term `{term}` is to blame; the last finite loss was {last}"
+    )]
     NonFinite {
         /// The stage.
         stage: String,
@@ -243,12 +247,16 @@ impl Error {
     /// What `kd explain` knows it by.
     pub fn code(&self) -> &'static str {
         match self {
-            Error::Problems(problems) => problems.list.first().map_or("recipe::syntax", |problem| problem.code),
+            Error::Problems(problems) => {
+                problems.list.first().map_or("recipe::syntax", |problem| problem.code)
+            }
             Error::Data(error) => data_code(error.kind()),
             Error::DeviceNotCompiled { .. } => "device::not-compiled",
             Error::DeviceUnknown { .. } => "device::unknown",
             Error::Threads { .. } => "device::threads",
-            Error::Checkpoint { reason: CheckpointReason::Missing | CheckpointReason::NoWeights, .. } => "checkpoint::missing",
+            Error::Checkpoint { reason: CheckpointReason::Missing | CheckpointReason::NoWeights, .. } => {
+                "checkpoint::missing"
+            }
             Error::Checkpoint { reason: CheckpointReason::State(_), .. } => "checkpoint::state",
             Error::Checkpoint { .. } => "checkpoint::unusable",
             Error::CheckpointShape { .. } => "checkpoint::shape",
@@ -267,8 +275,12 @@ impl Error {
             Error::EngineUnknown { .. } => "engine::unknown",
             Error::FileExists { .. } => "run::file-exists",
             Error::DataUnknown { .. } => "run::data-unknown",
-            Error::Io { source, .. } if is_full(source) => "io::disk-full",
-            Error::Io { .. } => "io::failed",
+            Error::Io { source, .. } | Error::Deploy(kd_deploy::Error::File { source, .. })
+                if is_full(source) =>
+            {
+                "io::disk-full"
+            }
+            Error::Io { .. } | Error::Deploy(kd_deploy::Error::File { .. }) => "io::failed",
             Error::Graph(_) => "graph::not-captured",
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
@@ -284,20 +296,40 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Error::Data(error) => Some(error.help()).filter(|help| !help.is_empty()),
-            Error::DeviceNotCompiled { feature, .. } => Some(format!("build with `--features {feature}`, or choose another device; `kd list devices` shows them")),
+            Error::DeviceNotCompiled { feature, .. } => Some(format!(
+                "build with `--features {feature}`, or choose another device; `kd list devices` shows them"
+            )),
             Error::DeviceUnknown { .. } => Some("`kd list devices` shows them".into()),
             Error::Checkpoint { reason: CheckpointReason::Missing | CheckpointReason::NoWeights, .. } => {
-                Some("a checkpoint is a run, a stage's folder, or a safetensors file in PyTorch's layout".into())
+                Some(
+                    "a checkpoint is a run, a stage's folder, or a safetensors file in PyTorch's layout"
+                        .into(),
+                )
+            }
+            Error::UnknownSite { site, sites, .. } => {
+                let nearest = nearest(site, sites.iter().map(String::as_str));
+                nearest.map(|nearest| format!("did you mean `{nearest}`?"))
+            }
+            Error::StageUnknown { stage, stages, .. } => {
+                let nearest = nearest(stage, stages.iter().map(String::as_str));
+                nearest.map(|nearest| format!("did you mean `{nearest}`?"))
+            }
+            Error::NotARun { .. } => {
+                Some("a run is a directory that `kd train` made, such as `runs/mnist`".into())
             }
             Error::RunExists { .. } => Some("choose another `--run-dir`, or none".into()),
-            Error::RunUnfinished { path } => Some(format!("go on with `kd train --resume {}`", path.display())),
+            Error::RunUnfinished { path } => {
+                Some(format!("go on with `kd train --resume {}`", path.display()))
+            }
             Error::RunInUse { .. } => Some("wait for it, or stop it".into()),
             Error::NonFinite { .. } | Error::ActivationNotFinite { .. } => {
                 Some("lower the learning rate, or set `gradient-clipping = 1.0`".into())
             }
             Error::FileExists { .. } => Some("choose another folder with `--out`".into()),
             Error::DataUnknown { .. } => Some("name the data set with `--data NAME`".into()),
-            Error::Io { source, .. } if is_full(source) => {
+            Error::Io { source, .. } | Error::Deploy(kd_deploy::Error::File { source, .. })
+                if is_full(source) =>
+            {
                 Some("free some room; a run that stopped goes on with `kd train --resume DIR`".into())
             }
             Error::Interrupted { run } => Some(format!("go on with `kd train --resume {}`", run.display())),
@@ -309,13 +341,18 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Interrupted { .. } => Kind::Interrupted,
+            Error::Data(error) => match error.kind() {
+                kd_datasets::Kind::Download | kd_datasets::Kind::Io => Kind::Run,
+                _ => Kind::Request,
+            },
             Error::NonFinite { .. }
             | Error::ActivationNotFinite { .. }
             | Error::SiteNotReached { .. }
             | Error::Io { .. }
             | Error::Deploy(_)
             | Error::Graph(_)
-            | Error::Data(kd_datasets::Error::Download { .. })
+            | Error::Quant(_)
+            | Error::Prune(prune_core::Error::NotFinite { .. })
             | Error::Checkpoint { reason: CheckpointReason::State(_), .. } => Kind::Run,
             _ => Kind::Request,
         }

@@ -37,11 +37,13 @@ impl Predictions {
     /// Mean cross entropy in nats, summed in f64.
     pub fn loss(&self) -> f64 {
         let rows = self.logits.chunks(self.classes.max(1)).zip(&self.labels);
-        let sum: f64 = rows.map(|(row, &label)| {
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row.iter().map(|&x| f64::from(x - max).exp()).sum();
-            sum.ln() - f64::from(row[label as usize] - max)
-        }).sum();
+        let sum: f64 = rows
+            .map(|(row, &label)| {
+                let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = row.iter().map(|&x| f64::from(x - max).exp()).sum();
+                sum.ln() - f64::from(row[label as usize] - max)
+            })
+            .sum();
         sum / self.labels.len().max(1) as f64
     }
 

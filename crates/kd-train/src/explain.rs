@@ -56,7 +56,10 @@ mod tests {
         let mut codes: Vec<_> = all().map(|explanation| explanation.code).collect();
         for Explanation { code, about, text } in all() {
             assert!(!about.ends_with('.') && about.len() < 90, "{code}: {about}");
-            assert!(text.len() > 150 && text.trim() == *text, "{code} says too little or begins with a space");
+            assert!(
+                text.len() > 150 && text.trim() == *text,
+                "{code} says too little or begins with a space"
+            );
         }
         let count = codes.len();
         codes.sort_unstable();

@@ -83,6 +83,7 @@ pub fn check(
 pub fn run(file: &Path, engine: &dyn Engine, data: &Data, example: &[usize]) -> Result<Vec<f32>, Error> {
     let test = &data.set.test;
     let mut session = engine.load(file, 1)?;
-    let fill = |range: std::ops::Range<usize>, into: &mut Vec<f32>| test.rows(&range.collect::<Vec<_>>(), into);
+    let fill =
+        |range: std::ops::Range<usize>, into: &mut Vec<f32>| test.rows(&range.collect::<Vec<_>>(), into);
     Ok(run_all(session.as_mut(), example, test.len(), EVALUATION_BATCH, fill)?)
 }

@@ -92,7 +92,8 @@ pub fn fit(
         student.set_weights(&state.student);
         connectors = connect::restored(connectors, &state.connectors);
         let entries = connect::entries(student.as_ref(), &connectors);
-        optimizer = optimizer::load(optimizer, &state.optimizer, &entries).map_err(|e| stage.broken_state(e))?;
+        optimizer =
+            optimizer::load(optimizer, &state.optimizer, &entries).map_err(|e| stage.broken_state(e))?;
         (cursor, best, best_regime) = (state.cursor, state.best, state.best_regime);
     }
     stage.rewind_metrics(cursor.metrics)?;
@@ -151,12 +152,27 @@ pub fn fit(
             cursor.sums.add(loss, &terms);
             if (done + 1).is_multiple_of(METRICS_EVERY) {
                 let terms = terms.into_iter().collect();
-                stage.metric(&Metric::Step { stage: stage.name().to_owned(), step: done + 1, loss, terms, learning_rate: rate })?;
+                stage.metric(&Metric::Step {
+                    stage: stage.name().to_owned(),
+                    step: done + 1,
+                    loss,
+                    terms,
+                    learning_rate: rate,
+                })?;
             }
             sink.event(Event::Step { done: done + 1, loss });
             if sink.stopped() && cursor.step < steps {
                 cursor.metrics = stage.metrics_len();
-                snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+                snapshot(
+                    &cursor,
+                    &regime,
+                    &best_regime,
+                    student.as_ref(),
+                    &best,
+                    &connectors,
+                    &optimizer,
+                    stage,
+                )?;
                 return Err(Error::Interrupted { run: stage.run().to_owned() });
             }
         }
@@ -255,7 +271,12 @@ impl Sums {
 
 fn not_finite(stage: &str, step: usize, terms: &[(String, f64)], last: f64) -> Error {
     let culprit = terms.iter().find(|(_, value)| !value.is_finite()).map(|(name, _)| name.clone());
-    Error::NonFinite { stage: stage.to_owned(), step: step + 1, term: culprit.unwrap_or_else(|| "total".into()), last }
+    Error::NonFinite {
+        stage: stage.to_owned(),
+        step: step + 1,
+        term: culprit.unwrap_or_else(|| "total".into()),
+        last,
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of a state live apart while they change")]

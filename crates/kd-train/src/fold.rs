@@ -34,7 +34,8 @@ pub fn fold(network: &dyn Network) -> Result<Folded, Error> {
     for fold in kd_graph::batch_norm_folds(&graph) {
         let (weight, shift) = fold_batch_norm(&fold, &weights)?;
         let channels = shift.data().len();
-        let all = |value: f32| Array::new(vec![channels], vec![value; channels]).expect("one value a channel");
+        let all =
+            |value: f32| Array::new(vec![channels], vec![value; channels]).expect("one value a channel");
         changed.insert(fold.weight.clone(), weight);
         changed.insert(fold.beta.clone(), shift);
         changed.insert(fold.gamma.clone(), all(1.0));

@@ -5,7 +5,7 @@ use crate::summary::{GateResult, StageSummary, Summary};
 
 /// Holds every gate against the summary. A gate names a stage or `baseline`; the recipe's check has seen to it that
 /// there is one.
-pub fn check(gates: &[Gate], summary: &Summary) -> Vec<GateResult> {
+pub(crate) fn check(gates: &[Gate], summary: &Summary) -> Vec<GateResult> {
     let results = gates.iter().filter_map(|gate| {
         let stages = summary.stages.iter().chain(&summary.baseline);
         let stage = stages.into_iter().find(|stage| stage.name == gate.stage)?;
@@ -18,7 +18,7 @@ pub fn check(gates: &[Gate], summary: &Summary) -> Vec<GateResult> {
 }
 
 /// A stage's number by its name in `summary.json`.
-pub fn value(stage: &StageSummary, metric: Metric) -> f64 {
+pub(crate) fn value(stage: &StageSummary, metric: Metric) -> f64 {
     match metric {
         Metric::Accuracy => stage.accuracy,
         Metric::AccuracyLast => stage.accuracy_last,

@@ -66,7 +66,12 @@ pub(crate) fn measure_all(
         }
         for ((_, _, summary), spreads) in rows.iter_mut().zip(spreads) {
             if let &[batch_1, batch_32] = spreads.as_slice() {
-                summary.latency_ms.push(LatencySummary { engine: engine.name().into(), threads: THREADS, batch_1, batch_32 });
+                summary.latency_ms.push(LatencySummary {
+                    engine: engine.name().into(),
+                    threads: THREADS,
+                    batch_1,
+                    batch_32,
+                });
             }
         }
     }

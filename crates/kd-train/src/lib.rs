@@ -20,6 +20,7 @@ mod connect;
 pub mod evaluate;
 pub mod event;
 pub mod fit;
+mod log;
 pub mod optimizer;
 pub mod regime;
 pub mod seeds;

@@ -121,7 +121,12 @@ impl<M: Model> Built<M> {
         device: &Device,
     ) -> Result<Box<dyn Network>, String> {
         let module = M::build(config, task, device)?;
-        Ok(Box::new(Self { name, task: task.clone(), module: Some(module), compression: Compression::default() }))
+        Ok(Box::new(Self {
+            name,
+            task: task.clone(),
+            module: Some(module),
+            compression: Compression::default(),
+        }))
     }
 
     fn module(&self) -> &M {

@@ -85,7 +85,8 @@ pub enum Number {
 ///
 /// A clause that says what of Burn's record could not be read; a change of Burn's format.
 pub fn save(optimizer: &ModuleOptimizer, entries: &[Entry]) -> Result<OptimizerState, String> {
-    let paths: BTreeMap<u64, &str> = entries.iter().map(|entry| (entry.id.val(), entry.path.as_str())).collect();
+    let paths: BTreeMap<u64, &str> =
+        entries.iter().map(|entry| (entry.id.val(), entry.path.as_str())).collect();
     let named = |key: &str| {
         let (id, field) = key.split_once('.').ok_or_else(|| format!("unknown key `{key}` in the record"))?;
         let id: u64 = id.parse().map_err(|_| format!("unknown key `{key}` in the record"))?;
@@ -104,7 +105,8 @@ pub fn save(optimizer: &ModuleOptimizer, entries: &[Entry]) -> Result<OptimizerS
             return Err(format!("`{key}` holds {dtype:?}, expected 32-bit floats"));
         }
         let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let array = Array::new(shape.to_vec(), values.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+        let array =
+            Array::new(shape.to_vec(), values.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
         state.tensors.insert(named(&key)?, array);
     }
     Ok(state)
@@ -122,7 +124,8 @@ pub fn load(
 ) -> Result<ModuleOptimizer, String> {
     let ids: BTreeMap<&str, ParamId> = entries.iter().map(|entry| (entry.path.as_str(), entry.id)).collect();
     let keyed = |name: &str| {
-        let (path, field) = name.rsplit_once('/').ok_or_else(|| format!("unknown key `{name}` in the state"))?;
+        let (path, field) =
+            name.rsplit_once('/').ok_or_else(|| format!("unknown key `{name}` in the state"))?;
         let id = ids.get(path).ok_or_else(|| format!("the model has no parameter `{path}`"))?;
         Ok::<_, String>((id.val(), format!("{}.{field}", id.val()), path.to_owned()))
     };

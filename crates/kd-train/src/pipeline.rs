@@ -152,7 +152,8 @@ pub fn run(
 pub fn load_data(recipe: &Recipe, split_seed: u64, env: &Env, base: &Path) -> Result<Data, Error> {
     let folders = Folders { base: base.to_owned(), ..env.folders.clone() };
     let set = recipe.data.source.load(&folders)?;
-    let split = kd_datasets::split(set.train.len(), recipe.data.validation, seeds::derive(split_seed, "split", &[]))?;
+    let split =
+        kd_datasets::split(set.train.len(), recipe.data.validation, seeds::derive(split_seed, "split", &[]))?;
     Ok(Data::new(Arc::new(set), split, &recipe.data))
 }
 
@@ -204,7 +205,9 @@ impl Run<'_> {
             return read_json(&summary);
         }
         let begun = Instant::now();
-        let StageKind::Distill(fit) = &step.spec.kind else { unreachable!("only a stage that distills is mirrored") };
+        let StageKind::Distill(fit) = &step.spec.kind else {
+            unreachable!("only a stage that distills is mirrored")
+        };
         let prepared = stage::alone(fit, self.student()?);
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
         let (_, mut summary) = stage::finish(self, fitted, &mut folder, sink)?;
@@ -246,9 +249,10 @@ impl Run<'_> {
     fn fresh(&self, spec: &NetworkSpec, role: &'static str) -> Result<Box<dyn Network>, Error> {
         let seed = seeds::derive(self.recipe.seed, &format!("weights {role}"), &[]);
         let task = self.data.task();
-        let mut network = seeded(&self.device, seed, || spec.model.build(&task, &self.device)).map_err(|reason| {
-            Error::ModelUnfit { role: role.into(), model: spec.model.name().into(), reason }
-        })?;
+        let mut network =
+            seeded(&self.device, seed, || spec.model.build(&task, &self.device)).map_err(|reason| {
+                Error::ModelUnfit { role: role.into(), model: spec.model.name().into(), reason }
+            })?;
         if let Some(path) = &spec.checkpoint {
             weights::load(network.as_mut(), &weights::resolve(&self.base.join(path))?)?;
         }

@@ -40,7 +40,12 @@ pub struct Problems {
 
 impl Problem {
     /// A problem at a place.
-    pub fn new(code: &'static str, message: impl Into<String>, span: Range<usize>, label: impl Into<String>) -> Self {
+    pub fn new(
+        code: &'static str,
+        message: impl Into<String>,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> Self {
         let labels = vec![Label { span, text: label.into() }];
         Self { code, message: message.into(), labels, help: None }
     }
@@ -57,7 +62,14 @@ impl Problem {
         Self { help: help.or(self.help.clone()), ..self }
     }
 
-    /// The same with another place.
+    /// The same at another place.
+    #[must_use]
+    pub fn at(mut self, span: Range<usize>) -> Self {
+        self.labels.iter_mut().take(1).for_each(|label| label.span = span.clone());
+        self
+    }
+
+    /// The same with a further place.
     #[must_use]
     pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.labels.push(Label { span, text: label.into() });
@@ -99,14 +111,22 @@ impl Problems {
     }
 }
 
-/// The candidate nearest to `word`, if one is near enough to have been meant.
+/// The candidate nearest to `word`, if one is near enough to have been meant: a similar one, one that is a slip of one
+/// letter away, or one that contains it or is contained in it.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    let within = |a: &str, b: &str| a.len() > 2 && b.contains(a);
+    let score = |candidate: &str| {
+        let similar = strsim::jaro_winkler(word, candidate);
+        let slip = candidate.len() > 1 && word.len() > 1 && strsim::osa_distance(word, candidate) == 1;
+        let part = within(word, candidate) || within(candidate, word);
+        (similar > 0.75 || slip || part).then_some(similar)
+    };
+    let scored = candidates.into_iter().filter_map(|candidate| Some((score(candidate)?, candidate)));
     let best = scored.fold(None, |best: Option<(f64, &str)>, next| match best {
         Some(best) if best.0 >= next.0 => Some(best),
         _ => Some(next),
     });
-    best.filter(|(score, _)| *score > 0.75).map(|(_, candidate)| candidate)
+    best.map(|(_, candidate)| candidate)
 }
 
 /// `did you mean …?`, or what there is if it is little.
@@ -120,5 +140,25 @@ pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             Some(format!("there are {}", list.join(", ")))
         }
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_one_that_was_meant() {
+        let names = ["cross-entropy", "hint", "kl", "learning-rate", "adam", "adam-w"];
+        let near = |word| nearest(word, names);
+        assert_eq!(near("k1"), Some("kl"));
+        assert_eq!(near("rate"), Some("learning-rate"));
+        assert_eq!(near("adamw"), Some("adam-w"));
+        assert_eq!(near("corss-entropy"), Some("cross-entropy"));
+        assert_eq!(near("hints"), Some("hint"));
+        assert_eq!((near("hard"), near("x"), near("")), (None, None, None));
+        assert_eq!(suggest("x", ["a", "b"]).as_deref(), Some("there are `a`, `b`"));
+        assert_eq!(suggest("x", []), None);
+        assert_eq!(suggest("zzz", (0..70).map(|_| "name")), None, "never seventy names");
     }
 }

@@ -59,7 +59,8 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
         let array = &stored[path];
         let range = weight_range(array.shape(), array.data(), quant.channel_axis())?;
         let qparams = QParams::from_range(&range, &quant.scheme)?;
-        weights.insert(path.clone(), WeightPlan { scheme: quant.scheme, axis: quant.channel_axis(), qparams });
+        weights
+            .insert(path.clone(), WeightPlan { scheme: quant.scheme, axis: quant.channel_axis(), qparams });
     }
     Ok(QuantPlan { weights, activations: activations.plan()? })
 }

@@ -109,7 +109,8 @@ impl Regime {
 
 impl From<Mask> for String {
     fn from(mask: Mask) -> Self {
-        let nibble = |bits: &[bool]| bits.iter().enumerate().map(|(i, &bit)| u32::from(bit) << i).sum::<u32>();
+        let nibble =
+            |bits: &[bool]| bits.iter().enumerate().map(|(i, &bit)| u32::from(bit) << i).sum::<u32>();
         let digits: String = mask.0.chunks(4).filter_map(|bits| char::from_digit(nibble(bits), 16)).collect();
         format!("{}:{digits}", mask.0.len())
     }
@@ -119,7 +120,8 @@ impl TryFrom<String> for Mask {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let broken = || format!("expected `length:hexadecimal digits`, found a text of {} characters", text.len());
+        let broken =
+            || format!("expected `length:hexadecimal digits`, found a text of {} characters", text.len());
         let (len, digits) = text.split_once(':').ok_or_else(broken)?;
         let len: usize = len.parse().map_err(|_| broken())?;
         let mut bits = Vec::with_capacity(digits.len() * 4);

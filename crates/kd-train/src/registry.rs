@@ -66,6 +66,9 @@ pub struct Listing {
     pub knobs: String,
 }
 
+/// A loss, and its knobs with every default.
+type ReadLoss = (Box<dyn DistillLoss>, toml::Value);
+
 type Read<T> = fn(&'static str, Spanned<DeValue<'_>>) -> Result<T, Box<Problem>>;
 
 struct Entry<T> {
@@ -84,7 +87,7 @@ impl<T> Clone for Entry<T> {
 #[derive(Clone)]
 pub struct Registry {
     models: BTreeMap<&'static str, Entry<Arc<dyn ModelSpec>>>,
-    losses: BTreeMap<&'static str, Entry<(Box<dyn DistillLoss>, toml::Value)>>,
+    losses: BTreeMap<&'static str, Entry<ReadLoss>>,
     data: BTreeMap<&'static str, Entry<Arc<dyn DataSource>>>,
 }
 
@@ -163,7 +166,7 @@ impl Registry {
         &self,
         name: &str,
         value: Spanned<DeValue<'_>>,
-    ) -> Option<Result<(Box<dyn DistillLoss>, toml::Value), Box<Problem>>> {
+    ) -> Option<Result<ReadLoss, Box<Problem>>> {
         let (name, entry) = self.losses.get_key_value(name)?;
         Some((entry.read)(name, value))
     }
@@ -192,12 +195,14 @@ impl Registry {
         self.losses.iter().map(|(name, entry)| listing(name, entry.about, knobs(name))).collect()
     }
 
-    /// Data sets, with their knobs.
+    /// Data sets, with their own knobs and those that every data table has.
     pub fn datasets(&self) -> Vec<Listing> {
+        const SHARED: [(&str, Option<&str>); 2] =
+            [("batch", Some("128")), ("augment", Some("{ shift = 0 }"))];
         let knobs = |name: &str| {
             let row = kd_datasets::SOURCES.iter().find(|row| row.name == name);
-            let knobs = row.map(|row| row.knobs.iter().map(|knob| (knob.name, knob.default)));
-            knobs.map(|knobs| join(knobs)).unwrap_or_default()
+            let own = row.into_iter().flat_map(|row| row.knobs.iter().map(|knob| (knob.name, knob.default)));
+            join(own.chain(SHARED))
         };
         self.data.iter().map(|(name, entry)| listing(name, entry.about, knobs(name))).collect()
     }
@@ -224,7 +229,8 @@ impl Registry {
 
     /// Number formats.
     pub fn formats(&self) -> Vec<Listing> {
-        let about = |row: &quant_core::Format| listing(row.name, row.about, "tensor|channel symmetric|affine".into());
+        let about =
+            |row: &quant_core::Format| listing(row.name, row.about, "tensor|channel symmetric|affine".into());
         FORMATS.iter().map(about).collect()
     }
 
@@ -245,7 +251,10 @@ impl Registry {
 
     /// Optimizers.
     pub fn optimizers(&self) -> Vec<Listing> {
-        OptimizerSpec::NAMES.iter().map(|(name, about, knobs)| listing(name, about, (*knobs).into())).collect()
+        OptimizerSpec::NAMES
+            .iter()
+            .map(|(name, about, knobs)| listing(name, about, (*knobs).into()))
+            .collect()
     }
 }
 
@@ -289,13 +298,18 @@ fn join<'a>(knobs: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
     knobs.collect::<Vec<_>>().join(", ")
 }
 
-fn read<T: DeserializeOwned + Serialize>(value: Spanned<DeValue<'_>>) -> Result<(T, toml::Value), Box<Problem>> {
+fn read<T: DeserializeOwned + Serialize>(
+    value: Spanned<DeValue<'_>>,
+) -> Result<(T, toml::Value), Box<Problem>> {
     let value: T = crate::recipe::read_value(value)?;
     let resolved = toml::Value::try_from(&value).expect("what was read from TOML can be written to it");
     Ok((value, resolved))
 }
 
-fn read_model<M: Model>(name: &'static str, value: Spanned<DeValue<'_>>) -> Result<Arc<dyn ModelSpec>, Box<Problem>> {
+fn read_model<M: Model>(
+    name: &'static str,
+    value: Spanned<DeValue<'_>>,
+) -> Result<Arc<dyn ModelSpec>, Box<Problem>> {
     let (config, resolved) = read::<M::Config>(value)?;
     Ok(Arc::new(Configured::<M> { name, config, resolved, model: PhantomData }))
 }
@@ -303,7 +317,7 @@ fn read_model<M: Model>(name: &'static str, value: Spanned<DeValue<'_>>) -> Resu
 fn read_loss<L: DistillLoss + DeserializeOwned + Serialize + 'static>(
     _: &'static str,
     value: Spanned<DeValue<'_>>,
-) -> Result<(Box<dyn DistillLoss>, toml::Value), Box<Problem>> {
+) -> Result<ReadLoss, Box<Problem>> {
     let (loss, resolved) = read::<L>(value)?;
     Ok((Box::new(loss), resolved))
 }

@@ -96,12 +96,20 @@ pub fn markdown(summary: &Summary) -> String {
 /// One row a stage: the teacher, the student alone, the student after each stage.
 fn stages(summary: &Summary) -> String {
     let teacher = summary.stages.first();
-    let rows = (summary.stages.iter().take(1))
-        .chain(&summary.baseline)
-        .chain(summary.stages.iter().skip(1));
+    let rows = (summary.stages.iter().take(1)).chain(&summary.baseline).chain(summary.stages.iter().skip(1));
     let head = [
-        "stage", "kind", "accuracy", "errors", "last epoch", "agreement", "params", "nonzero", "MACs", "bytes",
-        "smaller", "seconds",
+        "stage",
+        "kind",
+        "accuracy",
+        "errors",
+        "last epoch",
+        "agreement",
+        "params",
+        "nonzero",
+        "MACs",
+        "bytes",
+        "smaller",
+        "seconds",
     ];
     let row = |stage: &StageSummary| {
         let smaller = teacher.map_or(1.0, |teacher| teacher.bytes as f64 / stage.bytes.max(1) as f64);
@@ -125,7 +133,8 @@ fn stages(summary: &Summary) -> String {
 
 /// One row a stage and engine.
 fn latencies(summary: &Summary) -> String {
-    let all = || (summary.stages.iter().take(1)).chain(&summary.baseline).chain(summary.stages.iter().skip(1));
+    let all =
+        || (summary.stages.iter().take(1)).chain(&summary.baseline).chain(summary.stages.iter().skip(1));
     let rows: Vec<Vec<String>> = all()
         .flat_map(|stage| stage.latency_ms.iter().map(move |latency| (stage, latency)))
         .map(|(stage, latency)| {
@@ -171,7 +180,8 @@ pub fn seeds_markdown(summary: &SeedsSummary) -> String {
 pub fn side_by_side(runs: &[(String, Summary)]) -> String {
     let head = ["run", "stage", "accuracy", "errors", "agreement", "params", "MACs", "bytes"];
     let rows = runs.iter().flat_map(|(run, summary)| {
-        let stages = summary.stages.iter().take(1).chain(&summary.baseline).chain(summary.stages.iter().skip(1));
+        let stages =
+            summary.stages.iter().take(1).chain(&summary.baseline).chain(summary.stages.iter().skip(1));
         stages.map(move |stage| {
             vec![
                 run.clone(),

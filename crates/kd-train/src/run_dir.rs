@@ -173,7 +173,11 @@ impl RunDir {
         std::fs::create_dir_all(&path).map_err(|source| io("create", &path, source))?;
         let open = |file: &str| {
             let path = self.path.join(file);
-            OpenOptions::new().append(true).create(true).open(&path).map_err(|source| io("open", &path, source))
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .map_err(|source| io("open", &path, source))
         };
         Ok(StageDir {
             run: self.path.clone(),

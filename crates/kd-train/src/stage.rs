@@ -82,7 +82,9 @@ fn prune<'a>(
 ) -> Result<Prepared<'a>, Error> {
     let graph = network.graph()?;
     let stored = prune_core::Weights::from_arrays(
-        weights::masked(network.as_ref()).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
+        weights::masked(network.as_ref())
+            .into_iter()
+            .map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
     );
     let limits = Limits { round_to: spec.round_to, ..Limits::default() };
     let plan = prune_core::plan_channels(&graph, &stored, spec.criterion.as_ref(), spec.pattern, limits)?;
@@ -114,7 +116,11 @@ fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {
 }
 
 /// Attaches masks that keep everything; they tighten while the student trains.
-fn sparsify<'a>(run: &Run<'_>, spec: &'a SparsifySpec, network: Box<dyn Network>) -> Result<Prepared<'a>, Error> {
+fn sparsify<'a>(
+    run: &Run<'_>,
+    spec: &'a SparsifySpec,
+    network: Box<dyn Network>,
+) -> Result<Prepared<'a>, Error> {
     let steps = spec.fit.epochs * run.data.steps();
     let sparsifier = Sparsifier {
         pattern: spec.pattern.clone(),
@@ -184,7 +190,11 @@ pub(crate) fn train(
         data: &run.data,
         spec: prepared.spec,
         objective: &prepared.objective,
-        teacher: run.teacher.as_ref().map(|teacher| teacher.network.as_ref()).filter(|_| prepared.objective.needs_teacher()),
+        teacher: run
+            .teacher
+            .as_ref()
+            .map(|teacher| teacher.network.as_ref())
+            .filter(|_| prepared.objective.needs_teacher()),
         sparsifier: prepared.sparsifier.as_ref(),
         ready: prepared.ready,
         device: &run.device,
@@ -194,7 +204,8 @@ pub(crate) fn train(
 
 /// The model of a stage that is done, from its state.
 pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model, Error> {
-    let state = State::load(folder.path())?.ok_or_else(|| folder.broken_state("the file is missing".into()))?;
+    let state =
+        State::load(folder.path())?.ok_or_else(|| folder.broken_state("the file is missing".into()))?;
     let mut network = prepared.network;
     if let Some(masks) = state.best_regime.masks() {
         network.remask(masks);

@@ -67,26 +67,30 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
 /// A file that cannot be read, a parameter that it lacks, that has another rank or that does not fit the others.
 pub fn load(network: &mut dyn Network, file: &Path) -> Result<(), Error> {
     let broken = |reason| Error::Checkpoint { path: file.into(), reason };
-    let tensors = safetensors::read(file).map_err(|error| broken(CheckpointReason::Unreadable(error.to_string())))?;
-    let entries = network.entries();
-    let params = params(&entries);
+    let tensors =
+        safetensors::read(file).map_err(|error| broken(CheckpointReason::Unreadable(error.to_string())))?;
+    let mut params = params(&network.entries());
     let missing = params.iter().map(safetensors::torch_name).find(|name| !tensors.arrays.contains_key(name));
     if let Some(param) = missing {
         let found = tensors.arrays.keys().cloned().collect();
         return Err(broken(CheckpointReason::MissingParameter { param, found }));
     }
-    let weights = safetensors::from_torch(&params, &tensors.arrays)?;
-    for entry in &entries {
-        let found = weights[&entry.path].shape();
-        if found.len() != entry.shape.len() {
+    for param in &mut params {
+        let mut found = tensors.arrays[&safetensors::torch_name(param)].shape().to_vec();
+        if safetensors::is_transposed(param) {
+            found.reverse();
+        }
+        if found.len() != param.shape.len() {
             return Err(Error::CheckpointShape {
                 path: file.into(),
-                param: entry.path.clone(),
-                expected: entry.shape.clone(),
-                found: found.to_vec(),
+                param: param.path.clone(),
+                expected: param.shape.clone(),
+                found,
             });
         }
+        param.shape = found;
     }
+    let weights = safetensors::from_torch(&params, &tensors.arrays)?;
     network.set_weights(&weights);
     let classes = network.task().classes;
     let graph = network.graph().map_err(|error| broken(CheckpointReason::DoesNotFit(error.to_string())))?;

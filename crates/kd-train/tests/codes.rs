@@ -18,7 +18,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Texts of the form `family::some-name`, whole string literals only.
 fn codes(text: &str) -> BTreeSet<String> {
     let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    let code = |literal: &&str| literal.split_once("::").is_some_and(|(family, name)| word(family) && word(name));
+    let code =
+        |literal: &&str| literal.split_once("::").is_some_and(|(family, name)| word(family) && word(name));
     text.split('"').filter(code).map(str::to_owned).collect()
 }
 
@@ -39,8 +40,9 @@ fn every_code_is_explained_and_shown() {
     let unused: Vec<_> = explained.difference(&used).collect();
     assert!(unused.is_empty(), "in `explain`, but not in the source: {unused:?}");
 
-    let shown: String =
-        ["recipes.rs", "errors.rs"].map(|file| std::fs::read_to_string(root.join("tests").join(file)).unwrap()).concat();
+    let shown: String = ["recipes.rs", "errors.rs"]
+        .map(|file| std::fs::read_to_string(root.join("tests").join(file)).unwrap())
+        .concat();
     let hidden: Vec<_> = used.iter().filter(|code| !shown.contains(&format!("{code}: "))).collect();
     assert!(hidden.is_empty(), "in no snapshot: {hidden:?}");
 }

@@ -25,7 +25,10 @@ struct Net {
 
 impl Net {
     fn new(width: usize, device: &Device) -> Self {
-        Self { hidden: LinearConfig::new(8, width).init(device), output: LinearConfig::new(width, 4).init(device) }
+        Self {
+            hidden: LinearConfig::new(8, width).init(device),
+            output: LinearConfig::new(width, 4).init(device),
+        }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {

@@ -7,7 +7,8 @@ use std::process::Command;
 fn acme_trains_its_own_model_with_its_own_loss_on_its_own_data() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/acme.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_acme")).args(["train", recipe]).current_dir(folder.path()).output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_acme")).args(["train", recipe]).current_dir(folder.path()).output();
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{errors}", String::from_utf8_lossy(&output.stdout));

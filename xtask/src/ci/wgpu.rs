@@ -6,7 +6,7 @@ use xshell::{Shell, cmd};
 use super::{Args, Outcome, on_path};
 
 /// Test programs that ask for the default device, which `BURN_DEVICE` moves.
-const TESTS: &[(&str, &[&str])] = &[("kd-core", &["golden"]), ("quant-core", &["fake_quant"])];
+const TESTS: &[(&str, &[&str])] = &[("kd-core", &["suite"]), ("quant-core", &["fake_quant"])];
 
 /// Folders that a Vulkan loader looks for drivers in.
 const DRIVERS: &[&str] = &["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];

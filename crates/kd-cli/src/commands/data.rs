@@ -101,7 +101,8 @@ fn check(names: &[String], context: &Context) -> Result<(), Failure> {
         FileState::Missing => "missing".to_owned(),
         FileState::Damaged(damage) => format!("damaged: {damage}"),
     };
-    let place = |set: &Verified| set.folder.as_ref().map_or("built in".to_owned(), |f| f.display().to_string());
+    let place =
+        |set: &Verified| set.folder.as_ref().map_or("built in".to_owned(), |f| f.display().to_string());
     let text = || {
         let mut rows = Vec::new();
         for set in &sets {
@@ -114,7 +115,8 @@ fn check(names: &[String], context: &Context) -> Result<(), Failure> {
     };
     let json = || {
         let row = |set: &Verified| {
-            let files = set.files.iter().map(|(file, found)| json!({ "name": file.name, "state": state(found) }));
+            let files =
+                set.files.iter().map(|(file, found)| json!({ "name": file.name, "state": state(found) }));
             let files: Vec<Value> = files.collect();
             json!({ "name": set.name, "good": set.is_good(), "place": place(set), "files": files })
         };

@@ -8,10 +8,8 @@ use crate::failure::Failure;
 
 pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
     let code = args.code.trim();
-    let found = explain::explain(code).ok_or_else(|| Failure::UnknownCode {
-        code: code.to_owned(),
-        nearest: explain::nearest(code),
-    })?;
+    let found = explain::explain(code)
+        .ok_or_else(|| Failure::UnknownCode { code: code.to_owned(), nearest: explain::nearest(code) })?;
     let text = || format!("{}: {}\n\n{}", found.code, found.about, found.text);
     let json = || serde_json::json!({ "code": found.code, "about": found.about, "text": found.text });
     context.output.data(text, json)

@@ -30,7 +30,12 @@ const ASK: &str = "import importlib.util as u\n\
 /// The library in the package of the first Python that has it.
 pub(super) fn find_in_python() -> Option<PathBuf> {
     ["python3", "python"].into_iter().find_map(|python| {
-        let asked = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let asked = Command::new(python)
+            .args(["-c", ASK])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
         let answer = String::from_utf8(asked.stdout).ok()?;
         answer.lines().find_map(|package| library(&Path::new(package).join("capi")))
     })

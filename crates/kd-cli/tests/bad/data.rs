@@ -63,12 +63,20 @@ fn a_table_says_line_and_column_of_its_mistake() {
 fn published_sets_that_are_not_here_are_told_how_to_come() {
     let case = |name, args, says| Case { name, args, exit: 2, says };
     all_refused(&[
-        case("train on it", &["train", "tiny.toml", "--set", "data={mnist={}}"], &["kd data fetch mnist"]),
         case("verify it", &["data", "verify", "mnist"], &["mnist", "kd data fetch mnist"]),
         case("no such set", &["data", "fetch", "minst"], &["minst", "`mnist`"]),
         case("no such set to verify", &["data", "verify", "cifar"], &["cifar"]),
         case("nothing to fetch from", &["data", "fetch", "mnist", "--from", "absent"], &["absent/mnist"]),
     ]);
+}
+
+#[test]
+fn a_recipe_on_a_set_that_is_not_here_says_how_to_fetch_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mnist.toml"), TINY.replacen("digits", "mnist", 1)).unwrap();
+    let says = &["data::missing", "mnist", "kd data fetch mnist"];
+    refused(folder.path(), &Case { name: "absent", args: &["train", "mnist.toml"], exit: 2, says });
+    assert!(!folder.path().join("runs").exists());
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn wrong_options_are_refused_before_anything_runs() {
     let case = |name, args, says| Case { name, args, exit: 2, says };
     all_refused(&[
         case("no such command", &["trian", "tiny.toml"], &["trian", "train"]),
-        case("no such option", &["train", "tiny.toml", "--sed", "x=1"], &["--sed", "--set"]),
+        case("no such option", &["train", "tiny.toml", "--devise", "flex"], &["--devise", "--device"]),
         case("no recipe", &["train"], &["<RECIPE>"]),
         case("no seeds", &["train", "tiny.toml", "--seeds", "0"], &["--seeds", "0"]),
         case("seeds in words", &["train", "tiny.toml", "--seeds", "three"], &["--seeds", "three"]),

@@ -26,10 +26,15 @@ fn written(name: &str, recipe: &str, says: &[&str]) {
 fn problems_are_underlined_and_the_nearest_name_is_suggested() {
     edited("no TOML", "seed = 1", "seed = ", &["recipe::syntax", "bad.toml:3"]);
     edited("unknown key", "seed = 1", "sede = 1", &["recipe::unknown-key", "bad.toml:3:1", "sede", "`seed`"]);
-    edited("wrong type", "epochs = 1", "epochs = \"one\"", &["bad.toml:27", "\"one\""]);
+    edited("wrong type", "epochs = 1", "epochs = \"one\"", &["recipe::wrong-type", "bad.toml:26", "\"one\""]);
     edited("negative temperature", "temperature = 2.0", "temperature = -2.0", &["bad.toml:20", "-2"]);
     edited("unknown loss", "cross-entropy", "cross-entropi", &["recipe::unknown-loss", "`cross-entropy`"]);
-    edited("alpha in kl", "temperature = 2.0", "temperature = 2.0, alpha = 0.5", &["bad.toml:20", "alpha", "weight"]);
+    edited(
+        "alpha in kl",
+        "temperature = 2.0",
+        "temperature = 2.0, alpha = 0.5",
+        &["bad.toml:20", "alpha", "weight"],
+    );
     edited("unknown model", "model.mlp", "model.mlpp", &["recipe::unknown-model", "`mlp`"]);
     edited("unknown data", "[data.digits]", "[data.digit]", &["recipe::unknown-data", "`digits`"]);
     edited("a future recipe", "schema = 1", "schema = 9", &["recipe::schema", "9"]);
@@ -40,7 +45,8 @@ fn problems_are_underlined_and_the_nearest_name_is_suggested() {
 fn all_problems_are_said_at_once() {
     let two = TINY.replacen("seed = 1", "sede = 1", 1).replacen("kl =", "lk =", 1);
     let three = two.replacen("[data.digits]", "[data.digit]", 1);
-    let says = ["recipe::unknown-key", "recipe::unknown-loss", "recipe::unknown-data", "3 problems in `bad.toml`"];
+    let says =
+        ["recipe::unknown-key", "recipe::unknown-loss", "recipe::unknown-data", "3 problems in `bad.toml`"];
     written("three mistakes", &three, &says);
 }
 
@@ -52,7 +58,11 @@ fn what_needs_the_model_is_refused_before_the_first_step() {
         refused(folder.path(), &Case { name, args: &["check", "bad.toml"], exit: 2, says });
     };
     let hint = "hint = { student = \"hiden1\", teacher = \"hidden1\" }";
-    check("unknown site", TINY.replacen("cross-entropy = {}", hint, 1), &["site::unknown", "hiden1", "`hidden1`"]);
+    check(
+        "unknown site",
+        TINY.replacen("cross-entropy = {}", hint, 1),
+        &["site::unknown", "hiden1", "`hidden1`"],
+    );
     let deep = "model.convnet = { channels = [4, 4, 4, 4], hidden = 8 }";
     let small = TINY.replacen("model.mlp = { hidden = [8] }", deep, 1);
     check("more halvings than pixels", small, &["model::unfit", "student", "8×8"]);

@@ -24,11 +24,23 @@ fn a_path_that_holds_no_run_is_named() {
         case("resume nothing", &["train", "--resume", "runs/absent"], &["run::not-a-run", "runs/absent"]),
         case("resume a file", &["train", "--resume", "tiny.toml"], &["run::not-a-run", "tiny.toml"]),
         case("report nothing", &["report", "runs/absent"], &["run::not-a-run", "runs/absent"]),
-        case("export from nothing", &["export", "runs/absent", "--out", "out"], &["run::not-a-run", "runs/absent"]),
+        case(
+            "export from nothing",
+            &["export", "runs/absent", "--out", "out"],
+            &["run::not-a-run", "runs/absent"],
+        ),
         case("score nothing", &["eval", "runs/absent"], &["run::not-a-run", "runs/absent"]),
-        case("a folder that is there", &["train", "tiny.toml", "--run-dir", "."], &["run::exists", "--run-dir"]),
+        case(
+            "a folder that is there",
+            &["train", "tiny.toml", "--run-dir", "."],
+            &["run::exists", "--run-dir"],
+        ),
         case("no such device", &["train", "tiny.toml", "--device", "flux"], &["device::unknown", "flux"]),
-        case("an index on a CPU", &["train", "tiny.toml", "--device", "flex:1"], &["device::unknown", "flex:1"]),
+        case(
+            "an index on a CPU",
+            &["train", "tiny.toml", "--device", "flex:1"],
+            &["device::unknown", "flex:1"],
+        ),
     ]);
 }
 
@@ -64,7 +76,10 @@ fn a_run_belongs_to_one_process_at_a_time() {
     let lock = File::create(path.join(".lock")).unwrap();
     lock.try_lock().unwrap();
     let says = &["run::in-use", "runs/tiny"];
-    refused(folder.path(), &Case { name: "in use", args: &["train", "--resume", "runs/tiny"], exit: 2, says });
+    refused(
+        folder.path(),
+        &Case { name: "in use", args: &["train", "--resume", "runs/tiny"], exit: 2, says },
+    );
 }
 
 #[test]

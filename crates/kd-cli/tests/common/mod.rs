@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Teacher and student are perceptrons on the embedded digits; the first run of anything takes a second.
-pub const TINY: &str = r#"schema = 1
+pub(crate) const TINY: &str = r#"schema = 1
 name = "tiny"
 seed = 1
 
@@ -40,7 +40,7 @@ epochs = 1
 "#;
 
 /// `kd` in `folder`, with nothing of this machine's environment that it reads.
-pub fn kd(folder: &Path, args: &[&str]) -> Command {
+pub(crate) fn kd(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kd"));
     command.current_dir(folder).args(args);
     for name in ["KD_DATA", "NO_COLOR", "RUST_BACKTRACE", "RUST_LOG"] {
@@ -52,18 +52,18 @@ pub fn kd(folder: &Path, args: &[&str]) -> Command {
 }
 
 /// Runs `kd` to its end.
-pub fn run(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, args: &[&str]) -> Output {
     kd(folder, args).output().expect("the binary was built for this test")
 }
 
 /// Runs `kd` and expects success.
-pub fn done(folder: &Path, args: &[&str]) -> String {
+pub(crate) fn done(folder: &Path, args: &[&str]) -> String {
     let output = run(folder, args);
     assert!(output.status.success(), "kd {args:?}: {}\n{}", output.status, text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Bytes of a stream as text.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -141,6 +141,21 @@ Shares are fractions from 0 to 1, never percent, and a number of things is at le
     pattern.channels = { macs = 0.4 }",
     },
     Explanation {
+        code: "recipe::alpha",
+        about: "`alpha` in `kl`, which has none",
+        text: "\
+Half of the field's programs mean by `alpha` the share of the teacher, the other half the share of the labels, and some \
+scale the one and not the other. So `kl` has no `alpha`: every term of an objective has a `weight` of its own, and \
+what is written is what is added. Where a program minimizes `alpha · KL + (1 - alpha) · CE`, write
+
+    [[objective]]
+    weight = 0.1        # 1 - alpha
+    cross-entropy = {}
+    [[objective]]
+    weight = 0.9        # alpha
+    kl = { temperature = 4.0 }",
+    },
+    Explanation {
         code: "recipe::bad-name",
         about: "a name that cannot be the name of a folder or of a row",
         text: "\

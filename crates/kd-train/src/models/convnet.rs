@@ -54,12 +54,14 @@ struct Block {
 impl Model for ConvNet {
     type Input = Tensor<4>;
     type Config = ConvNetConfig;
-    const ABOUT: &'static str =
-        "convolution, batch norm, ReLU and max pooling, then two linear layers; channels, kernel, hidden, norm";
+    const ABOUT: &'static str = "convolution, batch norm, ReLU and max pooling, then two linear layers; channels, kernel, hidden, norm";
 
     fn build(config: &ConvNetConfig, task: &Task, device: &Device) -> Result<Self, String> {
         let &[mut channels, height, width] = task.input.as_slice() else {
-            return Err(format!("expected images [channels, height, width], found examples of shape {:?}", task.input));
+            return Err(format!(
+                "expected images [channels, height, width], found examples of shape {:?}",
+                task.input
+            ));
         };
         if config.channels.is_empty() || config.channels.contains(&0) || config.hidden == 0 {
             return Err("expected at least one block, and widths of at least 1".into());
@@ -79,10 +81,13 @@ impl Model for ConvNet {
             .map(|&next| {
                 let pad = config.kernel / 2;
                 Block {
-                    conv: Conv2dConfig::new([std::mem::replace(&mut channels, next), next], [config.kernel; 2])
-                        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
-                        .with_bias(!config.norm)
-                        .init(device),
+                    conv: Conv2dConfig::new(
+                        [std::mem::replace(&mut channels, next), next],
+                        [config.kernel; 2],
+                    )
+                    .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+                    .with_bias(!config.norm)
+                    .init(device),
                     norm: config.norm.then(|| BatchNormConfig::new(next).init(device)),
                     pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
                 }

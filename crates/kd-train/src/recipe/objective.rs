@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::TermSpec;
 use super::read::unknown;
 use super::table::Table;
-use crate::problem::{Problem, suggest};
+use crate::problem::{Problem, nearest};
 use crate::registry::Registry;
 
 /// A list of terms as it was found.
@@ -64,13 +64,15 @@ pub(super) fn terms(table: &mut Table<'_>, registry: &Registry) -> Terms {
     match table.tables("objective") {
         None if present => Terms::Broken,
         None => Terms::Absent,
-        Some(tables) if tables.is_empty() => {
+        Some((tables, place)) if tables.is_empty() => {
             let message = "expected at least one term in `objective`, found none";
-            let problem = Problem::new("recipe::no-objective", message, table.span.clone(), "an empty objective");
-            table.problem(problem.help("write `[[objective]]` with a `weight` and a loss, or leave the key out"));
+            let problem = Problem::new("recipe::no-objective", message, place, "an empty list");
+            table.problem(
+                problem.help("write `[[objective]]` with a `weight` and a loss, or leave the key out"),
+            );
             Terms::Broken
         }
-        Some(tables) => {
+        Some((tables, _)) => {
             let terms: Vec<_> = tables.into_iter().map(|table| term(table, registry)).collect();
             terms.into_iter().collect::<Option<_>>().map_or(Terms::Broken, Terms::Whole)
         }
@@ -83,13 +85,23 @@ fn term(mut table: Table<'_>, registry: &Registry) -> Option<TermSpec> {
     let (path, span) = (table.path.clone(), table.span.clone());
     let losses = table.rest();
     let [(name, value)] = losses.as_slice() else {
+        let typo = losses.iter().map(|(key, _)| key).find(|key| nearest(key.get_ref(), ["weight"]).is_some());
         let problem = match losses.as_slice() {
+            [_, _] if !weighted && let Some(key) = typo => {
+                let message = format!("`{path}` has no key `{}`", key.get_ref());
+                Problem::new("recipe::unknown-key", message, key.span(), "unknown key")
+                    .help("did you mean `weight`?")
+            }
             [(first, _), (second, _), ..] => {
-                let message = format!("`{path}` names one loss, found `{}` and `{}`", first.get_ref(), second.get_ref());
-                let typo = losses.iter().filter(|_| !weighted).find_map(|(key, _)| suggest(key.get_ref(), ["weight"]));
-                Problem::new("recipe::two-names", message, second.span(), "a second one")
-                    .also(first.span(), "the first one")
-                    .help(typo.filter(|help| help.starts_with("did")).unwrap_or("begin a new `[[objective]]`".into()))
+                let names = format!("`{}` and `{}`", first.get_ref(), second.get_ref());
+                Problem::new(
+                    "recipe::two-names",
+                    format!("`{path}` names one loss, found {names}"),
+                    second.span(),
+                    "a second one",
+                )
+                .also(first.span(), "the first one")
+                .help("begin a new `[[objective]]`")
             }
             _ => Problem::new("recipe::no-name", format!("`{path}` names no loss"), span, "no loss")
                 .help("write, for example, `cross-entropy = {}`"),

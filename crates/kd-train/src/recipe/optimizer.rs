@@ -86,9 +86,21 @@ impl OptimizerSpec {
     /// Every optimizer: name, one line, knobs.
     pub const NAMES: [(&'static str, &'static str, &'static str); 4] = [
         ("sgd", "stochastic gradient descent", "momentum = 0.9, nesterov = false, weight-decay = 0"),
-        ("adam", "Adam; decay is added to the gradient", "beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight-decay = 0"),
-        ("adam-w", "Adam with decay apart from the gradient", "beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight-decay = 0.01"),
-        ("lion", "sign of a momentum; wants a third of Adam's rate", "beta1 = 0.9, beta2 = 0.99, weight-decay = 0"),
+        (
+            "adam",
+            "Adam; decay is added to the gradient",
+            "beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight-decay = 0",
+        ),
+        (
+            "adam-w",
+            "Adam with decay apart from the gradient",
+            "beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight-decay = 0.01",
+        ),
+        (
+            "lion",
+            "sign of a momentum; wants a third of Adam's rate",
+            "beta1 = 0.9, beta2 = 0.99, weight-decay = 0",
+        ),
     ];
 }
 

@@ -19,13 +19,17 @@ pub(super) fn stages(top: &Table<'_>, stages: &[Outline], teacher: Option<&Range
 fn names(top: &Table<'_>, stages: &[Outline], teacher_given: bool) {
     for (i, stage) in stages.iter().enumerate() {
         let Some((name, place)) = &stage.name else { continue };
-        let before = stages[..i].iter().filter_map(|other| other.name.as_ref()).find(|(other, _)| other == name);
+        let before =
+            stages[..i].iter().filter_map(|other| other.name.as_ref()).find(|(other, _)| other == name);
         if let Some((_, before)) = before {
             let message = format!("two stages are named `{name}`");
             let problem = Problem::new("recipe::duplicate-stage", message, place.clone(), "the second one");
-            top.problem(problem.also(before.clone(), "the first one").help("every stage has a name of its own"));
+            top.problem(
+                problem.also(before.clone(), "the first one").help("every stage has a name of its own"),
+            );
         }
-        if name == "baseline" || (name == "teacher" && teacher_given) {
+        // A stage that trains the teacher beside its checkpoint is refused for that.
+        if name == "baseline" || (name == "teacher" && teacher_given && !stage.of_teacher()) {
             let message = format!("`{name}` is a row that the report has without a stage");
             let problem = Problem::new("recipe::bad-name", message, place.clone(), "taken");
             top.problem(problem.help("choose another name"));
@@ -46,7 +50,9 @@ fn teachers(top: &Table<'_>, stages: &[Outline], given: Option<&Range<usize>>) {
         } else if let Some(before) = before {
             let message = "the teacher is trained once, and this stage would train it again";
             let problem = Problem::new("recipe::teacher-twice", message, place.clone(), "trains it again");
-            top.problem(problem.also(before.clone(), "trains it").help("give the first one more epochs instead"));
+            top.problem(
+                problem.also(before.clone(), "trains it").help("give the first one more epochs instead"),
+            );
         } else if i > 0 {
             let message = "the teacher is trained in the first stage: every row is compared with it";
             let problem = Problem::new("recipe::teacher-late", message, place.clone(), "not the first stage");
@@ -54,7 +60,8 @@ fn teachers(top: &Table<'_>, stages: &[Outline], given: Option<&Range<usize>>) {
         }
         if let Learns::Teacher(loss) = &stage.learns {
             let message = format!("`{loss}` needs a teacher, and this stage trains the teacher");
-            let problem = Problem::new("recipe::teacher-teaches-itself", message, place, "the teacher's own stage");
+            let problem =
+                Problem::new("recipe::teacher-teaches-itself", message, place, "the teacher's own stage");
             top.problem(problem.help("keep losses on labels only in its `[[stage.train.objective]]`"));
         }
         before = before.or(stage.kind.as_ref().map(|(_, place)| place));
@@ -86,7 +93,9 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
         if let Some(before) = rounded.as_ref().filter(|_| *kind != "export") {
             let message = format!("`{kind}` would change a student whose weights are rounded");
             let problem = Problem::new("recipe::after-quantize", message, place.clone(), "changes it");
-            top.problem(problem.also(before.clone(), "rounds it").help("quantize last; only `export` may follow"));
+            top.problem(
+                problem.also(before.clone(), "rounds it").help("quantize last; only `export` may follow"),
+            );
         }
         match *kind {
             // Whom a `train` stage trains may not be readable.
@@ -94,7 +103,9 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
             _ if !trained => {
                 let message = format!("`{kind}` needs a student that has learned something");
                 let problem = Problem::new("recipe::untrained-student", message, place.clone(), "too early");
-                top.problem(problem.help("put a `[stage.distill]` before it, or give `[student]` a `checkpoint`"));
+                top.problem(
+                    problem.help("put a `[stage.distill]` before it, or give `[student]` a `checkpoint`"),
+                );
                 // Said once.
                 trained = true;
             }
@@ -108,17 +119,24 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
 
 /// Every stage that trains knows what to learn from, and a distillation learns from a teacher.
 fn learning(top: &Table<'_>, stages: &[Outline]) {
+    let unsaid = |stage: &&Outline| {
+        let of_student = |kind| kind != "train" || stage.of == Some(Role::Student);
+        stage.learns == Learns::Unsaid && stage.kind.as_ref().is_some_and(|(kind, _)| of_student(*kind))
+    };
+    let mut places = stages.iter().filter(unsaid).filter_map(|stage| stage.kind.clone());
+    if let Some((_, place)) = places.next() {
+        let message = "nothing says what the student learns from";
+        let problem = Problem::new("recipe::no-objective", message, place, "trains the student");
+        let problem = places.fold(problem, |problem, (_, place)| problem.also(place, "and so does this"));
+        top.problem(problem.help("write `[[objective]]` tables at the top, each with a `weight` and a loss"));
+    }
     for stage in stages {
         let Some((kind, place)) = &stage.kind else { continue };
         match &stage.learns {
-            Learns::Unsaid if stage.of == Some(Role::Student) || *kind != "train" => {
-                let message = format!("`{kind}` does not say what the student learns from");
-                let problem = Problem::new("recipe::no-objective", message, place.clone(), "no objective");
-                top.problem(problem.help("write `[[objective]]` tables at the top, each with a `weight` and a loss"));
-            }
             Learns::Labels if *kind == "distill" => {
                 let message = "this stage distills, but no term of its objective looks at the teacher";
-                let problem = Problem::new("recipe::nothing-to-distill", message, place.clone(), "learns from labels");
+                let problem =
+                    Problem::new("recipe::nothing-to-distill", message, place.clone(), "learns from labels");
                 top.problem(problem.help(
                     "add a term such as `kl = { temperature = 4.0 }`, or write `[stage.train]` with `of = \"student\"`",
                 ));

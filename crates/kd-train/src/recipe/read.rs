@@ -62,7 +62,9 @@ impl<'a> Reader<'a> {
         {
             let message = format!("expected schema 1, found {schema}");
             let problem = Problem::new("recipe::schema", message, span, "unknown schema");
-            top.problem(problem.help("this program reads schema 1; another schema needs another version of it"));
+            top.problem(
+                problem.help("this program reads schema 1; another schema needs another version of it"),
+            );
         }
         let name = top.require::<String>("name", "name = \"mnist\"");
         if let Some((name, span)) = &name {
@@ -134,13 +136,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A network, and the place of its checkpoint, which counts even where the rest is wrong.
-    fn network(&self, top: &mut Table<'a>, role: &'static str) -> (Option<NetworkSpec>, Option<Range<usize>>) {
+    fn network(
+        &self,
+        top: &mut Table<'a>,
+        role: &'static str,
+    ) -> (Option<NetworkSpec>, Option<Range<usize>>) {
         let Some(mut table) = self.required(top, role, &format!("[{role}]")) else { return (None, None) };
         let given = table.has("checkpoint");
         let (checkpoint, place) = table.get::<PathBuf>("checkpoint").unzip();
         let place = place.or(given.then(|| table.span.clone()));
         let example = "model.mlp = { hidden = [64] }";
-        let model = self.required(&mut table, "model", example).and_then(|models| models.only("model", example));
+        let model =
+            self.required(&mut table, "model", example).and_then(|models| models.only("model", example));
         let model = model.and_then(|(name, value)| match self.registry.read_model(name.get_ref(), value) {
             Some(read) => read.map_err(|problem| table.problem(*problem)).ok(),
             None => {
@@ -157,9 +164,14 @@ impl<'a> Reader<'a> {
         if !top.has("stage") {
             top.missing("stage", "[[stage]]");
         }
-        let Some(tables) = top.tables("stage") else { return (None, vec![Outline::unknown()]) };
+        let Some((tables, place)) = top.tables("stage") else { return (None, vec![Outline::unknown()]) };
         if tables.is_empty() {
-            let problem = Problem::new("recipe::no-stages", "expected at least one stage, found none", 0..0, "no stage");
+            let problem = Problem::new(
+                "recipe::no-stages",
+                "expected at least one stage, found none",
+                place,
+                "an empty list",
+            );
             top.problem(problem.help("`kd init` writes a recipe to start from"));
         }
         let read = tables.into_iter().map(|table| stages::stage(table, shared, self.registry));
@@ -184,7 +196,9 @@ fn device(mut table: Table<'_>) -> DeviceSpec {
 fn gates(mut table: Table<'_>, rows: &[Row]) -> Vec<Gate> {
     let mut gates = Vec::new();
     for (stage, value) in table.rest() {
-        rules::row(&table, &stage, rows);
+        if !rules::row(&table, &stage, rows) && !value.get_ref().is_table() {
+            continue;
+        }
         let Some(mut metrics) = table.as_table(stage.get_ref(), &value) else { continue };
         for (name, value) in metrics.rest() {
             let known = Metric::ALL.iter().find(|(metric, _)| metric == name.get_ref());
@@ -209,12 +223,14 @@ fn with_shared_keys(problem: Problem) -> Problem {
     }
     let own = problem.help.as_deref().unwrap_or_default();
     let words = words::quoted(&problem.message);
-    let help = words.first().and_then(|word| {
-        suggest(word, words::quoted(own).into_iter().chain(["batch", "augment"]))
-    });
+    let help = words
+        .first()
+        .and_then(|word| suggest(word, words::quoted(own).into_iter().chain(["batch", "augment"])));
     problem.clone().maybe_help(help)
 }
 
-fn owned<'d>((key, value): (Spanned<String>, Spanned<DeValue<'d>>)) -> (Spanned<DeString<'d>>, Spanned<DeValue<'d>>) {
+fn owned<'d>(
+    (key, value): (Spanned<String>, Spanned<DeValue<'d>>),
+) -> (Spanned<DeString<'d>>, Spanned<DeValue<'d>>) {
     (Spanned::new(key.span(), key.into_inner().into()), value)
 }

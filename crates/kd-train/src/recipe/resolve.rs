@@ -1,129 +1,138 @@
-//! The recipe written back with every default spelled out.
+//! The recipe written back with every default spelled out, in the order and the manner in which people write one.
 
-use toml::{Table, Value};
+use std::fmt::{Display, Write};
 
-use super::{FitSpec, Recipe, StageKind, TermSpec};
+use serde::Serialize;
+use toml::Value;
+
+use super::set::key_text;
+use super::{FitSpec, Gate, NetworkSpec, Recipe, StageKind, TermSpec};
 
 /// TOML that reads as the same recipe.
 pub(super) fn text(recipe: &Recipe) -> String {
-    let mut top = Table::new();
-    top.insert("schema".into(), Value::Integer(1));
-    top.insert("name".into(), recipe.name.clone().into());
-    top.insert("seed".into(), integer(recipe.seed));
-    let mut device = table([("name", recipe.device.name.clone().into())]);
-    if let Some(threads) = recipe.device.threads {
-        device.insert("threads".into(), integer(threads as u64));
-    }
-    top.insert("device".into(), device.into());
+    let mut text = Text::default();
+    text.entry("schema", 1).entry("name", &recipe.name).entry("seed", recipe.seed);
 
-    let mut data = into_table(recipe.data.source.resolved());
-    data.insert("batch".into(), integer(recipe.data.batch as u64));
-    data.insert("augment".into(), value(&recipe.data.augment));
-    top.insert("data".into(), table([(recipe.data.name.as_str(), data.into())]).into());
-
-    for (role, spec) in [("teacher", &recipe.teacher), ("student", &recipe.student)] {
-        let mut network = table([("model", table([(spec.model.name(), spec.model.resolved())]).into())]);
-        if let Some(path) = &spec.checkpoint {
-            network.insert("checkpoint".into(), path.display().to_string().into());
-        }
-        top.insert(role.into(), network.into());
+    text.header("device").entry("name", &recipe.device.name).maybe("threads", recipe.device.threads);
+    let data = &recipe.data;
+    text.header(format!("data.{}", key_text(&data.name))).entries(&data.source.resolved());
+    text.entry("batch", data.batch).entry("augment", data.augment);
+    network(&mut text, "teacher", &recipe.teacher);
+    network(&mut text, "student", &recipe.student);
+    terms(&mut text, "objective", recipe.objective.as_deref());
+    for stage in &recipe.stages {
+        text.element("stage").entry("name", &stage.name);
+        kind(&mut text, &stage.kind);
     }
-    if let Some(terms) = &recipe.objective {
-        top.insert("objective".into(), objective(terms));
-    }
-    let stages = recipe.stages.iter().map(|stage| {
-        let body = kind(&stage.kind);
-        Value::from(table([("name", stage.name.clone().into()), (stage.kind.name(), body.into())]))
-    });
-    top.insert("stage".into(), Value::Array(stages.collect()));
-
-    let mut expect = Table::new();
-    for gate in &recipe.expect {
-        let stage = expect.entry(gate.stage.clone()).or_insert_with(|| Table::new().into());
-        let limits = [("min", gate.min), ("max", gate.max)];
-        let limits = limits.into_iter().filter_map(|(key, limit)| Some((key, Value::Float(limit?))));
-        if let Value::Table(stage) = stage {
-            stage.insert(gate.metric.name().into(), table(limits).into());
+    if !recipe.expect.is_empty() {
+        text.header("expect");
+        for Gate { stage, metric, min, max } in &recipe.expect {
+            let limits =
+                [("min", min), ("max", max)].into_iter().filter_map(|(key, limit)| Some((key, (*limit)?)));
+            text.named(&format!("{}.{}", key_text(stage), metric.name()), &table(limits));
         }
     }
-    if !expect.is_empty() {
-        top.insert("expect".into(), expect.into());
-    }
-    toml::to_string(&top).expect("a table becomes TOML")
+    text.0
 }
 
-fn kind(kind: &StageKind) -> Table {
+fn network(text: &mut Text, role: &str, spec: &NetworkSpec) {
+    text.header(role).named(&format!("model.{}", key_text(spec.model.name())), &spec.model.resolved());
+    text.maybe("checkpoint", spec.checkpoint.as_deref());
+}
+
+fn kind(text: &mut Text, kind: &StageKind) {
+    let header = format!("stage.{}", kind.name());
+    text.header(&header);
     match kind {
         StageKind::Train(spec) => {
-            let mut body = fit(&spec.fit);
-            body.insert("of".into(), value(&spec.of));
-            body
+            text.entry("of", spec.of);
         }
-        StageKind::Distill(spec) => fit(spec),
         StageKind::Prune(spec) => {
-            let mut body = fit(&spec.fit);
-            body.insert("pattern".into(), table([("channels", value(&spec.pattern))]).into());
-            body.insert("criterion".into(), value(spec.criterion.as_ref()));
-            body.insert("round-to".into(), integer(spec.round_to as u64));
-            body
+            text.named("pattern.channels", &value(spec.pattern));
+            text.entry("criterion", spec.criterion.as_ref()).entry("round-to", spec.round_to);
         }
         StageKind::Sparsify(spec) => {
-            let mut body = fit(&spec.fit);
-            body.insert("pattern".into(), value(&spec.pattern));
-            body.insert("criterion".into(), value(spec.criterion.as_ref()));
-            body.insert("schedule".into(), value(&spec.schedule));
-            body
+            text.entry("pattern", spec.pattern).entry("criterion", spec.criterion.as_ref());
+            text.entry("schedule", &spec.schedule);
         }
         StageKind::Quantize(spec) => {
-            let mut body = fit(&spec.fit);
-            body.insert("weights".into(), value(&spec.weights));
-            body.insert("activations".into(), value(&spec.activations));
-            body.insert("observer".into(), value(&spec.observer));
-            body.insert("calibration".into(), integer(spec.calibration as u64));
-            body.insert("freeze-after".into(), Value::Float(spec.freeze_after));
-            body
+            text.entry("weights", spec.weights).entry("activations", spec.activations);
+            text.entry("observer", spec.observer).entry("calibration", spec.calibration);
+            text.entry("freeze-after", spec.freeze_after);
         }
-        StageKind::Export(_) => Table::new(),
+        StageKind::Distill(_) | StageKind::Export(_) => {}
+    }
+    if let Some(spec) = kind.fit() {
+        fit(text, &header, spec);
     }
 }
 
-fn fit(fit: &FitSpec) -> Table {
-    let mut body = table([
-        ("epochs", integer(fit.epochs as u64)),
-        ("optimizer", value(&fit.optimizer)),
-        ("learning-rate", value(&fit.learning_rate)),
-    ]);
-    if let Some(clip) = fit.clip {
-        body.insert("gradient-clipping".into(), Value::Float(clip));
-    }
-    if let Some(terms) = &fit.terms {
-        body.insert("objective".into(), objective(terms));
-    }
-    body
+fn fit(text: &mut Text, header: &str, fit: &FitSpec) {
+    text.entry("epochs", fit.epochs)
+        .entry("optimizer", fit.optimizer)
+        .entry("learning-rate", &fit.learning_rate);
+    text.maybe("gradient-clipping", fit.clip);
+    terms(text, &format!("{header}.objective"), fit.terms.as_deref());
 }
 
-fn objective(terms: &[TermSpec]) -> Value {
-    let term = |term: &TermSpec| {
-        Value::from(table([("weight", value(&term.weight)), (term.loss.as_str(), term.knobs.clone())]))
-    };
-    Value::Array(terms.iter().map(term).collect())
-}
-
-fn table<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Table {
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
-fn into_table(value: Value) -> Table {
-    match value {
-        Value::Table(table) => table,
-        _ => Table::new(),
+fn terms(text: &mut Text, header: &str, terms: Option<&[TermSpec]>) {
+    for term in terms.unwrap_or_default() {
+        text.element(header).entry("weight", &term.weight).named(&key_text(&term.loss), &term.knobs);
     }
 }
 
-fn value(value: &impl serde::Serialize) -> Value {
+/// The text as it grows.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn header(&mut self, path: impl Display) -> &mut Self {
+        self.line(format_args!("\n[{path}]"))
+    }
+
+    fn element(&mut self, path: &str) -> &mut Self {
+        self.line(format_args!("\n[[{path}]]"))
+    }
+
+    /// `key = value`
+    fn entry(&mut self, key: &str, entry: impl Serialize) -> &mut Self {
+        self.named(key, &value(entry))
+    }
+
+    fn maybe(&mut self, key: &str, entry: Option<impl Serialize>) -> &mut Self {
+        match entry {
+            Some(entry) => self.entry(key, entry),
+            None => self,
+        }
+    }
+
+    fn entries(&mut self, table: &Value) -> &mut Self {
+        for (key, value) in table.as_table().into_iter().flatten() {
+            self.named(&key_text(key), value);
+        }
+        self
+    }
+
+    /// `key = value`, or `key.name = { … }` where the value is a thing with a name and knobs.
+    fn named(&mut self, key: &str, value: &Value) -> &mut Self {
+        match value.as_table().filter(|table| table.len() == 1).and_then(|table| table.iter().next()) {
+            Some((name, knobs @ Value::Table(_))) => {
+                self.line(format_args!("{key}.{} = {knobs}", key_text(name)))
+            }
+            _ => self.line(format_args!("{key} = {value}")),
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) -> &mut Self {
+        writeln!(self.0, "{line}").expect("a string takes everything");
+        self
+    }
+}
+
+fn table<'a>(entries: impl IntoIterator<Item = (&'a str, f64)>) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), Value::Float(value))).collect())
+}
+
+fn value(value: impl Serialize) -> Value {
     Value::try_from(value).expect("what was read from TOML can be written to it")
-}
-
-fn integer(number: u64) -> Value {
-    Value::Integer(i64::try_from(number).expect("counts and seeds are checked to be small"))
 }

@@ -83,7 +83,8 @@ pub(super) fn seed(top: &mut Table<'_>) -> u64 {
 
 /// The name of a device; whether it is compiled in is known to who opens it.
 pub(super) fn device(table: &Table<'_>, name: &str, span: Range<usize>) {
-    let (backend, index) = name.split_once(':').map_or((name, None), |(backend, index)| (backend, Some(index)));
+    let (backend, index) =
+        name.split_once(':').map_or((name, None), |(backend, index)| (backend, Some(index)));
     if !BACKENDS.contains(&backend) {
         let message = format!("no device is named `{backend}`");
         let problem = Problem::new("device::unknown", message, span, "unknown device");
@@ -91,7 +92,8 @@ pub(super) fn device(table: &Table<'_>, name: &str, span: Range<usize>) {
     } else if let Some(index) = index
         && (crate::device::is_exact(backend) || index.parse::<usize>().is_err())
     {
-        let message = format!("expected a card of `wgpu` or `cuda` counted from 0, such as `cuda:1`, found `{name}`");
+        let message =
+            format!("expected a card of `wgpu` or `cuda` counted from 0, such as `cuda:1`, found `{name}`");
         table.problem(Problem::new("device::unknown", message, span, "no such card"));
     }
 }
@@ -107,14 +109,18 @@ pub(super) fn schemes(
     {
         let message = format!("expected a symmetric scheme for weights, found `{scheme}`");
         let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "has a zero point");
-        table.problem(problem.help("engines run int8 weights with zero point 0: write `int8 channel symmetric`"));
+        table.problem(
+            problem.help("engines run int8 weights with zero point 0: write `int8 channel symmetric`"),
+        );
     }
     if let Some((scheme, span)) = activations
         && scheme.granularity == Granularity::Channel
     {
         let message = format!("expected one scale for activations, found `{scheme}`");
         let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "a scale for each channel");
-        table.problem(problem.help("a product sums over the channels of its input: write `int8 tensor affine`"));
+        table.problem(
+            problem.help("a product sums over the channels of its input: write `int8 tensor affine`"),
+        );
     }
 }
 
@@ -158,7 +164,10 @@ pub(super) fn share_schedule(table: &mut Table<'_>, key: &'static str, default: 
     if let Some(found) = outside.or(Some(end).filter(|end| *end != 1.0)) {
         let message = format!("expected a `{key}` within 0 and 1 that ends at 1, found {found}");
         let problem = Problem::new("recipe::bad-value", message, span, "not a share that ends at 1");
-        table.problem(problem.help("`pattern` says how much goes in the end, and this how much of that is gone by when"));
+        table.problem(
+            problem
+                .help("`pattern` says how much goes in the end, and this how much of that is gone by when"),
+        );
     }
     schedule
 }
@@ -188,23 +197,30 @@ pub(super) fn rows(stages: &[Outline], teacher_given: bool) -> Vec<Row> {
 }
 
 /// Whether a gate's row will be there.
-pub(super) fn row(table: &Table<'_>, stage: &Spanned<String>, rows: &[Row]) {
+pub(super) fn row(table: &Table<'_>, stage: &Spanned<String>, rows: &[Row]) -> bool {
     let name = stage.get_ref();
     if rows.iter().any(|row| matches!(row, Row::Any) || matches!(row, Row::Named(row) if row == name)) {
-        return;
+        return true;
     }
     let names = rows.iter().filter_map(|row| match row {
         Row::Named(name) => Some(name.as_str()),
         Row::Any => None,
     });
+    let help = match Metric::ALL.iter().any(|(metric, _)| metric == name) {
+        true => {
+            Some(format!("a gate is for one stage: write, for example, `distill.{name} = {{ min = 0.98 }}`"))
+        }
+        false => suggest(name, names),
+    };
     let message = format!("the report will have no row `{name}`");
     let problem = Problem::new("recipe::unknown-stage", message, stage.span(), "no such stage");
-    table.problem(problem.maybe_help(suggest(name, names)));
+    table.problem(problem.maybe_help(help));
+    false
 }
 
 /// The limits of a gate, smallest and largest; at least one is there.
 pub(super) fn limits(table: &mut Table<'_>, metric: Metric) -> (Option<f64>, Option<f64>) {
-    if !table.has("min") && !table.has("max") {
+    if table.is_empty() {
         let message = format!("`{}` has no limit", table.path);
         let problem = Problem::new("recipe::missing-key", message, table.span.clone(), "no limit");
         table.problem(problem.help("write `{ min = … }`, `{ max = … }` or both"));

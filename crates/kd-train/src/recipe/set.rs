@@ -103,7 +103,8 @@ impl Override {
 
     /// Walks down the path as far as it is there.
     fn place(&self, top: &DeTable<'_>, text: &str) -> Result<Place, String> {
-        let plain = top.values().filter(|value| !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)));
+        let plain =
+            top.values().filter(|value| !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)));
         let mut body = (Body::Top(plain.map(|value| value.span().end).max().unwrap_or(0)), 0);
         let mut at: Option<&Spanned<DeValue<'_>>> = None;
         for (depth, step) in self.path.iter().enumerate() {
@@ -112,11 +113,14 @@ impl Override {
                 Some(DeValue::Table(table)) => table.get(step.as_str()),
                 Some(DeValue::Array(list)) => {
                     let named = |value: &&Spanned<DeValue<'_>>| {
-                        value.get_ref().as_table().and_then(|table| table.get("name")?.get_ref().as_str()) == Some(step)
+                        value.get_ref().as_table().and_then(|table| table.get("name")?.get_ref().as_str())
+                            == Some(step)
                     };
                     let counted = || list.get(step.parse::<usize>().ok()?);
                     let element = list.iter().find(named).or_else(counted);
-                    Some(element.ok_or_else(|| format!("`{}` has no element `{step}`", self.path[..depth].join(".")))?)
+                    Some(element.ok_or_else(|| {
+                        format!("`{}` has no element `{step}`", self.path[..depth].join("."))
+                    })?)
                 }
                 Some(_) => return Err(format!("`{}` is no table", self.path[..depth].join("."))),
             };
@@ -150,7 +154,9 @@ impl Body {
 }
 
 fn holds_tables(value: &DeValue<'_>) -> bool {
-    value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(|value| value.get_ref().is_table()))
+    value
+        .as_array()
+        .is_some_and(|list| !list.is_empty() && list.iter().all(|value| value.get_ref().is_table()))
 }
 
 fn insert(text: &mut String, body: Body, entry: &str) {
@@ -184,7 +190,7 @@ fn path(key: &str) -> Option<Vec<String>> {
 }
 
 /// A key as TOML.
-fn key_text(key: &str) -> String {
+pub(super) fn key_text(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match !key.is_empty() && key.chars().all(bare) {
         true => key.to_owned(),
@@ -243,7 +249,26 @@ epochs = 1";
             "teacher.checkpoint = a=b",
         ];
         let text = set(&overrides).unwrap_or_else(|problems| panic!("{problems}"));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        seed = 7 # drawn by lot
+        name = "it's me"
+        device.name = "wgpu"
+
+        [teacher]
+        checkpoint = "a=b"
+        model."acme.net".deep = true
+        model.convnet = { channels = [16, 8], hidden = 64, kernel = 3 }
+
+        [[stage]]
+        export = {}
+        name = "first"
+
+        [[stage]]
+        name = "b"
+        [stage.train] # the second one
+        learning-rate.cosine = { from = 1e-3, to = 0.0, end = 0.5 }
+        epochs = 2
+        "#);
     }
 
     #[test]
@@ -261,7 +286,61 @@ epochs = 1";
             "teacher.model.convnet.channels.9=1",
         ];
         let problems = set(&overrides).expect_err("all but the first are wrong");
-        insta::assert_snapshot!(problems, @"");
+        insta::assert_snapshot!(problems, @"
+        recipe::bad-override: expected `key=value`, found `seed`
+          --set:2:1
+          | seed
+          | ^^^^ this override
+          help: write, for example, `--set seed=7`
+
+        recipe::bad-override: `seed` is no table
+          --set:3:1
+          | seed.x=1
+          | ^^^^^^^^ this override
+          help: an element of a list is called by its `name` or counted from 0: `stage.distill.distill.epochs=2`
+
+        recipe::bad-override: `stage` has no element `z`
+          --set:4:1
+          | stage.z.name=1
+          | ^^^^^^^^^^^^^^ this override
+          help: an element of a list is called by its `name` or counted from 0: `stage.distill.distill.epochs=2`
+
+        recipe::bad-override: `stage` is a whole table: set a key in it
+          --set:5:1
+          | stage=1
+          | ^^^^^^^ this override
+          help: an element of a list is called by its `name` or counted from 0: `stage.distill.distill.epochs=2`
+
+        recipe::bad-override: `stage.0` is a whole table: set a key in it
+          --set:6:1
+          | stage.0={}
+          | ^^^^^^^^^^ this override
+          help: an element of a list is called by its `name` or counted from 0: `stage.distill.distill.epochs=2`
+
+        recipe::bad-override: `teacher` is a whole table: set a key in it
+          --set:7:1
+          | teacher=1
+          | ^^^^^^^^^ this override
+          help: an element of a list is called by its `name` or counted from 0: `stage.distill.distill.epochs=2`
+
+        recipe::bad-override: expected a key, or keys with dots between them, found `a b`
+          --set:8:1
+          | a b=1
+          | ^^^^^ this override
+          help: write, for example, `--set seed=7`
+
+        recipe::bad-override: expected a key, or keys with dots between them, found ``
+          --set:9:1
+          | =1
+          | ^^ this override
+          help: write, for example, `--set seed=7`
+
+        recipe::bad-override: `teacher.model.convnet.channels` has no element `9`
+          --set:10:1
+          | teacher.model.convnet.channels.9=1
+          | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ this override
+          help: an element of a list is called by its `name` or counted from 0: `stage.distill.distill.epochs=2`
+        ");
     }
 
     #[test]

@@ -12,29 +12,43 @@ use super::objective::{Learning, Terms, terms};
 use super::rules::{self, Learns, Outline};
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec, TrainSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec,
+    TrainSpec,
 };
 use crate::problem::{Problem, nearest};
 use crate::registry::Registry;
 
 /// Reads a stage: all of it where nothing is wrong, and what is known of it in any case.
-pub(super) fn stage(mut table: Table<'_>, shared: &Terms, registry: &Registry) -> (Option<StageSpec>, Outline) {
+pub(super) fn stage(
+    mut table: Table<'_>,
+    shared: &Terms,
+    registry: &Registry,
+) -> (Option<StageSpec>, Outline) {
     let name = table.require::<String>("name", "name = \"distill\"");
     if let Some((name, span)) = &name {
         rules::file_safe(&table, name, span.clone());
     }
     let mut outline = Outline { stage: table.span.clone(), name: name.clone(), ..Outline::unknown() };
     let path = table.path.clone();
-    let mut kinds: Vec<_> = StageKind::NAMES.into_iter().filter_map(|kind| Some((kind, table.take(kind)?))).collect();
+    let mut kinds: Vec<_> =
+        StageKind::NAMES.into_iter().filter_map(|kind| Some((kind, table.take(kind)?))).collect();
     kinds.sort_by_key(|(_, (key, _))| key.span().start);
     let (kind, key, value) = match kinds.as_slice() {
         [(kind, (key, value))] => (*kind, key.span(), value),
         [] => {
-            let problem = Problem::new("recipe::no-name", format!("`{path}` does nothing"), table.span.clone(), "no kind");
+            let problem = Problem::new(
+                "recipe::no-name",
+                format!("`{path}` does nothing"),
+                table.span.clone(),
+                "no kind",
+            );
             let typo = table.rest().iter().find_map(|(key, _)| nearest(key.get_ref(), StageKind::NAMES));
             table.problem(problem.help(match typo {
                 Some(kind) => format!("did you mean `[stage.{kind}]`?"),
-                None => format!("write one of {}", StageKind::NAMES.map(|kind| format!("`[stage.{kind}]`")).join(", ")),
+                None => format!(
+                    "write one of {}",
+                    StageKind::NAMES.map(|kind| format!("`[stage.{kind}]`")).join(", ")
+                ),
             }));
             return (None, outline);
         }

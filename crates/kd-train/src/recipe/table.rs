@@ -18,8 +18,10 @@ pub(super) type Entry<'a> = (Spanned<String>, Spanned<DeValue<'a>>);
 
 /// A table that is being read; keys that nobody asked for are unknown.
 pub(super) struct Table<'a> {
-    /// Dotted, for messages; empty at the top.
+    /// Dotted, for messages, with the names of lists' elements; empty at the top.
     pub(super) path: String,
+    /// The same as the text's headers write it, without elements.
+    header: String,
     pub(super) span: Range<usize>,
     /// In the order of the text.
     entries: Vec<Entry<'a>>,
@@ -28,18 +30,14 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(
-        path: impl Into<String>,
-        table: &DeTable<'a>,
-        span: Range<usize>,
-        found: &'a Found,
-    ) -> Self {
+    /// The table below `path`.
+    pub(super) fn new(path: &str, table: &DeTable<'a>, span: Range<usize>, found: &'a Found) -> Self {
         let entry = |(key, value): (&Spanned<_>, &Spanned<_>)| {
             (Spanned::new(key.span(), ToString::to_string(key.get_ref())), value.clone())
         };
         let mut entries: Vec<Entry<'a>> = table.iter().map(entry).collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        Self { path: path.into(), span, entries, known: Vec::new(), found }
+        Self { path: path.into(), header: path.into(), span, entries, known: Vec::new(), found }
     }
 
     /// Notes a problem.
@@ -97,29 +95,44 @@ impl<'a> Table<'a> {
     /// The value as a table, or a problem.
     pub(super) fn as_table(&self, key: &str, value: &Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         match value.get_ref() {
-            DeValue::Table(table) => Some(Table::new(self.join(key), table, value.span(), self.found)),
+            DeValue::Table(table) => Some(Table {
+                header: join(&self.header, key),
+                ..Table::new(&join(&self.path, key), table, value.span(), self.found)
+            }),
             other => {
-                let message = format!("expected a table for `{}`, found {}", self.join(key), words::kind(other));
+                let message = format!(
+                    "expected a table for `{}`, found {}",
+                    join(&self.path, key),
+                    words::value(other)
+                );
                 self.problem(Problem::new("recipe::wrong-type", message, value.span(), "expected a table"));
                 None
             }
         }
     }
 
-    /// A list of tables below this one, such as `[[stage]]`; none where it is absent or wrong.
-    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Table<'a>>> {
-        let (_, value) = self.take(key)?;
+    /// A list of tables below this one, such as `[[stage]]`, with its place; none where it is absent or wrong.
+    pub(super) fn tables(&mut self, key: &'static str) -> Option<(Vec<Table<'a>>, Range<usize>)> {
+        let (name, value) = self.take(key)?;
         match value.get_ref() {
             DeValue::Array(array) => {
-                let table = |(i, value)| self.as_table(&format!("{key}.{i}"), value);
+                let table = |(i, value): (usize, &Spanned<DeValue<'a>>)| {
+                    let own =
+                        value.get_ref().as_table().and_then(|table| table.get("name")?.get_ref().as_str());
+                    let own =
+                        own.filter(|name| !name.is_empty()).map_or_else(|| i.to_string(), str::to_owned);
+                    let table = self.as_table(&format!("{key}.{own}"), value)?;
+                    Some(Table { header: join(&self.header, key), ..table })
+                };
                 let tables: Vec<_> = array.iter().enumerate().map(table).collect();
-                tables.into_iter().collect()
+                Some((tables.into_iter().collect::<Option<_>>()?, name.span()))
             }
             other => {
-                let path = self.join(key);
-                let message = format!("expected a list of tables for `{path}`, found {}", words::kind(other));
+                let path = join(&self.path, key);
+                let message =
+                    format!("expected a list of tables for `{path}`, found {}", words::value(other));
                 let problem = Problem::new("recipe::wrong-type", message, value.span(), "expected a list");
-                self.problem(problem.help(format!("write it as `[[{}]]`", self.header(key))));
+                self.problem(problem.help(format!("write it as `[[{}]]`", join(&self.header, key))));
                 None
             }
         }
@@ -130,7 +143,8 @@ impl<'a> Table<'a> {
         match self.entries.as_slice() {
             [] => {
                 let message = format!("`{}` names no {what}", self.path);
-                let problem = Problem::new("recipe::no-name", message, self.span.clone(), format!("no {what}"));
+                let problem =
+                    Problem::new("recipe::no-name", message, self.span.clone(), format!("no {what}"));
                 self.problem(problem.help(format!("write, for example, `{example}`")));
                 None
             }
@@ -169,30 +183,50 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    /// Whether nothing is in it that was not taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     fn name(&self) -> String {
         if self.path.is_empty() { "the recipe".to_owned() } else { format!("`{}`", self.path) }
     }
+}
 
-    /// The path as a header of the text writes it: without positions in lists.
-    fn header(&self, key: &str) -> String {
-        let path = self.join(key);
-        let steps = path.split('.').filter(|step| step.parse::<usize>().is_err());
-        steps.collect::<Vec<_>>().join(".")
-    }
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Reads a value by serde.
 pub(crate) fn read<T: DeserializeOwned>(value: Spanned<DeValue<'_>>) -> Result<T, Box<Problem>> {
-    let span = value.span();
-    T::deserialize(ValueDeserializer::from(value)).map_err(|error| Box::new(problem(&error, span)))
+    let whole = value.clone();
+    T::deserialize(ValueDeserializer::from(value)).map_err(|error| Box::new(problem(&error, &whole)))
 }
 
-/// serde's and TOML's words in ours.
-fn problem(error: &Error, whole: Range<usize>) -> Problem {
-    let span = error.span().unwrap_or(whole);
-    words::problem(error.message(), span)
+/// serde's words in ours, and its place made as narrow as can be.
+fn problem(error: &Error, whole: &Spanned<DeValue<'_>>) -> Problem {
+    let span = error.span().unwrap_or(whole.span());
+    let problem = words::problem(error.message(), span.clone());
+    // A value that is checked as a whole is reported as a whole: look for the part that the message is about.
+    match problem.code == "recipe::bad-value" {
+        true => problem.at(at(whole, &span).map_or(span, |value| part(value, error.message()))),
+        false => problem,
+    }
+}
+
+/// The outermost value that stands exactly there.
+fn at<'v, 'a>(value: &'v Spanned<DeValue<'a>>, span: &Range<usize>) -> Option<&'v Spanned<DeValue<'a>>> {
+    if value.span() == *span {
+        return Some(value);
+    }
+    let within = value.get_ref().as_table().into_iter().flat_map(|table| table.values());
+    within.chain(value.get_ref().as_array().into_iter().flatten()).find_map(|value| at(value, span))
+}
+
+/// The place of the entry that a message names, or of the only entry there is.
+fn part(value: &Spanned<DeValue<'_>>, message: &str) -> Range<usize> {
+    let Some(table) = value.get_ref().as_table() else { return value.span() };
+    let named = words::quoted(message).first().and_then(|word| table.get(*word));
+    let only = || table.values().next().filter(|_| table.len() == 1);
+    named.or_else(only).map_or(value.span(), |value| part(value, message))
 }

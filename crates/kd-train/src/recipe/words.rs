@@ -15,6 +15,13 @@ pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {
         return Problem::new("recipe::unknown-key", message, span, "unknown key")
             .maybe_help(suggest(word, known.iter().copied()));
     }
+    if let Some(help) = message.strip_prefix("`kl` has no `alpha`: ") {
+        return Problem::new("recipe::alpha", "`kl` has no `alpha`", span, "not a knob of `kl`").help(help);
+    }
+    if message.starts_with("a schedule has one name") {
+        return Problem::new("recipe::two-names", message, span, "a second one")
+            .help("take one of the two out");
+    }
     let unknown = message.starts_with("unknown variant") || message.starts_with("no schedule is named");
     if let (true, Some((word, known))) = (unknown, names) {
         let message = format!("nothing is named `{word}` here");
@@ -29,30 +36,40 @@ pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {
     if message.starts_with("wanted exactly 1 element") {
         return match message.ends_with("found 0 elements") {
             true => Problem::new("recipe::no-name", "expected one name, found none", span, "no name"),
-            false => Problem::new("recipe::two-names", "expected one name, found several", span, "several names"),
+            false => {
+                Problem::new("recipe::two-names", "expected one name, found several", span, "several names")
+            }
         };
     }
-    for (code, start) in [("recipe::wrong-type", "invalid type: "), ("recipe::bad-value", "invalid value: ")] {
-        if let Some((found, wanted)) = message.strip_prefix(start).and_then(|rest| rest.split_once(", expected ")) {
+    for (code, start) in [("recipe::wrong-type", "invalid type: "), ("recipe::bad-value", "invalid value: ")]
+    {
+        if let Some((found, wanted)) =
+            message.strip_prefix(start).and_then(|rest| rest.split_once(", expected "))
+        {
             let wanted = expected(wanted);
             let message = format!("expected {wanted}, found {}", seen(found));
-            return Problem::new(code, message, span, format!("expected {wanted}"));
+            let help = (wanted == SCHEDULE)
+                .then(|| "`kd list schedules` shows the names and their knobs".to_owned());
+            return Problem::new(code, message, span, format!("expected {wanted}")).maybe_help(help);
         }
     }
     Problem::new("recipe::bad-value", message, span, "not possible")
 }
 
-/// What a value is, in words.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+/// A value, or what it is where it is large.
+pub(super) fn value(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "`true` or `false`",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(value) => format!("`{value}`"),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
     }
 }
+
+const SCHEDULE: &str = "a number or a schedule";
 
 /// Everything between backticks.
 pub(super) fn quoted(text: &str) -> Vec<&str> {
@@ -73,6 +90,7 @@ fn expected(type_name: &str) -> String {
         "a map" => "a table",
         "string or table" => "a name in quotes, or a table with one name",
         "unit" => "nothing",
+        other if other.contains("the name of a schedule") => SCHEDULE,
         other if other.starts_with("struct ") || other.starts_with("struct variant ") => "a table",
         other if other.starts_with("enum ") => "a name, or a table with one name",
         other => other,

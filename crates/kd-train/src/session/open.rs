@@ -64,7 +64,9 @@ pub fn evaluate(
         return Err(crate::run_dir::io("read", target, std::io::ErrorKind::NotFound.into()));
     }
     let (set, split_seed, base) = match (data, &opened) {
-        (Some(name), opened) => (named(name, registry)?, 0, opened.as_ref().map(|o| o.base.clone()).unwrap_or_default()),
+        (Some(name), opened) => {
+            (named(name, registry)?, 0, opened.as_ref().map(|o| o.base.clone()).unwrap_or_default())
+        }
         (None, Some(opened)) => (opened.recipe.clone(), opened.split_seed, opened.base.clone()),
         (None, None) => return Err(Error::DataUnknown { path: target.to_owned() }),
     };
@@ -125,7 +127,8 @@ pub fn export(
     kd_deploy::write_atomically(&file, &artifacts::onnx(&model)?)?;
     artifacts::tensors(&model, out)?;
     let test = scoring::predict(model.network.as_ref(), model.activations.clone(), data.test(&device));
-    let parity = env.engines.iter().map(|engine| artifacts::check(&file, engine.as_ref(), &data, &model, &test));
+    let parity =
+        env.engines.iter().map(|engine| artifacts::check(&file, engine.as_ref(), &data, &model, &test));
     let parity = parity.collect::<Result<Vec<_>, _>>()?;
     kd_deploy::write_atomically(&out.join(files::PARITY), &crate::run_dir::json(&parity))?;
     let mut written: Vec<PathBuf> = vec![file, out.join(files::WEIGHTS)];
@@ -155,13 +158,18 @@ pub fn report(runs: &[PathBuf]) -> Result<(String, serde_json::Value), Error> {
     for run in runs {
         let seeds = manifest(run)?.seeds;
         let single = [(run.display().to_string(), run.clone())];
-        let each = seeds.iter().map(|seed| (format!("{} seed {seed}", run.display()), run.join(format!("seed-{seed}"))));
+        let each = seeds
+            .iter()
+            .map(|seed| (format!("{} seed {seed}", run.display()), run.join(format!("seed-{seed}"))));
         let each: Vec<_> = if seeds.is_empty() { single.to_vec() } else { each.collect() };
         for (name, path) in each {
             summaries.push((name, read_json::<Summary>(&path.join(files::SUMMARY))?));
         }
     }
-    let json = summaries.iter().map(|(run, summary)| serde_json::json!({ "run": run, "summary": summary })).collect();
+    let json = summaries
+        .iter()
+        .map(|(run, summary)| serde_json::json!({ "run": run, "summary": summary }))
+        .collect();
     Ok((reports::side_by_side(&summaries), json))
 }
 
@@ -170,14 +178,17 @@ fn open(path: &Path, stage: Option<&str>, registry: &Registry) -> Result<Opened,
     let (run, own) = match manifest(path) {
         Ok(_) => (path.to_owned(), None),
         Err(error) => match path.parent().filter(|parent| manifest(parent).is_ok()) {
-            Some(parent) => (parent.to_owned(), path.file_name().map(|name| name.to_string_lossy().into_owned())),
+            Some(parent) => {
+                (parent.to_owned(), path.file_name().map(|name| name.to_string_lossy().into_owned()))
+            }
             None => return Err(error),
         },
     };
     let manifest = manifest(&run)?;
     let (recipe, base) = start::recipe(&run, &manifest, registry)?;
     let folders = stage_folders(&run)?;
-    let name_of = |folder: &String| folder.split_once('-').map_or(folder.clone(), |(_, name)| name.to_owned());
+    let name_of =
+        |folder: &String| folder.split_once('-').map_or(folder.clone(), |(_, name)| name.to_owned());
     let wanted = match (own, stage) {
         (Some(own), _) => folders.iter().find(|folder| **folder == own),
         (None, Some(stage)) => folders.iter().find(|folder| name_of(folder) == stage),

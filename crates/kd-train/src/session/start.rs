@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Options, Outcome, seeds};
 use crate::error::{CheckpointReason, Error};
-use crate::event::Sink;
+use crate::event::{Event, Sink};
+use crate::log::Log;
 use crate::pipeline::{self, Env};
 use crate::recipe::{Recipe, Source};
 use crate::registry::Registry;
@@ -78,7 +79,13 @@ pub fn resume(path: &Path, env: &Env, registry: &Registry, sink: &mut dyn Sink) 
     go(&dir, &manifest, env, registry, sink)
 }
 
-fn go(dir: &RunDir, manifest: &Manifest, env: &Env, registry: &Registry, sink: &mut dyn Sink) -> Result<Outcome, Error> {
+fn go(
+    dir: &RunDir,
+    manifest: &Manifest,
+    env: &Env,
+    registry: &Registry,
+    sink: &mut dyn Sink,
+) -> Result<Outcome, Error> {
     match manifest.seeds.is_empty() {
         true => {
             run(dir, manifest, env, registry, sink)?;
@@ -99,11 +106,20 @@ pub(super) fn run(
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
     let (recipe, folder) = recipe(dir.path(), manifest, registry)?;
-    pipeline::run(&recipe, manifest.split_seed, dir, env, &folder, sink)
+    let mut log = Log::open(dir.path(), sink)?;
+    let result = pipeline::run(&recipe, manifest.split_seed, dir, env, &folder, &mut log);
+    if let Err(error) = &result {
+        log.event(Event::Note(format!("ended: {error}")));
+    }
+    result
 }
 
 /// The recipe of a run directory, and the folder that its relative paths start from.
-pub(super) fn recipe(path: &Path, manifest: &Manifest, registry: &Registry) -> Result<(Recipe, PathBuf), Error> {
+pub(super) fn recipe(
+    path: &Path,
+    manifest: &Manifest,
+    registry: &Registry,
+) -> Result<(Recipe, PathBuf), Error> {
     let file = path.join(files::RECIPE);
     let text = std::fs::read_to_string(&file).map_err(|source| io("read", &file, source))?;
     if sha256(&text) != manifest.recipe_sha256 {
@@ -134,7 +150,9 @@ pub(super) fn finished(path: &Path, manifest: &Manifest) -> Result<Outcome, Erro
 fn directory(options: &Options, name: &str) -> Result<PathBuf, Error> {
     if let Some(dir) = &options.run_dir {
         return match manifest(dir) {
-            Ok(manifest) if manifest.status == Status::Unfinished => Err(Error::RunUnfinished { path: dir.clone() }),
+            Ok(manifest) if manifest.status == Status::Unfinished => {
+                Err(Error::RunUnfinished { path: dir.clone() })
+            }
             _ if dir.exists() => Err(Error::RunExists { path: dir.clone() }),
             _ => Ok(dir.clone()),
         };

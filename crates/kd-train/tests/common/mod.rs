@@ -1,0 +1,140 @@
+//! What the tests of whole runs share: small recipes on the embedded digits, and a sink that stops when told.
+#![allow(clippy::unwrap_used, dead_code, reason = "tests use what they need of it")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kd_deploy::Tract;
+use kd_train::event::{Event, Sink};
+use kd_train::pipeline::Env;
+use kd_train::recipe::Source;
+use kd_train::session::{Options, Outcome, resume, start};
+use kd_train::{Error, Registry};
+
+/// Every kind of stage, a few steps each.
+pub(crate) const RECIPE: &str = r#"
+schema = 1
+name = "tiny"
+seed = 11
+
+[data.digits]
+validation = 200
+batch = 128
+augment = { shift = 1 }
+
+[teacher]
+model.convnet = { channels = [6, 8], kernel = 3, hidden = 16 }
+
+[student]
+model.convnet = { channels = [4, 6], kernel = 3, hidden = 12 }
+
+[[objective]]
+weight = 0.4
+cross-entropy = { label-smoothing = 0.1 }
+
+[[objective]]
+weight.linear = { from = 1.0, to = 0.5 }
+kl = { temperature = 3.0 }
+
+[[objective]]
+weight = 0.1
+hint = { student = "block1", teacher = "block1" }
+
+[[stage]]
+name = "teacher"
+[stage.train]
+of = "teacher"
+epochs = 2
+optimizer.adam = {}
+learning-rate.one-cycle = { peak = 1e-2 }
+
+[[stage]]
+name = "distill"
+[stage.distill]
+epochs = 2
+learning-rate.one-cycle = { peak = 1e-2 }
+gradient-clipping = 1.0
+
+[[stage]]
+name = "prune"
+[stage.prune]
+pattern.channels = { macs = 0.3 }
+epochs = 1
+optimizer.lion = {}
+learning-rate = 1e-3
+
+[[stage]]
+name = "sparse"
+[stage.sparsify]
+pattern.unstructured = { sparsity = 0.5 }
+epochs = 2
+optimizer.sgd = { momentum = 0.9, nesterov = true }
+learning-rate = 1e-2
+
+[[stage]]
+name = "int8"
+[stage.quantize]
+weights = "int8 channel symmetric"
+activations = "int8 tensor affine"
+epochs = 1
+
+[[stage]]
+name = "export"
+[stage.export]
+"#;
+
+/// Stops the run after so many steps of this session.
+pub(crate) struct StopAfter(pub(crate) usize);
+
+impl Sink for StopAfter {
+    fn event(&mut self, event: Event) {
+        if matches!(event, Event::Step { .. }) {
+            self.0 = self.0.saturating_sub(1);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+pub(crate) fn env() -> Env {
+    Env { folders: Default::default(), engines: vec![Box::new(Tract)], absent: Vec::new() }
+}
+
+pub(crate) fn source(text: &str) -> Source {
+    Source { name: "recipe.toml".into(), text: text.into(), folder: ".".into() }
+}
+
+/// Runs a recipe in `base/runs/NAME`.
+pub(crate) fn run(
+    text: &str,
+    overrides: &[&str],
+    base: &Path,
+    sink: &mut dyn Sink,
+) -> Result<Outcome, Error> {
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    let options = Options { base: base.to_owned(), ..Options::default() };
+    start(&source(text), &overrides, &options, &env(), &Registry::builtin(), sink)
+}
+
+/// Goes on with a run.
+pub(crate) fn go_on(run: &Path, sink: &mut dyn Sink) -> Result<Outcome, Error> {
+    resume(run, &env(), &Registry::builtin(), sink)
+}
+
+/// The files that two equal runs must share byte for byte.
+pub(crate) fn exact_files(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files =
+        BTreeMap::from([("metrics.jsonl".to_owned(), std::fs::read(run.join("metrics.jsonl")).unwrap())]);
+    for folder in std::fs::read_dir(run).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if name != "summary.json" && name != "parity.json" {
+                let path = format!("{}/{name}", folder.file_name().to_string_lossy());
+                files.insert(path, std::fs::read(file.path()).unwrap());
+            }
+        }
+    }
+    files
+}
