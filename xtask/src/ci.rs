@@ -13,7 +13,6 @@ use xshell::{Shell, cmd};
 
 use crate::workspace;
 
-mod downstream;
 mod onnxruntime;
 mod smoke;
 mod wgpu;
@@ -62,7 +61,6 @@ const STEPS: &[Step] = &[
     Step { name: "test", action: Action::Command(&[], "cargo test --workspace") },
     Step { name: "smoke", action: Action::Task(smoke::train) },
     Step { name: "engines", action: Action::Task(smoke::engines) },
-    Step { name: "downstream", action: Action::Task(downstream::run) },
     Step { name: "docs", action: Action::Command(&[], "cargo xtask docs --check") },
     Step {
         name: "doc",

@@ -1,13 +1,11 @@
-//! Reference pages, made from the tables that the program itself lists: they cannot say what the code does not.
-//!
-//! `kd list KIND --format json` prints an array of objects. Each object becomes a section: `name` its title, `about`
-//! its first paragraph, an array of objects (`knobs`) a table, and every other field a line, in the order given.
+//! Reference pages, made from what the program itself lists and explains: they cannot say what the code does not.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Map, Value};
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use xshell::{Shell, cmd};
 
 use crate::workspace;
@@ -19,31 +17,59 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// A page: its name, the kind that `kd list` is asked for, and the words above its sections.
-const PAGES: &[(&str, &str, &str)] = &[
-    ("models", "models", "What a teacher or a student can be: keys of `model`."),
-    ("losses", "losses", "Terms of an objective: keys of `[[objective]]`."),
-    (
-        "schedules",
-        "schedules",
-        "Numbers that change over a stage: values of `weight`, `learning-rate` and others.",
-    ),
-    ("optimizers", "optimizers", "What turns gradients into steps: keys of `optimizer`."),
-    ("formats", "formats", "Number formats that weights and activations can be rounded to."),
-    ("observers", "observers", "What finds the range of an activation."),
-    ("criteria", "criteria", "What says which weight or channel matters least: keys of `criterion`."),
-    ("problems", "codes", "Every code that an error can carry; `kd explain CODE` prints the same."),
+/// A page of names: what `kd list` is asked for, and the words above its table.
+const TABLES: &[(&str, &str)] = &[
+    ("models", "What a teacher or a student can be: keys of `model`."),
+    ("datasets", "What a recipe can learn from: keys of `data`."),
+    ("losses", "Terms of an objective: keys of `[[objective]]` beside `weight`."),
+    ("schedules", "Values over a stage, for `weight`, `learning-rate` and others; `p` goes from 0 to 1."),
+    ("optimizers", "What turns gradients into steps: keys of `optimizer`."),
+    ("formats", "Number formats that weights and activations can be rounded to."),
+    ("observers", "What finds the range of an activation: keys of `observer`."),
+    ("criteria", "What decides which weights and channels stay: keys of `criterion`."),
 ];
 
+const PROBLEMS: (&str, &str) =
+    ("problems", "Every code that an error can carry, as `kd explain CODE` prints it.");
+
 const FOLDER: &str = "docs/reference";
+
+const MARK: &str = "<!-- Written by `cargo xtask docs`. -->\n";
+
+/// A name of `kd list`.
+#[derive(Debug, Deserialize)]
+struct Row {
+    name: String,
+    about: String,
+    #[serde(default)]
+    knobs: String,
+}
+
+/// What `kd explain` says of a code.
+#[derive(Debug, Deserialize)]
+struct Explanation {
+    code: String,
+    about: String,
+    text: String,
+}
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
     let kd = workspace::program(&sh, "kd")?;
+    let mut pages = Vec::new();
+    for (kind, intro) in TABLES {
+        let rows: Vec<Row> = ask(&sh, &kd, &["list", kind])?;
+        pages.push(((*kind).to_owned(), table_page(kind, intro, &rows)));
+    }
+    let codes: Vec<Row> = ask(&sh, &kd, &["list", "codes"])?;
+    let explanations: Result<Vec<Explanation>> =
+        codes.iter().map(|row| ask(&sh, &kd, &["explain", &row.name])).collect();
+    pages.push((PROBLEMS.0.to_owned(), problems_page(&explanations?)));
+    pages.push(("README".to_owned(), index()));
+
     let mut stale = Vec::new();
-    for (name, kind, intro) in PAGES {
+    for (name, page) in pages {
         let path = format!("{FOLDER}/{name}.md");
-        let page = page(name, intro, &list(&sh, &kd, kind)?)?;
         if sh.read_file(&path).ok().as_ref() == Some(&page) {
             continue;
         }
@@ -58,104 +84,110 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn list(sh: &Shell, kd: &Path, kind: &str) -> Result<Vec<Map<String, Value>>> {
-    let json = cmd!(sh, "{kd} list {kind} --format json").quiet().read()?;
-    serde_json::from_str(&json)
-        .with_context(|| format!("`kd list {kind}` does not print an array of objects"))
+/// What `kd` answers in JSON.
+fn ask<T: DeserializeOwned>(sh: &Shell, kd: &Path, words: &[&str]) -> Result<T> {
+    let json = cmd!(sh, "{kd} {words...} --format json").quiet().read()?;
+    serde_json::from_str(&json).with_context(|| format!("cannot understand `kd {}`", words.join(" ")))
 }
 
-fn page(title: &str, intro: &str, entries: &[Map<String, Value>]) -> Result<String> {
+fn index() -> String {
     let mut page =
-        format!("<!-- Written by `cargo xtask docs`. -->\n\n# {}\n\n{intro}\n", capitalized(title));
-    for entry in entries {
-        let name = entry.get("name").or_else(|| entry.get("code")).and_then(Value::as_str);
-        let name =
-            name.with_context(|| format!("an entry of the page `{title}` has neither `name` nor `code`"))?;
-        write!(page, "\n## `{name}`\n")?;
-        if let Some(about) = entry.get("about").and_then(Value::as_str) {
-            write!(page, "\n{}\n", sentence(about))?;
-        }
-        let mut lines = String::new();
-        let mut tables = String::new();
-        for (key, value) in entry.iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "code" | "about"))
-        {
-            match value {
-                Value::Array(rows) if rows.iter().any(Value::is_object) => tables.push_str(&table(rows)?),
-                value if is_empty(value) => {}
-                // Longer texts are paragraphs, one sentence a line as they come.
-                Value::String(text) if text.contains('\n') => write!(tables, "\n{}\n", text.trim())?,
-                value => writeln!(lines, "- {}: {}", key.replace('_', " "), cell(value))?,
-            }
-        }
-        if !lines.is_empty() {
-            write!(page, "\n{lines}")?;
-        }
-        page.push_str(&tables);
+        format!("{MARK}\n# Reference\n\nEvery name that a recipe knows, from the program's own tables.\n\n");
+    for (name, intro) in TABLES.iter().chain([&PROBLEMS]) {
+        let _ = writeln!(page, "- [{name}]({name}.md): {}", lower(intro));
     }
-    Ok(page)
+    page
 }
 
-/// A table with a column for each key of the first row, the name first and the words last.
-fn table(rows: &[Value]) -> Result<String> {
-    let first = rows.first().and_then(Value::as_object).context("a table begins with a row")?;
-    let mut keys: Vec<&String> = first.keys().collect();
-    keys.sort_by_key(|key| match key.as_str() {
-        "name" => 0,
-        "about" => 2,
-        _ => 1,
+fn table_page(kind: &str, intro: &str, rows: &[Row]) -> String {
+    let mut page = format!("{MARK}\n# {}\n\n{intro}\n\n", upper(kind));
+    let with_knobs = rows.iter().any(|row| !row.knobs.is_empty());
+    page.push_str(if with_knobs {
+        "| name | what it is | keys and defaults |\n| --- | --- | --- |\n"
+    } else {
+        "| name | what it is |\n| --- | --- |\n"
     });
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut table = format!("\n{}", line(keys.iter().map(ToString::to_string).collect()));
-    table.push_str(&line(vec!["---".to_owned(); keys.len()]));
     for row in rows {
-        let Some(row) = row.as_object() else { bail!("a row of a table is no object: {row}") };
-        table.push_str(&line(keys.iter().map(|key| row.get(*key).map_or_else(String::new, cell)).collect()));
+        let _ = write!(page, "| `{}` | {} |", row.name, cell(&row.about));
+        if with_knobs {
+            let _ = write!(page, " {} |", cell(&row.knobs));
+        }
+        page.push('\n');
     }
-    Ok(table)
+    page
 }
 
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.replace('|', "\\|").replace('\n', " "),
-        Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+fn problems_page(explanations: &[Explanation]) -> String {
+    let mut page = format!("{MARK}\n# {}\n\n{}\n", upper(PROBLEMS.0), PROBLEMS.1);
+    for Explanation { code, about, text } in explanations {
+        // Examples are indented by four, which Markdown reads as code.
+        let _ = write!(page, "\n## `{code}`\n\n{}.\n\n{}\n", upper(about), text.trim_end());
     }
+    page
 }
 
-fn is_empty(value: &Value) -> bool {
-    value.is_null()
-        || value.as_array().is_some_and(Vec::is_empty)
-        || value.as_str().is_some_and(str::is_empty)
+/// Text that does not end its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
 }
 
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    let end = if text.ends_with(['.', '!', '?', ':']) { "" } else { "." };
-    format!("{}{end}", capitalized(text))
+fn upper(text: &str) -> String {
+    first(text, |c| c.to_uppercase().collect())
 }
 
-fn capitalized(text: &str) -> String {
+fn lower(text: &str) -> String {
+    first(text, |c| c.to_lowercase().collect())
+}
+
+/// The text with its first letter changed.
+fn first(text: &str, change: impl Fn(char) -> String) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    chars.next().map_or_else(String::new, |first| change(first) + chars.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn row(name: &str, about: &str, knobs: &str) -> Row {
+        Row { name: name.to_owned(), about: about.to_owned(), knobs: knobs.to_owned() }
+    }
+
     #[test]
-    fn entries_become_sections() {
-        let entries = r#"[
-            {"name": "kl", "about": "the teacher's distribution at a temperature", "paper": "Hinton et al. 2015",
-             "knobs": [{"name": "temperature", "default": null, "about": "above 0 | finite"}], "source": null},
-            {"code": "data::missing", "about": "Data is not there.", "text": "First.\nSecond."}
-        ]"#;
-        let entries: Vec<Map<String, Value>> = serde_json::from_str(entries).expect("JSON");
-        let expected = "<!-- Written by `cargo xtask docs`. -->\n\n# Losses\n\nWhat they are.\n\
-            \n## `kl`\n\nThe teacher's distribution at a temperature.\n\n- paper: Hinton et al. 2015\n\
-            \n| name | default | about |\n| --- | --- | --- |\n| temperature |  | above 0 \\| finite |\n\
-            \n## `data::missing`\n\nData is not there.\n\nFirst.\nSecond.\n";
-        assert_eq!(page("losses", "What they are.", &entries).expect("a page"), expected);
+    fn names_become_a_table() {
+        let rows = [row("int8", "whole numbers", "tensor|channel"), row("uint8", "the same, from 0", "")];
+        assert_eq!(
+            table_page("formats", "What there is.", &rows),
+            "<!-- Written by `cargo xtask docs`. -->\n\n# Formats\n\nWhat there is.\n\n\
+             | name | what it is | keys and defaults |\n| --- | --- | --- |\n\
+             | `int8` | whole numbers | tensor\\|channel |\n| `uint8` | the same, from 0 |  |\n"
+        );
+        assert!(
+            table_page("formats", "", &[row("a", "b", "")])
+                .ends_with("| name | what it is |\n| --- | --- |\n| `a` | b |\n")
+        );
+    }
+
+    #[test]
+    fn problems_become_sections() {
+        let explanation = Explanation {
+            code: "data::missing".to_owned(),
+            about: "data that is not there".to_owned(),
+            text: "It was not found.\n\n    kd data fetch mnist\n".to_owned(),
+        };
+        let page = problems_page(&[explanation]);
+        assert!(
+            page.ends_with(
+                "\n## `data::missing`\n\nData that is not there.\n\nIt was not found.\n\n    kd data fetch mnist\n"
+            ),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn every_page_is_in_the_index() {
+        for (name, _) in TABLES.iter().chain([&PROBLEMS]) {
+            assert!(index().contains(&format!("]({name}.md)")));
+        }
     }
 }

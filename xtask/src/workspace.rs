@@ -12,7 +12,6 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    pub(crate) targets: Vec<Target>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -21,12 +20,6 @@ pub(crate) struct Dependency {
     /// `None` for an ordinary one, else `dev` or `build`.
     pub(crate) kind: Option<String>,
     pub(crate) req: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
 }
 
 impl Dependency {

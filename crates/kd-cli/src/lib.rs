@@ -64,8 +64,8 @@ fn run(registry: Registry, args: Vec<OsString>) -> Exit {
     };
     let environment = Environment::read();
     let terminal = Terminal::new(&cli.global, &environment);
-    logging::start(&terminal, cli.global.quiet, cli.global.verbose);
     panic::guard(&terminal, || {
+        logging::start(&terminal, cli.global.quiet, cli.global.verbose);
         let output = Output::new(cli.global.format);
         let context = Context { registry, environment, terminal: terminal.clone(), output };
         commands::run(cli.command, &context).unwrap_or_else(|failure| {

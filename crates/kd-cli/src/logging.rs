@@ -24,7 +24,6 @@ pub(crate) fn start(terminal: &Terminal, quiet: bool, verbose: u8) {
     let layer = tracing_subscriber::fmt::layer()
         .without_time()
         .with_target(verbose > 1)
-        .with_ansi(terminal.color)
         .with_writer(move || Lines(lines.clone()));
     let targets = Targets::new().with_targets(OURS.map(|target| (target, level)));
     // A program of one's own may have installed a subscriber before it called us. Then that one is in charge.

@@ -59,6 +59,23 @@ fn message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Global};
+    use crate::environment::Environment;
+
+    #[test]
+    fn a_panic_at_the_top_is_a_failure_and_one_below_is_none() {
+        let global: Global = <Cli as clap::Parser>::parse_from(["kd", "list", "losses", "-q"]).global;
+        let terminal = Terminal::new(&global, &Environment::default());
+        let caught = guard(&terminal, || {
+            let below = catch_unwind(|| panic!("caught below"));
+            assert!(below.is_err());
+            Exit::Done
+        });
+        let uncaught = guard(&terminal, || panic!("a test's own, not a mistake"));
+        // Other tests of this process want their panics shown.
+        drop(std::panic::take_hook());
+        assert_eq!((caught, uncaught), (Exit::Done, Exit::Failed));
+    }
 
     #[test]
     fn a_message_of_many_lines_becomes_one() {

@@ -1,8 +1,9 @@
 //! A run's events as bars where standard error is a terminal, and as a line an epoch where it is not.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use kd_train::event::{Event, Sink};
 
 use crate::interrupt::Interrupt;
@@ -39,8 +40,13 @@ impl Progress {
     }
 
     fn steps(&mut self, stage: String, steps: usize, done: usize) {
-        let style = "{prefix:>12.bold} {bar:24} {pos}/{len} steps  loss {msg}  {per_sec}  {eta} left";
-        let style = ProgressStyle::with_template(style).expect("the template is a literal");
+        let style = "{prefix:>12.bold} {bar:24} {pos}/{len} steps  loss {msg}  {rate}  {eta} left";
+        let rate = |state: &ProgressState, out: &mut dyn Write| {
+            // A bar that cannot be drawn is nobody's problem.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        let style =
+            ProgressStyle::with_template(style).expect("the template is a literal").with_key("rate", rate);
         let bar = ProgressBar::new(steps as u64).with_style(style).with_prefix(stage).with_message("-");
         bar.set_position(done as u64);
         // Steps of an earlier session took no time in this one.

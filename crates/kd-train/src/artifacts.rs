@@ -5,13 +5,12 @@ use crate::error::Error;
 use crate::event::{Event, Sink};
 use crate::export;
 use crate::pipeline::{Done, Run};
-use crate::run_dir::{files, io, json};
+use crate::run_dir::{files, json};
 use crate::summary::ParitySummary;
 
 /// Writes the folder and holds each ONNX file against its own model.
 pub(crate) fn export(run: &Run<'_>, done: &[Done], sink: &mut dyn Sink) -> Result<Vec<ParitySummary>, Error> {
-    let folder = run.dir.path().join(files::EXPORT);
-    std::fs::create_dir_all(&folder).map_err(|source| io("create", &folder, source))?;
+    let folder = run.dir.folder(files::EXPORT)?;
     let float = done.iter().rev().find(|done| done.model.activations.is_none());
     let rounded = done.iter().rev().find(|done| done.model.activations.is_some());
     let mut parity = Vec::new();

@@ -84,7 +84,9 @@ pub fn fit(
     let mut cursor = Cursor { metrics: stage.metrics_len(), ..Cursor::default() };
     let (mut best, mut best_regime): (Weights, Regime) = (student.weights(), regime.clone());
 
-    if let Some(state) = State::load(stage.path())? {
+    let saved = State::load(stage.path())?;
+    let fresh = saved.is_none();
+    if let Some(state) = saved {
         regime = state.regime;
         if let Some(masks) = regime.masks() {
             student.remask(masks);
@@ -97,6 +99,10 @@ pub fn fit(
         (cursor, best, best_regime) = (state.cursor, state.best, state.best_regime);
     }
     stage.rewind_metrics(cursor.metrics)?;
+    if fresh {
+        // From here on a kill finds a state that knows how long the metrics were.
+        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+    }
     sink.event(Event::StageStarted {
         stage: stage.name().into(),
         kind: stage.kind(),
@@ -217,10 +223,6 @@ pub fn fit(
             return Err(Error::Interrupted { run: stage.run().to_owned() });
         }
     }
-    if epochs == 0 {
-        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
-    }
-
     let last = student.inference();
     let mut chosen = student;
     if let Some(masks) = best_regime.masks() {

@@ -30,8 +30,8 @@ impl<'a> Log<'a> {
         Ok(log)
     }
 
-    /// A log that cannot be written stops nobody's training.
-    fn line(&mut self, text: &str) {
+    /// Writes a line down without telling anybody. A log that cannot be written stops nobody's training.
+    pub(crate) fn line(&mut self, text: &str) {
         let _ = writeln!(self.file, "{:10.3} {text}", self.begun.elapsed().as_secs_f64());
     }
 }

@@ -16,6 +16,7 @@ use crate::batches::Data;
 use crate::error::Error;
 use crate::evaluate::{Predictions, predict};
 use crate::event::{Event, Sink};
+use crate::model::Task;
 use crate::network::{Network, seeded};
 use crate::recipe::{NetworkSpec, Recipe, Role, StageKind, StageSpec};
 use crate::run_dir::{RunDir, files, read_json};
@@ -247,16 +248,7 @@ impl Run<'_> {
 
     /// A network as a recipe describes it: seeded, or with the weights of its checkpoint.
     fn fresh(&self, spec: &NetworkSpec, role: &'static str) -> Result<Box<dyn Network>, Error> {
-        let seed = seeds::derive(self.recipe.seed, &format!("weights {role}"), &[]);
-        let task = self.data.task();
-        let mut network =
-            seeded(&self.device, seed, || spec.model.build(&task, &self.device)).map_err(|reason| {
-                Error::ModelUnfit { role: role.into(), model: spec.model.name().into(), reason }
-            })?;
-        if let Some(path) = &spec.checkpoint {
-            weights::load(network.as_mut(), &weights::resolve(&self.base.join(path))?)?;
-        }
-        Ok(network.inference())
+        build(spec, role, self.recipe.seed, &self.data.task(), &self.device, self.base)
     }
 
     fn student(&self) -> Result<Box<dyn Network>, Error> {
@@ -271,4 +263,26 @@ impl Run<'_> {
     fn untimed(&self, folder: &crate::run_dir::StageDir, begun: Instant) -> f64 {
         (begun.elapsed().as_secs_f64() - folder.booked()).max(0.0)
     }
+}
+
+/// A network as a recipe describes it: seeded, or with the weights of its checkpoint, which `base` is the start of.
+///
+/// # Errors
+///
+/// A model that does not fit the task, a checkpoint that cannot be used.
+pub(crate) fn build(
+    spec: &NetworkSpec,
+    role: &'static str,
+    seed: u64,
+    task: &Task,
+    device: &Device,
+    base: &Path,
+) -> Result<Box<dyn Network>, Error> {
+    let seed = seeds::derive(seed, &format!("weights {role}"), &[]);
+    let mut network = seeded(device, seed, || spec.model.build(task, device))
+        .map_err(|reason| Error::ModelUnfit { role: role.into(), model: spec.model.name().into(), reason })?;
+    if let Some(path) = &spec.checkpoint {
+        weights::load(network.as_mut(), &weights::resolve(&base.join(path))?)?;
+    }
+    Ok(network.inference())
 }

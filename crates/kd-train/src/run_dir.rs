@@ -100,22 +100,31 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a new run directory and takes it.
+    /// Makes a new run directory, with what `fill` writes into it, and takes it. It appears under its name when it is
+    /// complete: a kill in between leaves no half of a run.
     ///
     /// # Errors
     ///
-    /// A path that exists already, or the file system's error.
-    pub fn create(path: &Path) -> Result<Self, Error> {
+    /// A path that exists already, what `fill` returns, or the file system's error.
+    pub fn create(path: &Path, fill: impl FnOnce(&Self) -> Result<(), Error>) -> Result<Self, Error> {
+        if path.exists() {
+            return Err(Error::RunExists { path: path.into() });
+        }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(|source| io("create", parent, source))?;
         }
-        match std::fs::create_dir(path) {
-            Ok(()) => Self::lock(path),
-            Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(Error::RunExists { path: path.into() })
-            }
-            Err(source) => Err(io("create", path, source)),
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let draft = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        std::fs::create_dir_all(&draft).map_err(|source| io("create", &draft, source))?;
+        let filled = Self::lock(&draft).and_then(|dir| fill(&dir).map(|()| dir)).and_then(|dir| {
+            std::fs::rename(&draft, path).map_err(|source| io("create", path, source))?;
+            Ok(Self { path: path.into(), ..dir })
+        });
+        if filled.is_err() {
+            // What could not be filled or named is nobody's.
+            let _ = std::fs::remove_dir_all(&draft);
         }
+        filled
     }
 
     /// Takes an existing run directory.
@@ -163,14 +172,32 @@ impl RunDir {
         self.write(name, &json(value))
     }
 
+    /// A folder of the directory, made if it is new, without what a killed session was writing into it.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        std::fs::create_dir_all(&path).map_err(|source| io("create", &path, source))?;
+        let entries = std::fs::read_dir(&path).map_err(|source| io("read", &path, source))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                std::fs::remove_file(entry.path()).map_err(|source| io("remove", &entry.path(), source))?;
+            }
+        }
+        Ok(path)
+    }
+
     /// The folder of a stage, made if it is new.
     ///
     /// # Errors
     ///
     /// The file system's.
     pub fn stage(&self, folder: &str, name: &str, kind: &'static str) -> Result<StageDir, Error> {
-        let path = self.path.join(folder);
-        std::fs::create_dir_all(&path).map_err(|source| io("create", &path, source))?;
+        let path = self.folder(folder)?;
         let open = |file: &str| {
             let path = self.path.join(file);
             OpenOptions::new()

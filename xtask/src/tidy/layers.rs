@@ -100,7 +100,6 @@ mod tests {
                     req: (*req).to_owned(),
                 })
                 .collect(),
-            targets: Vec::new(),
         }
     }
 

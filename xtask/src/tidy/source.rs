@@ -25,8 +25,20 @@ const OUTSIDE_WORLD: &[&str] = &[
     "env::var",
 ];
 
-/// What only `kd-cli` does, and no library.
-const ENVIRONMENT: &[&str] = &["env::var", "env::args"];
+/// What the libraries and most of `kd-cli` do not do.
+const ENVIRONMENT: &[&str] = &["env::var", "env::args", "env::current_dir"];
+
+/// The files of `kd-cli` that do: one reads variables and folders, one is handed the arguments.
+const ENVIRONMENT_SITES: &[&str] = &["crates/kd-cli/src/environment.rs", "crates/kd-cli/src/lib.rs"];
+
+/// Young interfaces of Burn, each with the one file that touches it.
+const CONTACTS: &[(&str, &str)] = &[
+    ("burn::backend::ir", "crates/kd-graph/src/capture.rs"),
+    ("burn::backend::Capture", "crates/kd-graph/src/capture.rs"),
+    ("Device::capture", "crates/kd-graph/src/capture.rs"),
+    ("Reparameterizer", "crates/kd-train/src/compress.rs"),
+    ("OptimizerRecord", "crates/kd-train/src/optimizer.rs"),
+];
 
 /// serde attributes that lose the place of a value in a recipe.
 const PLACELESS: &[&str] = &["tag", "untagged", "flatten"];
@@ -66,6 +78,11 @@ pub(crate) fn check(text: &Text) -> Vec<Problem> {
             );
         }
     }
+    if name.starts_with("crates/") && name.contains("/src/") {
+        for (interface, site) in CONTACTS.iter().filter(|(_, site)| *site != name) {
+            find(interface, format!("`{interface}` is touched in `{site}` alone"));
+        }
+    }
     find(
         concat!("B: ", "Backend"),
         "a backend type parameter; Burn's `Device` says where a tensor lives".to_owned(),
@@ -74,12 +91,13 @@ pub(crate) fn check(text: &Text) -> Vec<Problem> {
         for pattern in OUTSIDE_WORLD {
             find(pattern, format!("`{pattern}` in a crate that is numbers and tensors alone"));
         }
-    } else if is_library(&name) {
+    } else if is_library(&name) && !ENVIRONMENT_SITES.contains(&name.as_str()) {
         for pattern in ENVIRONMENT {
-            find(
-                pattern,
-                format!("`{pattern}`: only `kd-cli` reads the environment; take the value as an argument"),
+            let message = format!(
+                "`{pattern}`: only `{}` reads the environment; take the value as an argument",
+                ENVIRONMENT_SITES[0]
             );
+            find(pattern, message);
         }
     }
     if RECIPE_CODE.iter().any(|folder| name.starts_with(folder)) {
@@ -92,11 +110,9 @@ pub(crate) fn check(text: &Text) -> Vec<Problem> {
     problems
 }
 
-/// Sources of the crates that other programs use, `kd-cli` aside.
+/// Sources of the crates, which other programs are made of.
 fn is_library(name: &str) -> bool {
-    let in_crates =
-        name.starts_with("crates/") && name.contains("/src/") && !name.starts_with("crates/kd-cli/");
-    in_crates || name.starts_with("datasets/src/")
+    name.starts_with("crates/") && name.contains("/src/") || name.starts_with("datasets/src/")
 }
 
 /// The lines, counted from 1, that hold `pattern` outside of comments, up to the tests at the end of the file.
@@ -173,12 +189,25 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_by_the_command_alone() {
+    fn the_environment_is_read_in_one_file() {
         let code = "let home = std::env::var(\"HOME\");";
-        let said = "1: `env::var`: only `kd-cli` reads the environment; take the value as an argument";
-        assert_eq!(says("datasets/src/x.rs", code), [said]);
-        assert_eq!(says("crates/kd-train/src/x.rs", code), [said]);
-        assert_eq!(says("crates/kd-cli/src/x.rs", code), [""; 0]);
+        let said = "1: `env::var`: only `crates/kd-cli/src/environment.rs` reads the environment; take the value as an argument";
+        for path in ["datasets/src/x.rs", "crates/kd-train/src/x.rs", "crates/kd-cli/src/commands/x.rs"] {
+            assert_eq!(says(path, code), [said]);
+        }
+        for path in ["crates/kd-cli/src/environment.rs", "crates/kd-cli/tests/x.rs", "xtask/src/x.rs"] {
+            assert_eq!(says(path, code), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn young_interfaces_are_touched_in_one_file_each() {
+        for (interface, site) in CONTACTS {
+            let code = format!("use {interface};");
+            assert_eq!(says(site, &code), [""; 0]);
+            let said = format!("1: `{interface}` is touched in `{site}` alone");
+            assert!(says("crates/kd-train/src/x.rs", &code).contains(&said));
+        }
     }
 
     #[test]

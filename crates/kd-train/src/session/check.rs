@@ -1,16 +1,18 @@
 //! What a recipe would do: sizes and costs of its models, its stages, and how long they should take.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use kd_core::Tap;
 use serde::Serialize;
 
+use crate::batches::Data;
 use crate::error::Error;
 use crate::fit::Job;
 use crate::network::Network;
-use crate::pipeline::{Env, load_data};
+use crate::pipeline::{Env, build, load_data};
 use crate::recipe::{NetworkSpec, Recipe, Role, Source, StageKind};
 use crate::registry::Registry;
 use crate::{connect, device, measure};
@@ -73,18 +75,8 @@ pub struct Planned {
 /// Problems of the recipe; data that is missing; models, sites or features that do not fit.
 pub fn check(source: &Source, overrides: &[String], env: &Env, registry: &Registry) -> Result<Plan, Error> {
     let recipe = Recipe::parse(source, overrides, registry).map_err(Error::Problems)?;
-    let device = device::open(&recipe.device.name)?;
-    let data = load_data(&recipe, recipe.seed, env, &source.folder)?;
+    let Fits { device, data, teacher, student } = fits(&recipe, env, &source.folder)?;
     let task = data.task();
-    let build = |spec: &NetworkSpec, role: &str| {
-        spec.model.build(&task, &device).map_err(|reason| Error::ModelUnfit {
-            role: role.into(),
-            model: spec.model.name().into(),
-            reason,
-        })
-    };
-    let teacher = build(&recipe.teacher, "teacher")?;
-    let student = build(&recipe.student, "student")?;
     let rows = Tensor::zeros([data.batch, task.features()], &device);
     let forward = seconds(|| {
         teacher.inference().forward(rows.clone(), &mut Tap::none()).into_data();
@@ -96,18 +88,6 @@ pub fn check(source: &Source, overrides: &[String], env: &Env, registry: &Regist
     let mut mirrored = false;
     for stage in &recipe.stages {
         let Some(fit) = stage.kind.fit() else { continue };
-        let job = Job {
-            seed: recipe.seed,
-            order: &stage.name,
-            data: &data,
-            spec: fit,
-            objective: &fit.objective,
-            teacher: Some(teacher.as_ref()).filter(|_| fit.objective.needs_teacher()),
-            sparsifier: None,
-            ready: 0.0,
-            device: &device,
-        };
-        connect::connectors(&job, student.as_ref(), &device.clone().autodiff())?;
         let of_teacher = matches!(&stage.kind, StageKind::Train(spec) if spec.of == Role::Teacher);
         let cost = match (of_teacher, fit.objective.needs_teacher()) {
             (true, _) => own,
@@ -132,6 +112,40 @@ pub fn check(source: &Source, overrides: &[String], env: &Env, registry: &Regist
         seconds: stages.iter().map(|stage| stage.seconds).sum(),
         stages,
     })
+}
+
+/// A recipe's data and models, loaded and built.
+pub(super) struct Fits {
+    device: Device,
+    data: Data,
+    teacher: Box<dyn Network>,
+    student: Box<dyn Network>,
+}
+
+/// Loads the data, builds the models, reads their checkpoints, and checks every site that an objective names: what a run
+/// would otherwise find out after hours.
+pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Error> {
+    let device = device::open(&recipe.device.name)?;
+    let data = load_data(recipe, recipe.seed, env, base)?;
+    let network = |spec: &NetworkSpec, role| build(spec, role, recipe.seed, &data.task(), &device, base);
+    let teacher = network(&recipe.teacher, "teacher")?;
+    let student = network(&recipe.student, "student")?;
+    for stage in &recipe.stages {
+        let Some(fit) = stage.kind.fit() else { continue };
+        let job = Job {
+            seed: recipe.seed,
+            order: &stage.name,
+            data: &data,
+            spec: fit,
+            objective: &fit.objective,
+            teacher: Some(teacher.as_ref()).filter(|_| fit.objective.needs_teacher()),
+            sparsifier: None,
+            ready: 0.0,
+            device: &device,
+        };
+        connect::connectors(&job, student.as_ref(), &device.clone().autodiff())?;
+    }
+    Ok(Fits { device, data, teacher, student })
 }
 
 fn planned(name: &str, kind: &str, epochs: usize, steps: usize, cost: f64) -> Planned {

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use super::{Options, Outcome, seeds};
+use super::{Options, Outcome, check, seeds};
 use crate::error::{CheckpointReason, Error};
-use crate::event::{Event, Sink};
+use crate::event::Sink;
 use crate::log::Log;
 use crate::pipeline::{self, Env};
 use crate::recipe::{Recipe, Source};
@@ -33,11 +33,8 @@ pub fn start(
     overrides.extend(options.device.iter().map(|name| format!("device.name={name:?}")));
     overrides.extend(options.threads.map(|threads| format!("device.threads={threads}")));
     let recipe = Recipe::parse(source, &overrides, registry).map_err(Error::Problems)?;
-    // Nothing is made on disk for a recipe that cannot begin.
-    crate::device::open(&recipe.device.name)?;
-    pipeline::load_data(&recipe, recipe.seed, env, &source.folder)?;
     let threads = set_threads(recipe.device.threads)?;
-    let dir = RunDir::create(&directory(options, &recipe.name)?)?;
+    let path = directory(options, &recipe.name)?;
     let seeds = match options.seeds {
         Some(0) => return Err(Error::NoSeeds),
         Some(count) => (0..count as u64).map(|i| recipe.seed + i).collect(),
@@ -58,9 +55,13 @@ pub fn start(
         threads,
         seeds,
     };
-    dir.write(files::RECIPE, source.text.as_bytes())?;
-    dir.write(files::RESOLVED, recipe.resolved().as_bytes())?;
-    dir.write_json(files::MANIFEST, &manifest)?;
+    // Nothing is made on disk for a recipe that cannot begin.
+    check::fits(&recipe, env, &source.folder)?;
+    let dir = RunDir::create(&path, |dir| {
+        dir.write(files::RECIPE, source.text.as_bytes())?;
+        dir.write(files::RESOLVED, recipe.resolved().as_bytes())?;
+        dir.write_json(files::MANIFEST, &manifest)
+    })?;
     go(&dir, &manifest, env, registry, sink)
 }
 
@@ -109,7 +110,7 @@ pub(super) fn run(
     let mut log = Log::open(dir.path(), sink)?;
     let result = pipeline::run(&recipe, manifest.split_seed, dir, env, &folder, &mut log);
     if let Err(error) = &result {
-        log.event(Event::Note(format!("ended: {error}")));
+        log.line(&format!("ended: {error}"));
     }
     result
 }
