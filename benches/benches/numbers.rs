@@ -25,7 +25,7 @@ fn losses(c: &mut Criterion) {
         let targets = labels(batch, classes, &device);
         c.bench_function(&format!("kd/cross-entropy/{batch}x{classes}"), |b| {
             b.iter(|| {
-                let loss = cross_entropy(student.clone(), targets.clone(), LabelSmoothing::default());
+                let loss = cross_entropy(student.clone(), &targets, LabelSmoothing::default());
                 finish(student.grad(&loss.expect("shapes fit").backward()).expect("a gradient"));
             });
         });
@@ -40,7 +40,7 @@ fn losses(c: &mut Criterion) {
     let teacher = tensor::<4>([BATCH, 16, 14, 14], &device).without_autodiff();
     c.bench_function("kd/hint/128x16x14x14", |b| {
         b.iter(|| {
-            let loss = hint(student.clone().into(), teacher.clone().into()).expect("shapes fit");
+            let loss = hint(student.clone(), teacher.clone()).expect("shapes fit");
             finish(student.grad(&loss.backward()).expect("a gradient"));
         });
     });
@@ -83,7 +83,7 @@ fn rounding(c: &mut Criterion) {
 
 fn masks(c: &mut Criterion) {
     let x = values(512 * 512);
-    let matrix = Matrix::from_weight("weight", &[512, 512], 0, &x).expect("it fits");
+    let matrix = Matrix::from_weight("weight", &[512, 512], &x, 0).expect("it fits");
     let scores = prune_core::Criterion::scores(&Magnitude::default(), &Inputs::new(&matrix), Unit::Element);
     let scores = scores.expect("finite scores");
     c.bench_function("prune/magnitude/512x512", |b| {

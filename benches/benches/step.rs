@@ -30,8 +30,7 @@ fn steps(c: &mut Criterion) {
         c.bench_function(&format!("step/train/{name}"), |b| {
             b.iter(|| {
                 let logits = network.forward(rows.clone(), &mut Tap::none());
-                let loss =
-                    cross_entropy(logits, targets.clone(), LabelSmoothing::default()).expect("shapes fit");
+                let loss = cross_entropy(logits, &targets, LabelSmoothing::default()).expect("shapes fit");
                 learn(network.as_mut(), &mut optimizer, loss);
             });
         });

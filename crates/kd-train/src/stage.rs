@@ -123,7 +123,7 @@ fn sparsify<'a>(
 ) -> Result<Prepared<'a>, Error> {
     let steps = spec.fit.epochs * run.data.steps();
     let sparsifier = Sparsifier {
-        pattern: spec.pattern.clone(),
+        pattern: spec.pattern,
         criterion: spec.criterion.clone(),
         schedule: spec.schedule.clone(),
         every: (steps / MASK_UPDATES).max(1),

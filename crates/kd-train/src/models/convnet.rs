@@ -66,7 +66,7 @@ impl Model for ConvNet {
         if config.channels.is_empty() || config.channels.contains(&0) || config.hidden == 0 {
             return Err("expected at least one block, and widths of at least 1".into());
         }
-        if config.kernel % 2 == 0 {
+        if config.kernel.is_multiple_of(2) {
             return Err(format!("expected an odd `kernel`, found {}", config.kernel));
         }
         let halvings = config.channels.len();
