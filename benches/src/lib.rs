@@ -1,6 +1,6 @@
 //! What the benchmarks share: the device, the main job's models, and inputs that never change.
 //!
-//! `cargo xtask bench` runs them and prints a table; `KD_BENCH_DEVICE` moves those that compute on tensors to another
+//! `cargo xtask bench` runs them and prints a table; `BURN_DEVICE` moves those that compute on tensors to another
 //! device of this build.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -11,9 +11,9 @@ use kd_train::network::{Built, Network};
 /// Examples of a training batch.
 pub const BATCH: usize = 128;
 
-/// The device that is measured: `flex`, or what `KD_BENCH_DEVICE` names.
+/// The device that is measured: `flex`, or what `BURN_DEVICE` names.
 pub fn device() -> Device {
-    let name = std::env::var("KD_BENCH_DEVICE").unwrap_or_else(|_| "flex".into());
+    let name = std::env::var("BURN_DEVICE").unwrap_or_else(|_| "flex".into());
     kd_train::device::open(&name).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let start = SystemTime::now();
     let mut features = Vec::new();
     if args.device != "flex" {
-        features = vec!["--features".to_owned(), format!("burn/{0},kd-train/{0}", args.device)];
+        features = vec!["--features".to_owned(), args.device.clone()];
     }
     // criterion reads a regular expression; a name is meant literally.
     let filter = args.filter.as_deref().map(escaped);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use kd_datasets::{Folders, workspace_datasets};
 use kd_deploy::{Engine, OnnxRuntime, Tract};
-use kd_train::pipeline::Env;
+use kd_train::run::Env;
 
 /// What it means for a report that one engine is absent.
 const ALONE: &str = "The numbers of engines here are tract's alone.";

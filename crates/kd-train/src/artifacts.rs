@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::event::{Event, Sink};
 use crate::export;
-use crate::pipeline::{Done, Run};
+use crate::run::{Done, Run};
 use crate::run_dir::{files, json};
 use crate::summary::ParitySummary;
 

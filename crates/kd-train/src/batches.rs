@@ -102,10 +102,10 @@ impl Data {
         })
     }
 
-    /// Rows of the first `count` test examples, at most as many as there are.
-    pub fn test_rows(&self, count: usize, device: &Device) -> Tensor<2> {
-        let indices: Vec<usize> = (0..count.min(self.set.test.len())).collect();
-        gather(&self.set.test, &indices, device).rows
+    /// Rows of the first training batch in the split's order, to check a cut on.
+    pub fn first_rows(&self, device: &Device) -> Tensor<2> {
+        let count = self.batch.min(self.split.train.len());
+        gather(&self.set.train, &self.split.train[..count], device).rows
     }
 
     /// The first `count` training batches in the split's order, without augmentation, for calibration.

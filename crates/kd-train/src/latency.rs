@@ -8,7 +8,7 @@ use kd_deploy::latency::{Effort, Latency, measure};
 
 use crate::error::Error;
 use crate::event::{Event, Sink};
-use crate::pipeline::{Done, Run};
+use crate::run::{Done, Run};
 use crate::run_dir::{files, json};
 use crate::summary::{LatencySummary, Spread, StageSummary};
 

@@ -34,6 +34,7 @@ mod latency;
 pub mod measure;
 pub mod pipeline;
 pub mod quantize;
+pub mod run;
 mod stage;
 pub mod weights;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::pipeline::Env;
+use crate::run::Env;
 use crate::summary::{LatencySummary, SeedsSummary, StageSummary, Summary};
 
 /// What a reader should know about the numbers of a summary.

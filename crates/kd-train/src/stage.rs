@@ -6,16 +6,15 @@ use std::sync::Arc;
 use kd_core::Objective;
 use prune_core::Limits;
 
-use crate::batches::EVALUATION_BATCH;
 use crate::checkpoint::State;
 use crate::compress::Compression;
 use crate::error::Error;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::network::Network;
-use crate::pipeline::{Model, Run};
 use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
+use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Sparsifier, masked};
 use crate::summary::StageSummary;
@@ -88,7 +87,7 @@ fn prune<'a>(
     );
     let limits = Limits { round_to: spec.round_to, ..Limits::default() };
     let plan = prune_core::plan_channels(&graph, &stored, spec.criterion.as_ref(), spec.pattern, limits)?;
-    let rows = run.data.test_rows(EVALUATION_BATCH, &run.device);
+    let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
     let cut = network.cut(&plan.cut)?;
     sink.event(Event::Note(format!(

@@ -6,8 +6,8 @@ use std::path::Path;
 use kd_deploy::Tract;
 use kd_train::Registry;
 use kd_train::event::{Event, Sink};
-use kd_train::pipeline::Env;
 use kd_train::recipe::Source;
+use kd_train::run::Env;
 use kd_train::session::{Options, start};
 
 struct Notes(Vec<String>);

@@ -12,9 +12,9 @@ use crate::batches::Data;
 use crate::error::Error;
 use crate::fit::Job;
 use crate::network::Network;
-use crate::pipeline::{Env, build, load_data};
 use crate::recipe::{NetworkSpec, Recipe, Role, Source, StageKind};
 use crate::registry::Registry;
+use crate::run::{Env, build, load_data};
 use crate::{connect, device, measure};
 
 /// What a recipe would do.

@@ -9,10 +9,11 @@ use super::{Options, Outcome, check, seeds};
 use crate::error::{CheckpointReason, Error};
 use crate::event::Sink;
 use crate::log::Log;
-use crate::pipeline::{self, Env};
+use crate::pipeline;
 use crate::recipe::{Recipe, Source};
 use crate::registry::Registry;
 use crate::report;
+use crate::run::Env;
 use crate::run_dir::{Manifest, RunDir, Status, files, io, json, manifest, read_json};
 use crate::summary::Summary;
 
