@@ -5,8 +5,10 @@ use xshell::{Shell, cmd};
 
 use super::{Args, Outcome, on_path};
 
-/// Test programs that ask for the default device, which `BURN_DEVICE` moves.
-const TESTS: &[(&str, &[&str])] = &[("kd-core", &["suite"]), ("quant-core", &["fake_quant"])];
+/// Test programs that ask for the default device, which `BURN_DEVICE` moves: losses with their gradients, cuts with
+/// the forward passes that prove them, and fake-quantization. All pass on Mesa 22.3's software driver.
+const TESTS: &[(&str, &[&str])] =
+    &[("kd-core", &["suite"]), ("prune-core", &["channels"]), ("quant-core", &["fake_quant"])];
 
 /// Folders that a Vulkan loader looks for drivers in.
 const DRIVERS: &[&str] = &["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
@@ -38,14 +40,8 @@ pub(crate) fn test(sh: &Shell, args: &Args) -> Result<Outcome> {
         tests.extend(names.iter().flat_map(|name| ["--test", name]));
     }
     let features = features.join(",");
-    let run = cmd!(sh, "cargo test {packages...} --features {features} {tests...}")
-        .env("BURN_DEVICE", "wgpu")
-        .run();
-    // Which of these tests a software driver passes is not settled yet: a failure is shown, and does not stop the rest.
-    Ok(match run {
-        Ok(()) => Outcome::Done,
-        Err(error) => Outcome::Skipped(format!("FAILED on this machine's driver: {error}")),
-    })
+    cmd!(sh, "cargo test {packages...} --features {features} {tests...}").env("BURN_DEVICE", "wgpu").run()?;
+    Ok(Outcome::Done)
 }
 
 fn has_driver() -> bool {
