@@ -35,30 +35,32 @@ pub(crate) fn measure_all(
     for (_, _, summary) in &mut rows {
         summary.latency_ms.clear();
     }
+    let largest = BATCHES.into_iter().max().unwrap_or(1);
+    let features = run.data.task().features();
     let mut input = Vec::new();
-    let most = BATCHES.into_iter().max().unwrap_or(1).min(run.data.set.test.len());
+    let most = largest.min(run.data.set.test.len());
     run.data.set.test.rows(&(0..most).collect::<Vec<_>>(), &mut input);
-    while input.len() < 32 * run.data.task().features() {
-        input.extend_from_within(..run.data.task().features());
+    while input.len() < largest * features {
+        input.extend_from_within(..features);
+    }
+    // Files of one input shape are measured together.
+    let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
+    for (index, (_, example, _)) in rows.iter().enumerate() {
+        match groups.iter_mut().find(|(shape, _)| shape == example) {
+            Some((_, members)) => members.push(index),
+            None => groups.push((example.clone(), vec![index])),
+        }
     }
     for engine in &run.env.engines {
         sink.event(Event::Working { what: format!("measuring latency on {}", engine.name()) });
         let mut spreads: Vec<Vec<Spread>> = vec![Vec::new(); rows.len()];
-        for batch in BATCHES {
-            // Files of one input shape are measured together.
-            let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
-            for (index, (_, example, _)) in rows.iter().enumerate() {
-                match groups.iter_mut().find(|(shape, _)| shape == example) {
-                    Some((_, members)) => members.push(index),
-                    None => groups.push((example.clone(), vec![index])),
-                }
+        for (example, members) in &groups {
+            let mut sessions: Vec<Box<dyn Session>> = Vec::new();
+            for &member in members {
+                sessions.push(engine.load(&rows[member].0.join(files::ONNX), THREADS)?);
             }
-            for (example, members) in groups {
-                let mut sessions: Vec<Box<dyn Session>> = Vec::new();
-                for &member in &members {
-                    sessions.push(engine.load(&rows[member].0.join(files::ONNX), THREADS)?);
-                }
-                let found = measure(&mut sessions, &input, &example, batch, Effort::default())?;
+            for batch in BATCHES {
+                let found = measure(&mut sessions, &input, example, batch, Effort::default())?;
                 for (&member, Latency { median, p95 }) in members.iter().zip(found) {
                     spreads[member].push(Spread { median, p95 });
                 }

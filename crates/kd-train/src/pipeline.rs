@@ -9,10 +9,11 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::evaluate::predict;
 use crate::event::{Event, Sink};
+use crate::fit::Fitted;
 use crate::network::Network;
 use crate::recipe::{Recipe, Role, StageKind, StageSpec};
 use crate::run::{Done, Env, Model, Run, Teacher, load_data};
-use crate::run_dir::{RunDir, files, read_json};
+use crate::run_dir::{RunDir, StageDir, files, json, read_json};
 use crate::stage;
 use crate::summary::{ParitySummary, StageSummary, Summary};
 use crate::{device, gates, latency, report};
@@ -124,15 +125,7 @@ impl Run<'_> {
             return Ok(done(stage::reopen(prepared, &folder)?, read_json(&summary)?));
         }
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
-        let (model, mut summary) = stage::finish(self, fitted, &mut folder, sink)?;
-        folder.timing("stage", self.untimed(&folder, begun))?;
-        summary.seconds = folder.seconds();
-        folder.write(files::SUMMARY, &crate::run_dir::json(&summary))?;
-        sink.event(Event::StageDone {
-            stage: step.spec.name.clone(),
-            accuracy: summary.accuracy,
-            seconds: summary.seconds,
-        });
+        let (model, summary) = self.conclude(fitted, &mut folder, begun, sink)?;
         Ok(done(model, summary))
     }
 
@@ -149,15 +142,7 @@ impl Run<'_> {
         };
         let prepared = stage::alone(fit, self.student()?);
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
-        let (_, mut summary) = stage::finish(self, fitted, &mut folder, sink)?;
-        folder.timing("stage", self.untimed(&folder, begun))?;
-        summary.seconds = folder.seconds();
-        folder.write(files::SUMMARY, &crate::run_dir::json(&summary))?;
-        sink.event(Event::StageDone {
-            stage: files::BASELINE.into(),
-            accuracy: summary.accuracy,
-            seconds: summary.seconds,
-        });
+        let (_, summary) = self.conclude(fitted, &mut folder, begun, sink)?;
         Ok(summary)
     }
 
@@ -173,19 +158,36 @@ impl Run<'_> {
         if summary.is_file() {
             return Ok(done(Model { network, activations: None }, read_json(&summary)?));
         }
-        let fitted = crate::fit::Fitted {
+        let fitted = Fitted {
             last: network.inference(),
             student: network,
             regime: Default::default(),
             last_regime: Default::default(),
         };
         let (model, summary) = stage::finish(self, fitted, &mut folder, sink)?;
-        folder.write(files::SUMMARY, &crate::run_dir::json(&summary))?;
+        folder.write(files::SUMMARY, &json(&summary))?;
         Ok(done(model, summary))
     }
 
-    /// Seconds since `begun` that no epoch has booked yet.
-    fn untimed(&self, folder: &crate::run_dir::StageDir, begun: Instant) -> f64 {
-        (begun.elapsed().as_secs_f64() - folder.booked()).max(0.0)
+    /// Scores what a stage trained, and writes the summary that makes the stage a done one.
+    fn conclude(
+        &self,
+        fitted: Fitted,
+        folder: &mut StageDir,
+        begun: Instant,
+        sink: &mut dyn Sink,
+    ) -> Result<(Model, StageSummary), Error> {
+        let (model, mut summary) = stage::finish(self, fitted, folder, sink)?;
+        // What no epoch has booked yet.
+        let rest = begun.elapsed().as_secs_f64() - folder.booked();
+        folder.timing("stage", rest.max(0.0))?;
+        summary.seconds = folder.seconds();
+        folder.write(files::SUMMARY, &json(&summary))?;
+        sink.event(Event::StageDone {
+            stage: folder.name().into(),
+            accuracy: summary.accuracy,
+            seconds: summary.seconds,
+        });
+        Ok((model, summary))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kd_core::Tap;
 use kd_deploy::{QuantPlan, WeightPlan};
-use quant_core::{Granularity, QParams, Range, Scheme};
+use quant_core::{Layout, Observer, ObserverSpec, QParams, Scheme};
 
 use crate::activations::Activations;
 use crate::batches::Batch;
@@ -57,34 +57,13 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
     let mut weights = BTreeMap::new();
     for (path, quant) in &network.compression().quant {
         let array = &stored[path];
-        let range = weight_range(array.shape(), array.data(), quant.channel_axis())?;
-        let qparams = QParams::from_range(&range, &quant.scheme)?;
+        let layout = Layout { shape: array.shape().to_vec(), axis: quant.channel_axis() };
+        let mut observer = Observer::new(ObserverSpec::MinMax);
+        observer.observe(array.data(), &layout)?;
+        let range = observer.range().expect("a weight has elements: no model is built or cut without");
+        let qparams = QParams::from_range(range, &quant.scheme)?;
         weights
             .insert(path.clone(), WeightPlan { scheme: quant.scheme, axis: quant.channel_axis(), qparams });
     }
     Ok(QuantPlan { weights, activations: activations.plan()? })
-}
-
-/// Smallest and largest value, of each index of `axis` or of the whole.
-fn weight_range(shape: &[usize], values: &[f32], axis: Option<usize>) -> Result<Range, Error> {
-    let (cells, inner) = match axis {
-        Some(axis) => (shape[axis], shape[axis + 1..].iter().product()),
-        None => (1, values.len().max(1)),
-    };
-    let (mut min, mut max) = (vec![f32::INFINITY; cells], vec![f32::NEG_INFINITY; cells]);
-    for (index, &value) in values.iter().enumerate() {
-        let cell = index / inner % cells;
-        min[cell] = min[cell].min(value);
-        max[cell] = max[cell].max(value);
-    }
-    Ok(Range::new(min, max)?)
-}
-
-/// A scheme as a phrase for people: `int8 weights per channel, int8 activations`.
-pub fn describe(weights: Scheme, activations: Scheme) -> String {
-    let per = match weights.granularity {
-        Granularity::Channel => "a scale a channel",
-        _ => "one scale",
-    };
-    format!("weights {weights} ({per}), activations {activations}")
 }

@@ -127,14 +127,14 @@ fn sparsify<'a>(
         schedule: spec.schedule.clone(),
         every: (steps / MASK_UPDATES).max(1),
     };
-    let entries = network.entries();
+    let (entries, weights) = (network.entries(), network.weights());
     // One shot where nothing trains; else nothing is masked before the first step.
     let masks = match steps {
-        0 => sparsifier.masks(&network.weights(), &entries, kd_core::Progress::END)?,
+        0 => sparsifier.masks(&weights, &entries, kd_core::Progress::END)?,
         _ => masked(&entries)
             .into_iter()
             .map(|(path, _)| {
-                let len = network.weights()[&path].data().len();
+                let len = weights[&path].data().len();
                 (path, vec![true; len])
             })
             .collect(),

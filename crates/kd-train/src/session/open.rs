@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::start;
 use crate::checkpoint::State;
-use crate::compress::{Compression, WeightQuant};
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::recipe::{Recipe, StageKind};
@@ -14,7 +13,10 @@ use crate::registry::Registry;
 use crate::run::{Env, Model, load_data};
 use crate::run_dir::{Status, files, manifest, read_json};
 use crate::summary::Summary;
-use crate::{batches::Data, device, evaluate as scoring, export as artifacts, report as reports, weights};
+use crate::{
+    batches::Data, device, evaluate as scoring, export as artifacts, quantize as rounding, report as reports,
+    weights,
+};
 
 /// A score over all test examples.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -234,11 +236,7 @@ fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device) -> Result<
     let Some(StageKind::Quantize(quantize)) = stage.map(|stage| &stage.kind) else {
         return Ok(Model { network: network.inference(), activations: None });
     };
-    let quant = network.entries().into_iter().filter_map(|entry| {
-        let axis = entry.output_axis()?;
-        Some((entry.path, WeightQuant { scheme: quantize.weights, axis }))
-    });
-    let compression = Compression { quant: quant.collect(), ..Compression::default() };
+    let compression = rounding::compression(network.as_ref(), quantize.weights);
     let network = network.with_compression(compression);
     let state = State::load(&opened.folder)?;
     let activations = state.and_then(|state| state.best_regime.for_evaluation());
