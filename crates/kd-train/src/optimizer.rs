@@ -1,4 +1,4 @@
-//! Burn's optimizers, built from a recipe, and their state as named arrays.
+//! Optimizers, built from a recipe, and their state as named arrays.
 //!
 //! Burn keys an optimizer's state by random parameter ids. A state file shall be the same bytes for the same run,
 //! so ids are exchanged for parameter paths on the way out and back on the way in; that exchange, over Burn's
@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 
 use burn::module::ParamId;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, LionConfig, ModuleOptimizer, SgdConfig};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_pack::{Reader, Scalar, Writer};
 use kd_deploy::{Array, Weights};
+use kd_nn::{Adam, AdamW, Lion, Sgd};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::OptimizerSpec;
@@ -21,39 +20,27 @@ use crate::survey::Entry;
 /// Builds a fresh optimizer.
 pub fn build(spec: &OptimizerSpec) -> ModuleOptimizer {
     match *spec {
-        OptimizerSpec::Sgd(sgd) => {
-            let mut config = SgdConfig::new().with_weight_decay(decay(sgd.weight_decay));
-            if sgd.momentum > 0.0 {
-                config = config.with_momentum(Some(MomentumConfig {
-                    momentum: sgd.momentum,
-                    dampening: 0.0,
-                    nesterov: sgd.nesterov,
-                }));
-            }
-            config.init()
-        }
-        OptimizerSpec::Adam(adam) => AdamConfig::new()
-            .with_beta_1(adam.beta1 as f32)
-            .with_beta_2(adam.beta2 as f32)
-            .with_epsilon(adam.epsilon as f32)
-            .with_weight_decay(decay(adam.weight_decay))
-            .init(),
-        OptimizerSpec::AdamW(adam) => AdamWConfig::new()
-            .with_beta_1(adam.beta1 as f32)
-            .with_beta_2(adam.beta2 as f32)
-            .with_epsilon(adam.epsilon as f32)
-            .with_weight_decay(adam.weight_decay as f32)
-            .init(),
-        OptimizerSpec::Lion(lion) => LionConfig::new()
-            .with_beta_1(lion.beta1 as f32)
-            .with_beta_2(lion.beta2 as f32)
-            .with_weight_decay(lion.weight_decay as f32)
-            .init(),
+        OptimizerSpec::Sgd(sgd) => ModuleOptimizer::from(Sgd {
+            weight_decay: sgd.weight_decay as f32,
+            momentum: sgd.momentum as f32,
+            dampening: 0.0,
+            nesterov: sgd.nesterov,
+        }),
+        OptimizerSpec::Adam(adam) => ModuleOptimizer::from(Adam {
+            betas: [adam.beta1 as f32, adam.beta2 as f32],
+            epsilon: adam.epsilon as f32,
+            weight_decay: adam.weight_decay as f32,
+        }),
+        OptimizerSpec::AdamW(adam) => ModuleOptimizer::from(AdamW {
+            betas: [adam.beta1 as f32, adam.beta2 as f32],
+            epsilon: adam.epsilon as f32,
+            weight_decay: adam.weight_decay as f32,
+        }),
+        OptimizerSpec::Lion(lion) => ModuleOptimizer::from(Lion {
+            betas: [lion.beta1 as f32, lion.beta2 as f32],
+            weight_decay: lion.weight_decay as f32,
+        }),
     }
-}
-
-fn decay(penalty: f64) -> Option<WeightDecayConfig> {
-    (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32))
 }
 
 /// An optimizer's state by parameter path.

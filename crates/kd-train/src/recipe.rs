@@ -69,8 +69,32 @@ pub struct Recipe {
 pub struct DeviceSpec {
     /// `flex`, `ndarray`, `wgpu`, `cuda`, `cuda:1`.
     pub name: String,
+    /// Whose kernels `flex` runs on.
+    pub kernels: KernelsSpec,
     /// Threads of the CPU backend; all cores without it.
     pub threads: Option<usize>,
+}
+
+/// `kernels = "own"` or `"burn"`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelsSpec {
+    /// `kd-kernels`, on the CPU backend `flex`; other devices have Burn's.
+    #[default]
+    Own,
+    /// Burn's on every device.
+    Burn,
+}
+
+impl KernelsSpec {
+    /// Uses the kernels on this thread until the guard is dropped.
+    #[must_use = "the kernels are in use until the guard is dropped"]
+    pub fn scope(self) -> kd_nn::Guard {
+        match self {
+            Self::Own => kd_nn::Kernels::Own.scope(),
+            Self::Burn => kd_nn::Kernels::Burn.scope(),
+        }
+    }
 }
 
 /// `[data.NAME]`
@@ -291,7 +315,7 @@ impl Recipe {
 impl Default for DeviceSpec {
     /// The CPU, all cores.
     fn default() -> Self {
-        Self { name: "flex".into(), threads: None }
+        Self { name: "flex".into(), kernels: KernelsSpec::Own, threads: None }
     }
 }
 

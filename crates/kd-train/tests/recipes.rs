@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use insta::assert_snapshot;
 use kd_train::Registry;
 use kd_train::problem::Problems;
-use kd_train::recipe::{Recipe, Source};
+use kd_train::recipe::{KernelsSpec, Recipe, Source};
 use proptest::prelude::*;
 
 /// A good recipe; cases change one place of it.
@@ -1075,6 +1075,7 @@ fn a_resolved_recipe_spells_out_every_default() {
 
     [device]
     name = "flex"
+    kernels = "own"
     threads = 2
 
     [data.digits]
@@ -1257,6 +1258,14 @@ proptest! {
             Err(problems) => prop_assert!(!problems.list.is_empty()),
         }
     }
+}
+
+#[test]
+fn kernels_are_ours_or_burns() {
+    assert_eq!(parse(GOOD, &[]).unwrap().device.kernels, KernelsSpec::Own);
+    assert_eq!(parse(GOOD, &["device.kernels=burn"]).unwrap().device.kernels, KernelsSpec::Burn);
+    let problem = parse(GOOD, &["device.kernels=mine"]).unwrap_err().to_string();
+    assert!(problem.contains("mine"), "{problem}");
 }
 
 #[test]

@@ -47,6 +47,29 @@ fn an_unfinished_run_is_not_begun_anew() {
     assert!(error.help().unwrap().contains("kd train --resume"), "{:?}", error.help());
 }
 
+#[test]
+fn the_bytes_do_not_depend_on_the_number_of_threads() {
+    let base = tempfile::tempdir().unwrap();
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let folder = base.path().join(threads.to_string());
+        exact_files(&pool.install(|| run(RECIPE, &[], &folder, &mut Silent).unwrap().dir))
+    };
+    let expected = on(1);
+    compare(&expected, &on(2), "two threads");
+    compare(&expected, &on(4), "four threads");
+}
+
+#[test]
+fn burns_kernels_run_the_same_recipe() {
+    let base = tempfile::tempdir().unwrap();
+    let ours = run(RECIPE, &[], base.path(), &mut Silent).unwrap();
+    let burns = run(RECIPE, &["device.kernels=burn"], base.path(), &mut Silent).unwrap();
+    let (ours, burns) = (exact_files(&ours.dir), exact_files(&burns.dir));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), burns.keys().collect::<Vec<_>>());
+    assert_ne!(ours["metrics.jsonl"], burns["metrics.jsonl"], "they add in different orders");
+}
+
 fn compare(
     expected: &std::collections::BTreeMap<String, Vec<u8>>,
     found: &std::collections::BTreeMap<String, Vec<u8>>,

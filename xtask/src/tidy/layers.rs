@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("prune-core", &["kd-graph", "kd-nn"]),
     ("kd-deploy", &["kd-graph", "quant-core", "kd-kernels"]),
     ("kd-train", &["kd-core", "quant-core", "kd-graph", "prune-core", "kd-deploy", "kd-datasets", "kd-nn"]),
-    ("kd-cli", &["kd-train", "kd-deploy", "kd-datasets"]),
+    ("kd-cli", &["kd-train", "kd-deploy", "kd-datasets", "kd-kernels"]),
 ];
 
 /// Crates that may use anything, and that nothing may use.

@@ -1,12 +1,13 @@
 //! A small convolutional classifier in the manner of LeNet, with batch norm.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use kd_core::Tap;
+use kd_nn::conv::{Conv2d, Conv2dConfig};
+use kd_nn::pool::{MaxPool2d, MaxPool2dConfig};
+use kd_nn::{BatchNorm, BatchNormConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Model, Task};
@@ -104,10 +105,11 @@ impl Model for ConvNet {
         let mut x = input;
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.conv.forward(x);
-            if let Some(norm) = &block.norm {
-                x = norm.forward(x);
-            }
-            x = tap.at(&format!("block{}", i + 1), relu(x));
+            x = match &block.norm {
+                Some(norm) => norm.forward_relu(x),
+                None => relu(x),
+            };
+            x = tap.at(&format!("block{}", i + 1), x);
             x = block.pool.forward(x);
         }
         let x = relu(self.hidden.forward(x.flatten::<2>(1, 3)));

@@ -12,7 +12,8 @@ use super::objective::{Terms, terms};
 use super::rules::{self, Outline, Row};
 use super::table::{Found, Table};
 use super::{
-    Augment, DataSpec, DeviceSpec, Gate, Metric, NetworkSpec, Recipe, StageSpec, order, stages, words,
+    Augment, DataSpec, DeviceSpec, Gate, KernelsSpec, Metric, NetworkSpec, Recipe, StageSpec, order, stages,
+    words,
 };
 use crate::problem::{Problem, suggest};
 use crate::registry::Registry;
@@ -185,10 +186,12 @@ fn device(mut table: Table<'_>) -> DeviceSpec {
     if let Some((name, span)) = &name {
         rules::device(&table, name, span.clone());
     }
+    let kernels = table.get::<KernelsSpec>("kernels");
     let threads = table.get::<NonZeroUsize>("threads");
     table.finish();
     DeviceSpec {
         name: name.map_or(DeviceSpec::default().name, |(name, _)| name),
+        kernels: kernels.map_or(KernelsSpec::Own, |(kernels, _)| kernels),
         threads: threads.map(|(threads, _)| threads.get()),
     }
 }

@@ -13,7 +13,9 @@ pub(super) fn text(recipe: &Recipe) -> String {
     let mut text = Text::default();
     text.entry("schema", 1).entry("name", &recipe.name).entry("seed", recipe.seed);
 
-    text.header("device").entry("name", &recipe.device.name).maybe("threads", recipe.device.threads);
+    let device = &recipe.device;
+    text.header("device").entry("name", &device.name).entry("kernels", device.kernels);
+    text.maybe("threads", device.threads);
     let data = &recipe.data;
     text.header(format!("data.{}", key_text(&data.name))).entries(&data.source.resolved());
     text.entry("batch", data.batch).entry("augment", data.augment);

@@ -108,6 +108,7 @@ pub(super) fn run(
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
     let (recipe, folder) = recipe(dir.path(), manifest, registry)?;
+    let _kernels = recipe.device.kernels.scope();
     let mut log = Log::open(dir.path(), sink)?;
     let result = pipeline::run(&recipe, manifest.split_seed, dir, env, &folder, &mut log);
     if let Err(error) = &result {
