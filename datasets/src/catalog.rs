@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Folders, Normalization};
+use crate::{Error, Folders, Normalization, digits, glosses};
 
 /// A set that others published.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,7 +17,7 @@ pub struct Published {
     pub license: &'static str,
     /// Number of classes.
     pub classes: usize,
-    /// Shape of one example.
+    /// Shape of one example, where the recipe does not ask for another.
     pub shape: &'static [usize],
     /// Number of training and of test examples.
     pub examples: (usize, usize),
@@ -153,9 +153,35 @@ pub const DIGITS: Published = Published {
     addresses: &[],
 };
 
+/// C. Fellbaum (editor), "WordNet: An Electronic Lexical Database", 1998; version 3.0, Princeton University, 2006.
+pub const WORDNET_GLOSSES: Published = Published {
+    name: "wordnet-glosses",
+    about: "definitions of nouns as bytes, by the lexicographer file that they come from",
+    license: "WordNet 3.0 license (Princeton University)",
+    classes: 26,
+    shape: &[64],
+    examples: (73_974, 8_141),
+    normalization: Normalization::NONE,
+    files: &[
+        PublishedFile {
+            name: "train.tsv",
+            packed_bytes: 1_693_789,
+            bytes: 6_095_249,
+            sha256: "08f91cc7a1b7291ad17b1d692e74cdf0b7c9bc339a4dd62c1764082792672c71",
+        },
+        PublishedFile {
+            name: "test.tsv",
+            packed_bytes: 212_413,
+            bytes: 671_744,
+            sha256: "5eff9053d25e858ff4e4c5ab556bb490026529407266db89ba858d799233155b",
+        },
+    ],
+    addresses: &[],
+};
+
 impl Published {
     /// All of them.
-    pub const ALL: &'static [Published] = &[MNIST, FASHION_MNIST, DIGITS];
+    pub const ALL: &'static [Published] = &[MNIST, FASHION_MNIST, DIGITS, WORDNET_GLOSSES];
 
     /// The set with this name.
     ///
@@ -171,6 +197,15 @@ impl Published {
     /// Whether the program itself holds the files.
     pub fn is_embedded(&self) -> bool {
         self.addresses.is_empty()
+    }
+
+    /// The packed files that the program holds, in the order of `files`; none of a set that is not embedded.
+    pub(crate) fn embedded(&self) -> &'static [&'static [u8]] {
+        match self.name {
+            name if name == DIGITS.name => &digits::FILES,
+            name if name == WORDNET_GLOSSES.name => &glosses::FILES,
+            _ => &[],
+        }
     }
 }
 
@@ -262,6 +297,18 @@ pub const SOURCES: &[SourceDoc] = &[
         knobs: &[PATH, validation(Some("5000"))],
     },
     SourceDoc { name: DIGITS.name, about: DIGITS.about, knobs: &[validation(Some("380"))] },
+    SourceDoc {
+        name: WORDNET_GLOSSES.name,
+        about: WORDNET_GLOSSES.about,
+        knobs: &[
+            Knob {
+                name: "length",
+                default: Some("64"),
+                about: "bytes of a definition that are read, 1 to 512; shorter ones are filled with zeros",
+            },
+            validation(Some("5000")),
+        ],
+    },
     SourceDoc {
         name: "idx",
         about: "your own files in MNIST's format, plain or gzip",

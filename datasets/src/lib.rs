@@ -2,7 +2,7 @@
 
 pub use catalog::{
     Availability, DIGITS, FASHION_MNIST, Knob, Listing, MNIST, Published, PublishedFile, SOURCES, SourceDoc,
-    list,
+    WORDNET_GLOSSES, list,
 };
 pub use csv::{Csv, LabelColumn};
 pub use dataset::{Dataset, Examples, Pixels};
@@ -10,6 +10,7 @@ pub use digits::Digits;
 pub use error::{Attempt, Damage, Error, Kind, Place};
 pub use fetch::{Fetched, FetchedFile, Outcome, Route, fetch, fetch_by};
 pub use folders::{Folders, workspace_datasets};
+pub use glosses::{GlossLength, WordnetGlosses};
 pub use idx::Idx;
 pub use mnist::{FashionMnist, Mnist};
 pub use normalization::Normalization;
@@ -26,6 +27,7 @@ mod catalog;
 mod csv;
 mod digits;
 mod folders;
+mod glosses;
 mod idx;
 mod mnist;
 mod source;

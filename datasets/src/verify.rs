@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Damage;
-use crate::{Error, Folders, Published, PublishedFile, digits, file};
+use crate::{Error, Folders, Published, PublishedFile, file};
 
 /// The state of every file of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn verify(name: &str, folders: &Folders) -> Result<Verified, Error> {
         Err(damage) => FileState::Damaged(damage),
     };
     if set.is_embedded() {
-        let files = set.files.iter().zip(digits::FILES).map(|(f, stored)| (f, state(f, stored))).collect();
+        let files = set.files.iter().zip(set.embedded()).map(|(f, stored)| (f, state(f, stored))).collect();
         return Ok(Verified { name: set.name, folder: None, files });
     }
     let folder = folders.find(set)?;

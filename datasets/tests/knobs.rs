@@ -3,7 +3,7 @@
 
 use kd_datasets::{
     Csv, Dataset, Digits, Error, Examples, FashionMnist, Idx, LabelColumn, Mnist, Normalization, Pixels,
-    SOURCES, Source,
+    SOURCES, Source, WordnetGlosses,
 };
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,8 @@ fn refused<T: DeserializeOwned + std::fmt::Debug>(table: &str) -> String {
 fn published_sets_have_defaults() {
     assert_eq!(toml::from_str::<Mnist>("").unwrap(), Mnist { path: None, validation: 5000 });
     assert_eq!(toml::from_str::<Digits>("").unwrap(), Digits { validation: 380 });
+    let glosses: WordnetGlosses = toml::from_str("").unwrap();
+    assert_eq!((glosses.length.get(), glosses.validation), (64, 5000));
     let fashion: FashionMnist = toml::from_str("path = 'here'\nvalidation = 100").unwrap();
     assert_eq!((fashion.path, fashion.validation), (Some("here".into()), 100));
 }
@@ -55,6 +57,11 @@ fn wrong_values_are_refused_at_their_place() {
     assert!(
         refused::<Mnist>("paths = 'x'").contains("unknown field `paths`, expected `path` or `validation`")
     );
+    for length in ["0", "513"] {
+        let text = refused::<WordnetGlosses>(&format!("validation = 10\nlength = {length}"));
+        assert!(text.contains("line 2, column 10"), "{text}");
+        assert!(text.contains(&format!("expected a length of 1 to 512 bytes, found {length}")), "{text}");
+    }
     let csv = "train = 'a'\ntest = 'b'\nclasses = 10\nvalidation = 1\n";
     let text = refused::<Csv>(&format!("{csv}label = -1"));
     assert!(
@@ -73,8 +80,14 @@ fn fields<T: DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
 
 #[test]
 fn every_knob_is_documented() {
-    let known =
-        [fields::<Mnist>(), fields::<FashionMnist>(), fields::<Digits>(), fields::<Idx>(), fields::<Csv>()];
+    let known = [
+        fields::<Mnist>(),
+        fields::<FashionMnist>(),
+        fields::<Digits>(),
+        fields::<WordnetGlosses>(),
+        fields::<Idx>(),
+        fields::<Csv>(),
+    ];
     for (source, mut known) in SOURCES.iter().zip(known) {
         let mut documented: Vec<_> = source.knobs.iter().map(|knob| knob.name.to_owned()).collect();
         documented.sort();
@@ -85,8 +98,12 @@ fn every_knob_is_documented() {
 
 #[test]
 fn a_source_is_an_object_with_the_name_of_its_table() {
-    let sources: [Box<dyn Source>; 3] =
-        [Box::new(Mnist::default()), Box::new(FashionMnist::default()), Box::new(Digits::default())];
+    let sources: [Box<dyn Source>; 4] = [
+        Box::new(Mnist::default()),
+        Box::new(FashionMnist::default()),
+        Box::new(Digits::default()),
+        Box::new(WordnetGlosses::default()),
+    ];
     for (source, doc) in sources.iter().zip(SOURCES) {
         assert_eq!(source.name(), doc.name);
         let default = doc.knobs.iter().find(|knob| knob.name == "validation").unwrap().default;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use common::{folder, gzip, message, repository, skip};
 use kd_datasets::{
     Availability, Damage, Digits, FashionMnist, FileState, Folders, Kind, MNIST, Mnist, Normalization,
-    Pixels, Published, Source, list, verify, workspace_datasets,
+    Pixels, Published, Source, WORDNET_GLOSSES, WordnetGlosses, list, verify, workspace_datasets,
 };
 
 fn counts(labels: &[u32]) -> Vec<usize> {
-    let mut counts = vec![0; 10];
+    let classes = labels.iter().max().map_or(0, |&most| most as usize + 1);
+    let mut counts = vec![0; classes];
     for &label in labels {
         counts[label as usize] += 1;
     }
@@ -88,17 +89,80 @@ fn fashion_mnist_is_fashion_mnist() {
     assert!(verify("fashion-mnist", &folders).unwrap().is_good());
 }
 
+/// The bytes of an example as text, without the zeros behind it.
+fn text(rows: &[f32]) -> String {
+    let end = rows.iter().rposition(|&byte| byte != 0.0).map_or(0, |last| last + 1);
+    assert!(rows[..end].iter().all(|&byte| byte.fract() == 0.0 && (1.0..=255.0).contains(&byte)));
+    String::from_utf8(rows[..end].iter().map(|&byte| byte as u8).collect()).unwrap()
+}
+
+#[test]
+fn glosses_are_the_nouns_of_wordnet() {
+    let glosses = WordnetGlosses::default().load(&Folders::default()).unwrap();
+    assert_eq!((glosses.train.len(), glosses.test.len()), (73_974, 8_141));
+    assert_eq!((glosses.train.len(), glosses.test.len()), WORDNET_GLOSSES.examples);
+    assert_eq!((glosses.shape.as_slice(), glosses.classes), ([64].as_slice(), 26));
+    assert_eq!((glosses.mean(), glosses.std(), glosses.normalization().divisor()), (0.0, 1.0, 1.0));
+
+    // WordNet 3.0 has 82,115 noun synsets (`wnstats(7WN)`). The counts are those of `cut -f1 | sort | uniq -c`.
+    assert_eq!(glosses.train.len() + glosses.test.len(), 82_115);
+    let train = [
+        47, 5985, 6759, 10468, 2714, 1845, 2674, 5028, 980, 384, 2331, 2353, 2880, 39, 1388, 10025, 580,
+        7227, 954, 693, 1141, 384, 306, 3173, 2686, 930,
+    ];
+    let test = [
+        4, 665, 750, 1119, 325, 171, 290, 579, 94, 44, 242, 271, 329, 3, 157, 1062, 61, 803, 107, 77, 134,
+        53, 35, 371, 297, 98,
+    ];
+    assert_eq!(counts(glosses.train.labels()), train);
+    assert_eq!(counts(glosses.test.labels()), test);
+    let named = |name: &str| WordnetGlosses::CLASSES.iter().position(|class| *class == name).unwrap();
+    assert_eq!([train[named("noun.motive")], test[named("noun.plant")]], [39, 803]);
+
+    // The first line of the training file, longer than an example, and of the test file, shorter.
+    let mut rows = Vec::new();
+    glosses.train.rows(&[0], &mut rows);
+    assert_eq!(text(&rows), "that which is perceived or known or inferred to have its own dis");
+    glosses.test.rows(&[0], &mut rows);
+    assert_eq!(rows.len(), 64);
+    assert_eq!(text(&rows), "an object occurring naturally; not made by man");
+    assert_eq!([rows[0], rows[1], rows[2], rows[46]], [97.0, 110.0, 32.0, 0.0]);
+}
+
+#[test]
+fn whole_glosses_come_back_as_they_were_written() {
+    let longest: WordnetGlosses = toml::from_str("length = 512").unwrap();
+    let glosses = longest.load(&Folders::default()).unwrap();
+    assert_eq!(glosses.shape, [512]);
+    let mut written = String::new();
+    let mut rows = Vec::new();
+    for (index, &label) in glosses.test.labels().iter().enumerate() {
+        glosses.test.rows(&[index], &mut rows);
+        written += &format!("{}\t{}\n", WordnetGlosses::CLASSES[label as usize], text(&rows));
+    }
+    // No definition is longer than 512 bytes, so that nothing is lost: these are the bytes of the file.
+    let file = &WORDNET_GLOSSES.files[1];
+    assert_eq!(written.len() as u64, file.bytes);
+    let sha256: String =
+        <sha2::Sha256 as sha2::Digest>::digest(&written).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(sha256, file.sha256);
+}
+
 #[test]
 fn embedded_files_verify_and_list() {
-    let verified = verify("digits", &Folders::default()).unwrap();
-    assert!(verified.is_good() && verified.folder.is_none());
+    for name in ["digits", "wordnet-glosses"] {
+        let verified = verify(name, &Folders::default()).unwrap();
+        assert_eq!(verified.files.len(), 2);
+        assert!(verified.is_good() && verified.folder.is_none());
+    }
     let found: Vec<_> = list(&Folders::default()).into_iter().map(|l| (l.set.name, l.availability)).collect();
     assert_eq!(
         found,
         [
             ("mnist", Availability::Absent),
             ("fashion-mnist", Availability::Absent),
-            ("digits", Availability::Embedded)
+            ("digits", Availability::Embedded),
+            ("wordnet-glosses", Availability::Embedded)
         ]
     );
 }
@@ -122,7 +186,7 @@ fn the_catalog_has_unique_names_and_whole_checksums() {
     let error = Published::named("minst").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no data set is named `minst`; there are `mnist`, `fashion-mnist`, `digits`"
+        "no data set is named `minst`; there are `mnist`, `fashion-mnist`, `digits`, `wordnet-glosses`"
     );
 }
 
