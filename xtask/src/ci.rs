@@ -13,6 +13,7 @@ use xshell::{Shell, cmd};
 
 use crate::workspace;
 
+mod neon;
 mod onnxruntime;
 mod smoke;
 mod wgpu;
@@ -66,6 +67,7 @@ const STEPS: &[Step] = &[
         name: "doc",
         action: Action::Command(&[("RUSTDOCFLAGS", "-D warnings")], "cargo doc --no-deps --workspace"),
     },
+    Step { name: "neon", action: Action::Task(neon::check) },
     // The variable keeps build scripts from fetching LLVM, which a type check does not need.
     Step {
         name: "cuda",

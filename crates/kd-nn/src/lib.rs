@@ -22,12 +22,14 @@
 pub mod activation;
 pub mod conv;
 mod extension;
+mod linear;
 mod norm;
 mod optim;
 mod padding;
 pub mod pool;
 mod switch;
 
+pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
 pub use optim::{Adam, AdamW, Lion, Sgd};
 pub use switch::{Guard, Kernels};

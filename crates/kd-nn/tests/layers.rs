@@ -6,7 +6,7 @@ use burn::nn::{PaddingConfig1d, PaddingConfig2d};
 use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
 use kd_nn::conv::{Conv1dConfig, Conv2dConfig};
 use kd_nn::pool::{AvgPool2dConfig, MaxPool2dConfig};
-use kd_nn::{BatchNormConfig, Kernels, LayerNormConfig, activation};
+use kd_nn::{BatchNormConfig, Kernels, LayerNormConfig, LinearConfig, activation};
 
 fn close(what: &str, ours: &TensorData, theirs: &TensorData) {
     assert_eq!(ours.shape(), theirs.shape(), "{what}");
@@ -206,6 +206,23 @@ fn rows_equal_burns() {
             close("β", &a.expect("a gradient").to_data(), &b.expect("a gradient").to_data());
         }
     }
+}
+
+#[test]
+fn a_linear_layer_over_sequences_equals_burns() {
+    let device = Device::default().autodiff();
+    device.seed(10);
+    let burns = theirs::LinearConfig::new(12, 20).init(&device);
+    let ours = load(LinearConfig::new(12, 20).init(&device), &burns);
+    let x = Tensor::<3>::random([5, 7, 12], Distribution::Default, &device).require_grad();
+    let scale = Tensor::random([5, 7, 20], Distribution::Default, &device);
+    let (y, expected) = (ours.forward(x.clone()), burns.forward(x.clone()));
+    close("output", &y.to_data(), &expected.to_data());
+    let (found, wanted) = ((y * scale.clone()).sum().backward(), (expected * scale).sum().backward());
+    let of = |grads| x.grad(grads).expect("a gradient").to_data();
+    close("input", &of(&found), &of(&wanted));
+    let (a, b) = (ours.weight.val().grad(&found), burns.weight.val().grad(&wanted));
+    close("weight", &a.expect("a gradient").to_data(), &b.expect("a gradient").to_data());
 }
 
 #[test]

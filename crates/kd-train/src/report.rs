@@ -200,7 +200,7 @@ pub fn side_by_side(runs: &[(String, Summary)]) -> String {
 
 fn number(value: &f64, metric: &str) -> String {
     match metric {
-        "accuracy" | "accuracy_last" | "agreement" => percent(*value),
+        "accuracy" | "accuracy-last" | "agreement" => percent(*value),
         _ => format!("{value:.1}"),
     }
 }
@@ -256,6 +256,12 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_percentages_and_counts_are_numbers() {
+        assert_eq!(number(&0.9943, "accuracy-last"), "99.43 %");
+        assert_eq!(number(&57.0, "errors"), "57.0");
+    }
 
     #[test]
     fn numbers_are_grouped_and_aligned() {
