@@ -30,6 +30,7 @@
 //! Files are written under a temporary name and renamed. No environment variable is read and nothing is printed.
 
 mod array;
+mod biases;
 pub mod engine;
 mod error;
 mod fold;
@@ -42,6 +43,7 @@ pub mod safetensors;
 mod write;
 
 pub use array::{Array, Weights};
+pub use biases::rounded_biases;
 pub use engine::{Engine, OnnxRuntime, Session, Tract};
 pub use error::Error;
 pub use fold::{fold_batch_norm, foldings};

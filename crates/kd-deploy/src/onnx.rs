@@ -5,6 +5,7 @@
 
 mod builder;
 mod inspect;
+mod integers;
 mod layers;
 mod lower;
 mod operators;

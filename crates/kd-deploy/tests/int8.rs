@@ -15,7 +15,7 @@ use common::{
 use kd_deploy::engine::Optimization;
 use kd_deploy::parity::{Parity, Tolerance, run_all};
 use kd_deploy::quantization::Quantization;
-use kd_deploy::{ActivationPlan, Array, QuantPlan, WeightPlan, Weights, onnx, safetensors};
+use kd_deploy::{ActivationPlan, Array, QuantPlan, WeightPlan, Weights, onnx, rounded_biases, safetensors};
 use quant_core::Layout;
 
 const SITES: [&str; 4] = ["image", "block1", "block2", "hidden"];
@@ -222,6 +222,52 @@ fn the_float_weights_and_the_json_file_give_the_codes_of_the_onnx_file() {
         expected.sort_unstable();
         assert_eq!(sites, expected);
     }
+}
+
+#[test]
+fn biases_on_their_steps_are_those_of_the_onnx_file() {
+    let device = Device::flex();
+    let net = trained(&device);
+    let case = Case::of(&net, affine);
+    let folded = (case.net.graph(), weights(&case.net));
+    let unfolded = (graph(&net), weights(&net));
+    for (graph, mut weights) in [folded, unfolded] {
+        let before = weights.clone();
+        let codes = |weights: &Weights| {
+            let model = onnx::lower(&graph, weights, Some(&case.plan)).unwrap();
+            onnx::quantized_weights(&model).unwrap()
+        };
+        let shipped = codes(&weights);
+        let rounded = rounded_biases(&graph, &weights, &case.plan).unwrap();
+        assert_eq!(rounded.len(), 4, "two convolutions and two linear layers: {:?}", rounded.keys());
+        weights.extend(rounded);
+        // The integers stay, and there is nothing left to move but what folding a batch norm costs in f32.
+        assert_eq!(codes(&weights), shipped);
+        let again = rounded_biases(&graph, &weights, &case.plan).unwrap();
+        for (path, array) in &again {
+            common::assert_close(array.data(), weights[path].data(), 1e-6, path);
+        }
+        let steps = Quantization::new(&graph, &before, &case.plan).unwrap().biases;
+        let step = steps.iter().flat_map(|bias| &bias.scale).fold(0f32, |most, &step| most.max(step));
+        for (path, array) in &weights {
+            common::assert_close(array.data(), before[path].data(), 0.51 * step, path);
+        }
+    }
+    // Without batch norm a bias is a number of steps, exactly.
+    let (graph, weights) = (case.net.graph(), weights(&case.net));
+    let rounded = rounded_biases(&graph, &weights, &case.plan).unwrap();
+    let quantization = Quantization::new(&graph, &weights, &case.plan).unwrap();
+    let shipped = onnx::quantized_weights(&case.model()).unwrap();
+    for bias in &quantization.biases {
+        let codes = &shipped[&format!("{}_quantized", bias.name)].data;
+        let expected: Vec<f32> = (codes.iter().zip(&bias.scale))
+            .map(|(&code, &step)| (f64::from(code) * f64::from(step)) as f32)
+            .collect();
+        assert_eq!(rounded[&bias.name].data(), expected, "{}", bias.name);
+    }
+    let mut settled = weights;
+    settled.extend(rounded);
+    assert!(rounded_biases(&graph, &settled, &case.plan).unwrap().is_empty());
 }
 
 #[test]

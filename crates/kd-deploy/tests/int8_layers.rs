@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::{relu, softmax};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+};
+use burn::tensor::activation::{gelu, relu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{
     At, Random, affine, d2, d3, d4, engines, fake_quant, floats, max_pool, on_disk, onnxruntime, per_channel,
@@ -17,6 +19,7 @@ use common::{
 };
 use kd_deploy::engine::Optimization;
 use kd_deploy::{Error, QuantPlan, Weights, onnx};
+use kd_graph::Op;
 use quant_core::Layout;
 
 const BATCH: usize = 64;
@@ -51,7 +54,11 @@ fn check<M: Module, const D: usize>(
         x
     });
     let mut rounded: Weights = original.clone();
-    for (path, array) in original.iter().filter(|(_, array)| array.shape().len() > 1) {
+    let looked_up = |path: &str| {
+        let embeddings = graph.nodes.iter().filter(|node| node.op == Op::Embedding);
+        embeddings.filter_map(|node| graph.param(node.inputs[0])).any(|table| table.path == path)
+    };
+    for (path, array) in original.iter().filter(|(path, a)| a.shape().len() > 1 && !looked_up(path)) {
         let weight = per_channel(array, if array.shape().len() == 4 { 0 } else { 1 });
         let layout = Layout { shape: array.shape().to_vec(), axis: weight.axis };
         let codes = quant_core::quantize(array.data(), &layout, &weight.qparams).unwrap();
@@ -142,6 +149,50 @@ fn products_of_two_activations() {
     });
     let Some(found) = found else { return };
     assert!(!found.contains_key("MatMul") && !found.contains_key("Gemm"), "{found:?}");
+}
+
+#[derive(Module, Debug)]
+struct Encoder {
+    table: Embedding,
+    norm: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    classes: Linear,
+}
+
+#[test]
+fn attention_over_token_ids_with_padding() {
+    let device = Device::flex();
+    let linear = || LinearConfig::new(8, 8).init(&device);
+    let encoder = Encoder {
+        table: EmbeddingConfig::new(9, 8).init(&device),
+        norm: LayerNormConfig::new(8).init(&device),
+        query: linear(),
+        key: linear(),
+        value: linear(),
+        output: linear(),
+        classes: LinearConfig::new(8, 3).init(&device),
+    };
+    let found = check(encoder, [1, 6], false, |m, x: Tensor<2>, at| {
+        let [batch, length] = x.dims();
+        let ids = (x * 4.0 + 4.5).int();
+        let mask = ids.clone().equal_elem(0).float().mul_scalar(-1e9).reshape([batch, 1, 1, length]);
+        let embedded = m.table.forward(ids);
+        let x = d3(at, "norm", m.norm.forward(embedded.clone()));
+        let [query, key, value] = [("query", &m.query), ("key", &m.key), ("value", &m.value)]
+            .map(|(site, layer)| d3(at, site, layer.forward(x.clone())))
+            .map(|x| x.reshape([batch, length, 2, 4]).swap_dims(1, 2));
+        let scores = query.matmul(key.swap_dims(2, 3)) * 0.5 + mask;
+        let mixed = d4(at, "probabilities", softmax(scores, 3)).matmul(value);
+        let mixed = d3(at, "mixed", mixed.swap_dims(1, 2).reshape([batch, length, 8]));
+        let x = d3(at, "hidden", gelu(embedded + m.output.forward(mixed)));
+        m.classes.forward(x).mean_dim(1).flatten(1, 2)
+    });
+    let Some(found) = found else { return };
+    assert!(!found.contains_key("MatMul") && !found.contains_key("Gemm"), "{found:?}");
+    assert_eq!(found.get("Gather"), Some(&1), "{found:?}");
 }
 
 #[derive(Module, Debug)]

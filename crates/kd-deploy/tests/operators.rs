@@ -9,7 +9,8 @@ use burn::nn::conv::{Conv1dConfig, Conv2d, Conv2dConfig};
 use burn::nn::pool::{AdaptiveAvgPool2dConfig, AvgPool2dConfig, MaxPool2dConfig};
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::nn::{
-    BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
+    BatchNorm, BatchNormConfig, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+    PaddingConfig2d,
 };
 use burn::tensor::activation::{gelu, log_softmax, relu, sigmoid, softmax};
 use burn::tensor::module::conv2d;
@@ -95,6 +96,31 @@ fn arithmetic_of_two_values_and_with_numbers() {
     plain([1, 3], |x| {
         let row = Tensor::<1>::from_floats([1.0, -2.0, 0.5], &x.device());
         x * row.unsqueeze()
+    });
+}
+
+#[test]
+fn whole_numbers_and_truth_values() {
+    // Towards zero on both sides of it.
+    assert_eq!(plain([1, 5], |x| (x * 4.0).int().float()), ["Cast", "Mul"]);
+    assert_eq!(plain([1, 9], |x| (x * 4.0).int().equal_elem(1).float()), ["Cast", "Equal", "Mul"]);
+    assert_eq!(plain([1, 9], |x| relu(x.clone()).equal(x).float()), ["Cast", "Equal", "Relu"]);
+}
+
+#[test]
+fn rows_that_the_input_names() {
+    let table = EmbeddingConfig::new(9, 3).init(&Device::flex());
+    let named = check(table.clone(), [1, 4], |table, x: Tensor<2>| {
+        table.forward((x * 4.0 + 4.5).int()).flatten(1, 2)
+    });
+    assert_eq!(named, ["Add", "Cast", "Gather", "Mul", "Reshape"]);
+    // The numbers have another reader, and the positions are the model's own.
+    check(table, [1, 4], |table, x: Tensor<2>| {
+        let ids = (x * 4.0 + 4.5).int();
+        let present = ids.clone().equal_elem(0).float().neg() + 1.0;
+        let positions = table.weight.val().narrow(0, 0, 4).unsqueeze();
+        let [batch, length] = present.dims();
+        ((table.forward(ids) + positions) * present.reshape([batch, length, 1])).flatten(1, 2)
     });
 }
 

@@ -16,8 +16,8 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::backend::Capture;
 use burn::backend::ir::{
-    ActivationOperationIr, BaseOperationIr, FloatOperationIr, ModuleOperationIr, NumericOperationIr,
-    OperationIr, ScalarIr, SliceOpIr, TensorId, TensorIr,
+    ActivationOperationIr, BaseOperationIr, BoolOperationIr, FloatOperationIr, IntOperationIr,
+    ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, SliceOpIr, TensorId, TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param as BurnParam};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -269,6 +269,13 @@ impl<'a> Recorder<'a> {
                 true
             }
             OperationIr::Float(_, op) => self.float(op),
+            // Integers and truth values are floats in the graph already.
+            OperationIr::Int(IntOperationIr::IntoFloat(op))
+            | OperationIr::Bool(BoolOperationIr::IntoFloat(op) | BoolOperationIr::IntoInt(op)) => {
+                let value = self.leaf(op.input.id);
+                self.known.insert(op.out.id, value);
+                true
+            }
             _ => false,
         };
         if !done {
@@ -347,7 +354,7 @@ impl<'a> Recorder<'a> {
         true
     }
 
-    /// Operations that move elements and do not look at them, the same for floats, integers and booleans.
+    /// Operations that are the same for floats, integers and booleans: they move elements or compare them.
     fn base(&mut self, operation: &BaseOperationIr) -> bool {
         match operation {
             BaseOperationIr::Reshape(op) => self.emit(Op::Reshape, [&op.input], &op.out),
@@ -369,6 +376,10 @@ impl<'a> Recorder<'a> {
                 let Some(ranges) = ranges(op) else { return false };
                 self.emit(Op::Slice(ranges), [&op.tensor], &op.out);
             }
+            BaseOperationIr::Equal(op) => {
+                self.emit(Op::Binary(Binary::Equal), [&op.lhs, &op.rhs], &op.out);
+            }
+            BaseOperationIr::EqualElem(op) => self.scalar(Binary::Equal, &op.lhs, op.rhs, &op.out),
             BaseOperationIr::Zeros(op) => self.emit_constant(0.0, &op.out),
             BaseOperationIr::Ones(op) => self.emit_constant(1.0, &op.out),
             _ => return false,
@@ -417,6 +428,7 @@ impl<'a> Recorder<'a> {
             FloatOperationIr::Sqrt(op) => self.emit(Op::Unary(Unary::Sqrt), [&op.input], &op.out),
             FloatOperationIr::Tanh(op) => self.emit(Op::Unary(Unary::Tanh), [&op.input], &op.out),
             FloatOperationIr::Erf(op) => self.emit(Op::Unary(Unary::Erf), [&op.input], &op.out),
+            FloatOperationIr::IntoInt(op) => self.emit(Op::Unary(Unary::Truncate), [&op.input], &op.out),
             FloatOperationIr::Recip(op) => {
                 let shape = op.out.shape.to_vec();
                 let one = self.push(vec![1; shape.len()], DraftOrigin::Constant(Contents::Uniform(1.0)));

@@ -148,7 +148,7 @@ pub enum Op {
     /// `x`; one `(start, end)` a dimension, step one. A batch dimension that is kept whole has
     /// `(0, usize::MAX)`, since its size is open.
     Slice(Vec<(usize, usize)>),
-    /// `weights [n, d], indices [..]`
+    /// `weights [n, d], indices [..]`; the indices are whole numbers of `0..n`.
     Embedding,
     /// An operation that the graph cannot describe; its axes are pinned and it cannot be exported.
     Opaque(String),
@@ -194,6 +194,8 @@ pub enum Binary {
     Mul,
     /// `a / b`
     Div,
+    /// 1 where `a = b`, else 0
+    Equal,
 }
 
 impl Binary {
@@ -203,6 +205,7 @@ impl Binary {
             Binary::Sub => "sub",
             Binary::Mul => "mul",
             Binary::Div => "div",
+            Binary::Equal => "equal",
         }
     }
 }
@@ -230,6 +233,8 @@ pub enum Unary {
     Neg,
     /// Error function.
     Erf,
+    /// The whole number next to `x` on the side of zero, as a conversion to integers takes it.
+    Truncate,
 }
 
 impl Unary {
@@ -245,6 +250,7 @@ impl Unary {
             Unary::Abs => "abs",
             Unary::Neg => "neg",
             Unary::Erf => "erf",
+            Unary::Truncate => "truncate",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod models;
 
 pub mod activations;
 pub mod compress;
+pub mod follow;
 pub mod network;
 pub mod survey;
 
@@ -33,6 +34,7 @@ mod gates;
 mod latency;
 pub mod measure;
 pub mod pipeline;
+pub mod provable;
 pub mod quantize;
 pub mod run;
 mod stage;

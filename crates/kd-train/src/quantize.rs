@@ -67,3 +67,15 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
     }
     Ok(QuantPlan { weights, activations: activations.plan()? })
 }
+
+/// Moves biases onto the steps in which an integer engine adds them, so that what is scored is what is shipped.
+///
+/// # Errors
+///
+/// As [`plan`], and a forward pass that cannot be captured.
+pub fn settle(network: &mut dyn Network, activations: &Activations) -> Result<(), Error> {
+    let plan = plan(network, activations)?;
+    let biases = kd_deploy::rounded_biases(&network.graph()?, &masked(network), &plan)?;
+    network.set_weights(&biases);
+    Ok(())
+}

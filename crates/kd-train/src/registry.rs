@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use kd_core::{DistillLoss, Schedule};
-use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist};
+use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
 use quant_core::{FORMATS, OBSERVERS};
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::model::{Model, Task};
-use crate::models::{ConvNet, Mlp};
+use crate::models::{ConvNet, DsCnn, Mlp, ResNet, Transformer};
 use crate::network::{Built, Network};
 use crate::problem::Problem;
 use crate::recipe::OptimizerSpec;
@@ -98,12 +98,16 @@ impl Registry {
         empty
             .model::<Mlp>("mlp")
             .model::<ConvNet>("convnet")
+            .model::<ResNet>("resnet")
+            .model::<DsCnn>("ds-cnn")
+            .model::<Transformer>("transformer")
             .loss::<kd_core::loss::CrossEntropy>("cross-entropy", kd_core::loss::TABLE[0].line)
             .loss::<kd_core::loss::Kl>("kl", kd_core::loss::TABLE[1].line)
             .loss::<kd_core::loss::Hint>("hint", kd_core::loss::TABLE[2].line)
             .data::<Mnist>("mnist", kd_datasets::MNIST.about)
             .data::<FashionMnist>("fashion-mnist", kd_datasets::FASHION_MNIST.about)
             .data::<Digits>("digits", kd_datasets::DIGITS.about)
+            .data::<WordnetGlosses>("wordnet-glosses", kd_datasets::WORDNET_GLOSSES.about)
             .data::<Idx>("idx", "your own files in MNIST's format, plain or gzip")
             .data::<Csv>("csv", "your own comma-separated tables, plain or gzip")
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
+use kd_graph::Axis;
 use prune_core::Limits;
 
 use crate::checkpoint::State;
@@ -18,7 +19,7 @@ use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Sparsifier, masked};
 use crate::summary::StageSummary;
-use crate::{export, fold, measure, quantize, weights};
+use crate::{export, fold, follow, measure, provable, quantize, weights};
 
 /// How many times in a stage masks tighten.
 const MASK_UPDATES: usize = 100;
@@ -86,7 +87,9 @@ fn prune<'a>(
             .map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
     );
     let limits = Limits { round_to: spec.round_to, ..Limits::default() };
-    let plan = prune_core::plan_channels(&graph, &stored, spec.criterion.as_ref(), spec.pattern, limits)?;
+    let axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
+    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, limits)?;
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
     let cut = network.cut(&plan.cut)?;
@@ -210,7 +213,15 @@ pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model,
         network.remask(masks);
     }
     network.set_weights(&state.best);
-    Ok(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
+    settled(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
+}
+
+/// The model with the biases that are shipped, where it is rounded.
+fn settled(mut model: Model) -> Result<Model, Error> {
+    if let Some(activations) = &model.activations {
+        quantize::settle(model.network.as_mut(), activations)?;
+    }
+    Ok(model)
 }
 
 /// Writes a trained stage's model and scores it on the test data.
@@ -221,8 +232,8 @@ pub(crate) fn finish(
     sink: &mut dyn Sink,
 ) -> Result<(Model, StageSummary), Error> {
     sink.event(Event::Working { what: format!("scoring {}", folder.name()) });
-    let model = Model { activations: fitted.regime.for_evaluation(), network: fitted.student };
-    let last = Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last };
+    let model = settled(Model { activations: fitted.regime.for_evaluation(), network: fitted.student })?;
+    let last = settled(Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last })?;
     weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
     folder.write(files::ONNX, &export::onnx(&model)?)?;
     let size = measure::size(model.network.as_ref())?;

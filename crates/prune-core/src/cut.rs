@@ -127,8 +127,9 @@ impl Cut {
 /// keep theirs. Gradient requirement, training flags and autodiff context are as they were, save that a module
 /// with gradient checkpointing gets autodiff's default strategy. Clones of `module` are not affected.
 ///
-/// Plain numbers in a module (`groups`, head counts) are out of reach; [`predict`](crate::predict()) refuses cuts that
-/// would need to change them.
+/// Plain numbers in a module (`groups`, head counts) are out of reach. A module that takes them from its weights'
+/// shapes can lose whole groups; [`plan_axes`](crate::plan_axes) leaves axes alone that have
+/// [numbers](kd_graph::Axis::numbers), unless its caller knows that they follow and takes them off the list.
 ///
 /// # Errors
 ///

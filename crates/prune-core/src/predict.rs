@@ -2,9 +2,10 @@
 //!
 //! The indices that stay are followed through every operation, from the parameters to the outputs. Three things
 //! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units, and an
-//! operation with a plain number in it (`groups`, the bounds of a slice) must not need another one. Second, the
-//! graph as it will be, with its exact cost. Third, whether removing the units is the same as silencing them: it
-//! is, unless some operation turns a silenced unit's zero into something that another one reads.
+//! operation with a plain number in it (the bounds of a slice) must not need another one, but for convolutions,
+//! which may lose whole groups. Second, the graph as it will be, with its exact cost. Third, whether removing the
+//! units is the same as silencing them: it is, unless some operation turns a silenced unit's zero into something
+//! that another one reads.
 //!
 //! `kd-graph` finds which indices belong together without looking at a particular cut; this file checks a particular
 //! cut without looking at how it was found. Neither trusts the other.

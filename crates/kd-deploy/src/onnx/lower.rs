@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kd_graph::{Dim, Fold, Graph, Node, Op, Origin, ValueId};
 
 use super::builder::{BATCH, Builder, Extent};
+use super::integers::row_numbers;
 use super::quantizers::Quantized;
 use crate::fold::foldings;
 use crate::{Error, QuantPlan, Weights};
@@ -223,7 +224,10 @@ fn live(graph: &Graph) -> BTreeSet<ValueId> {
     let mut live: BTreeSet<ValueId> = graph.outputs.iter().copied().collect();
     for node in graph.nodes.iter().rev() {
         if live.contains(&node.output) {
-            live.extend(&node.inputs);
+            match node.op {
+                Op::Embedding => live.extend([node.inputs[0], row_numbers(graph, node)]),
+                _ => live.extend(&node.inputs),
+            }
         }
     }
     live

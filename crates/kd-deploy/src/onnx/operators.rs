@@ -1,4 +1,4 @@
-//! Operations without weights to quantize.
+//! Operations without weights to quantize; those of whole numbers and truth values stand in `integers.rs`.
 //!
 //! Where a newer operator set has one operator for what an older one composes (`Gelu`), the composition is
 //! written: engines recognize it, and older ones run it.
@@ -43,6 +43,7 @@ impl Lowering<'_> {
                 self.simple("AveragePool", node, output, attributes)
             }
             Op::AdaptiveAvgPool { output: size } => self.adaptive_pool(node, size, output),
+            Op::Binary(Binary::Equal) | Op::Scalar(Binary::Equal, _) => self.equal(node, output),
             Op::Binary(op) => self.simple(binary(*op), node, output, vec![]),
             Op::Scalar(op, number) => {
                 let x = self.read(node.inputs[0])?;
@@ -51,6 +52,7 @@ impl Lowering<'_> {
                 Ok(())
             }
             Op::Unary(Unary::Gelu) => self.gelu(node, output),
+            Op::Unary(Unary::Truncate) => self.truncate(node, output),
             Op::Unary(op) => self.simple(unary(*op), node, output, vec![]),
             Op::Reshape => self.reshape(node, value, output),
             Op::Permute(axes) => {
@@ -94,7 +96,7 @@ impl Lowering<'_> {
     }
 
     /// A scalar of this value.
-    fn number(&mut self, output: &str, number: f64) -> String {
+    pub(super) fn number(&mut self, output: &str, number: f64) -> String {
         let name = self.builder.name(&format!("{output}_constant"));
         self.builder.floats(&name, &[], &[number as f32]);
         name
@@ -270,17 +272,6 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Rows by number; the numbers arrive as `float32` like every input, and are whole.
-    fn embedding(&mut self, node: &Node, output: &str) -> Result<(), Error> {
-        let (table, numbers) = (self.read(node.inputs[0])?, self.read(node.inputs[1])?);
-        let whole = self.builder.name(&format!("{output}_indices"));
-        let to = [("to", Attribute::Int(super::proto::tensor_proto::DataType::Int64 as i64))];
-        self.builder.node("Cast", &[&numbers], &whole, to);
-        let axis = [("axis", Attribute::Int(0))];
-        self.builder.node("Gather", &[&table, &whole], output, axis);
-        Ok(())
-    }
-
     /// To one element it is `GlobalAveragePool`, to a divisor of the input's size an `AveragePool` without overlap.
     fn adaptive_pool(&mut self, node: &Node, size: &[usize], output: &str) -> Result<(), Error> {
         if size.iter().all(|&n| n == 1) {
@@ -321,6 +312,7 @@ fn binary(op: Binary) -> &'static str {
         Binary::Sub => "Sub",
         Binary::Mul => "Mul",
         Binary::Div => "Div",
+        Binary::Equal => "Equal",
     }
 }
 
@@ -336,5 +328,6 @@ fn unary(op: Unary) -> &'static str {
         Unary::Abs => "Abs",
         Unary::Neg => "Neg",
         Unary::Erf => "Erf",
+        Unary::Truncate => "Cast",
     }
 }

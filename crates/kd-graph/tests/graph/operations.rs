@@ -78,6 +78,14 @@ fn functions_of_two_values() {
 }
 
 #[test]
+fn whole_numbers_and_truth_values_are_floats() {
+    assert_eq!(ops([1, 4], |x| x.int().float()), [Op::Unary(Unary::Truncate)]);
+    let is_two = ops([1, 4], |x| x.int().equal_elem(2).float());
+    assert_eq!(is_two, [Op::Unary(Unary::Truncate), Op::Scalar(Binary::Equal, 2.0)]);
+    assert_eq!(ops([1, 4], |x| x.clone().equal(x).int().float()), [Op::Binary(Binary::Equal)]);
+}
+
+#[test]
 fn along_an_axis() {
     assert_eq!(ops([1, 4], |x| softmax(x, 1)), [Op::Softmax(1)]);
     assert_eq!(ops([1, 4], |x| log_softmax(x, 1)), [Op::LogSoftmax(1)]);
@@ -187,6 +195,16 @@ fn embeddings_of_positions() {
     });
     assert!(found.nodes.iter().any(|node| node.op == Op::Embedding), "{found}");
     assert!(!found.nodes.iter().any(|node| matches!(node.op, Op::Opaque(_))), "{found}");
+}
+
+#[test]
+fn embeddings_of_the_input() {
+    let table = EmbeddingConfig::new(5, 3).init(&Device::default());
+    let found = graph(&table, [1, 4], |table, x: Tensor<2>| table.forward(x.int()).flatten(1, 2));
+    let ops: Vec<&Op> = found.nodes.iter().map(|node| &node.op).collect();
+    assert_eq!(ops, [&Op::Unary(Unary::Truncate), &Op::Embedding, &Op::Reshape]);
+    assert_eq!(found.value(found.nodes[1].output).shape, [Dim::Batch(1), Dim::Fixed(4), Dim::Fixed(3)]);
+    assert_eq!((kd_graph::macs(&found), kd_graph::params(&found)), (0, 15));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Where quantizers go.
 
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use kd_graph::{Error, Graph, Op, Sites, ValueId, capture, placements};
@@ -44,6 +46,27 @@ fn one_value_may_feed_several_products_on_both_sides() {
         y.matmul(gram)
     });
     assert_eq!(found.unwrap(), ["y: 0 1", "gram: 1"]);
+}
+
+#[test]
+fn token_ids_are_not_rounded() {
+    let net = Words {
+        table: EmbeddingConfig::new(5, 3).init(&Device::default()),
+        output: LinearConfig::new(3, 2).init(&Device::default()),
+    };
+    let graph = capture(&net, [1, 4], |net: &Words, ids: Tensor<2>, sites| {
+        sites.mark("input", &ids);
+        let x = net.table.forward(ids.int());
+        sites.mark("embed", &x);
+        net.output.forward(x).mean_dim(1).flatten(1, 2)
+    });
+    assert_eq!(listed(&graph.unwrap()), ["embed: 0"]);
+}
+
+#[derive(Module, Debug)]
+struct Words {
+    table: Embedding,
+    output: Linear,
 }
 
 #[test]

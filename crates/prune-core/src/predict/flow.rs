@@ -63,13 +63,23 @@ impl<'a> Flow<'a> {
             }
         }
         for (node, old) in graph.nodes.iter_mut().zip(&self.graph.nodes) {
-            // Only slices of whole dimensions go through, so that the new bounds are the new sizes.
-            if let Op::Slice(ranges) = &mut node.op {
-                for (range, units) in ranges.iter_mut().zip(&self.values[old.inputs[0].0]) {
-                    if let Some(keep) = &units.keep {
-                        *range = (0, keep.len());
+            match &mut node.op {
+                // Only slices of whole dimensions go through, so that the new bounds are the new sizes.
+                Op::Slice(ranges) => {
+                    for (range, units) in ranges.iter_mut().zip(&self.values[old.inputs[0].0]) {
+                        if let Some(keep) = &units.keep {
+                            *range = (0, keep.len());
+                        }
                     }
                 }
+                Op::Conv { groups, .. } => {
+                    let left = |value: ValueId| match &self.values[value.0][1].keep {
+                        Some(keep) => keep.len(),
+                        None => self.size(value, 1),
+                    };
+                    *groups = left(old.inputs[0]) / left(old.inputs[1]);
+                }
+                _ => {}
             }
         }
         self.incomparable
@@ -120,21 +130,24 @@ impl<'a> Flow<'a> {
         if groups == 1 {
             agree("its input", &x[1], "its weight's input channels", &weight[1])?;
         } else {
-            let (inputs, outputs) = (self.size(node.inputs[1], 1), self.size(node.inputs[1], 0));
-            // The weight's input channels are those of any group: all groups must keep the same ones.
-            let every = weight[1].keep.clone().unwrap_or_else(|| (0..inputs).collect());
-            let wanted: Vec<usize> =
-                (0..groups).flat_map(|group| every.iter().map(move |&unit| group * inputs + unit)).collect();
-            let all = groups * inputs;
-            if x[1].keep.as_deref().unwrap_or(&(0..all).collect::<Vec<_>>()) != wanted {
-                return Err(format!(
-                    "its {groups} groups, a plain number, would not keep the same input channels"
-                ));
-            }
-            if let Some(keep) = &weight[0].keep {
-                let per_group = outputs / groups;
-                let kept = |group| keep.iter().filter(|&&unit| unit / per_group == group).count();
-                if (1..groups).any(|group| kept(group) != kept(0)) {
+            let (inputs, outputs) = (self.size(node.inputs[1], 1), self.size(node.inputs[1], 0) / groups);
+            let members = |units: &Units, size: usize, group: usize| -> Vec<usize> {
+                let of_group = group * size..(group + 1) * size;
+                let stays = |unit: &usize| units.keep.as_ref().is_none_or(|keep| keep.contains(unit));
+                of_group.filter(stays).map(|unit| unit - group * size).collect()
+            };
+            // The weight's input channels are those of any group: groups that stay must keep the same ones, and
+            // those that go, as channels of a depthwise convolution do, take their outputs along.
+            let every = members(&weight[1], inputs, 0);
+            let mut each = None;
+            for group in 0..groups {
+                let (read, written) = (members(&x[1], inputs, group), members(&weight[0], outputs, group));
+                if read != every && !(read.is_empty() && written.is_empty()) {
+                    return Err(format!(
+                        "its {groups} groups, a plain number, would not keep the same input channels"
+                    ));
+                }
+                if !read.is_empty() && *each.get_or_insert(written.len()) != written.len() {
                     return Err(format!(
                         "its {groups} groups, a plain number, would not keep as many outputs each"
                     ));
@@ -198,6 +211,7 @@ impl<'a> Flow<'a> {
             Binary::Add | Binary::Sub => Either::Both,
             Binary::Mul => Either::Zero,
             Binary::Div => Either::Left,
+            Binary::Equal => Either::Never,
         };
         (0..lhs.len()).map(|dim| self.meet(node, dim, &lhs[dim], &rhs[dim], zero)).collect()
     }
@@ -223,6 +237,7 @@ impl<'a> Flow<'a> {
             Either::Zero => left.and(right),
             Either::Left if right.is_none() => Some("a division by zero makes them no number".into()),
             Either::Left => left,
+            Either::Never => Some("zeros are equal, which is one".into()),
         };
         Ok(Units { keep: keep.clone(), loud })
     }
@@ -338,6 +353,7 @@ enum Either {
     Both,
     Zero,
     Left,
+    Never,
 }
 
 impl Units {
@@ -420,6 +436,7 @@ fn scalar(op: Binary, value: f64, x: Vec<Units>) -> Vec<Units> {
         Binary::Add | Binary::Sub => value == 0.0,
         Binary::Mul => value.is_finite(),
         Binary::Div => value != 0.0,
+        Binary::Equal => value != 0.0,
     };
     let reason = format!("{} of {value} makes something else of zero", format!("{op:?}").to_lowercase());
     map_loud(x, (!zero).then_some(reason.as_str()))
@@ -430,7 +447,14 @@ fn unary_of_zero(unary: Unary) -> Option<&'static str> {
         Unary::Sigmoid => Some("sigmoid of zero is a half"),
         Unary::Exp => Some("exponential of zero is one"),
         Unary::Log => Some("logarithm of zero is infinite"),
-        Unary::Relu | Unary::Gelu | Unary::Tanh | Unary::Sqrt | Unary::Abs | Unary::Neg | Unary::Erf => None,
+        Unary::Relu
+        | Unary::Gelu
+        | Unary::Tanh
+        | Unary::Sqrt
+        | Unary::Abs
+        | Unary::Neg
+        | Unary::Erf
+        | Unary::Truncate => None,
     }
 }
 

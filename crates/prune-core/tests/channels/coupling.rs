@@ -5,7 +5,7 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Linear, LinearConfig};
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Distribution, Tensor};
-use kd_graph::{Axis, axes, capture};
+use kd_graph::{Axis, Op, axes, capture};
 use prune_core::{
     Channels, Cut, Limits, Magnitude, Norm, Slice, Weights, apply, cut_of, mask_equals_remove, plan_axes,
     predict, score_axis, verify_cut,
@@ -115,6 +115,49 @@ fn channels_that_a_plain_number_counts_stay_whole() {
     verify_cut(&small, &graph, &plan.cut, [1, 1, 8, 8], |net: &Depthwise, x, _| forward(net, x)).unwrap();
     let reasons: Vec<_> = plan.whole.iter().map(|axis| axis.reason.as_str()).collect();
     assert!(reasons.iter().any(|reason| reason.contains("groups")), "{reasons:?}");
+}
+
+#[test]
+fn whole_groups_go_where_their_number_follows_the_weights() {
+    let device = Device::default();
+    let net = Depthwise {
+        expand: conv(1, 6, 1, &device),
+        depthwise: conv(6, 6, 6, &device),
+        grouped: conv(6, 6, 3, &device),
+        project: conv(6, 5, 1, &device),
+        head: LinearConfig::new(5, 2).init(&device),
+    };
+    let by_shape = |layer: &Conv2d, x: Tensor<4>| {
+        let mut layer = layer.clone();
+        layer.groups = x.dims()[1] / layer.weight.dims()[1];
+        layer.forward(x)
+    };
+    let forward = |net: &Depthwise, x: Tensor<4>| {
+        let x = relu(by_shape(&net.depthwise, relu(net.expand.forward(x))));
+        let x = relu(net.project.forward(by_shape(&net.grouped, x)));
+        net.head.forward(x.mean_dim(2).mean_dim(3).flatten(1, 3))
+    };
+    let graph = capture(&net, [1, 1, 8, 8], |net: &Depthwise, x, _| forward(net, x)).unwrap();
+    let mut axes = axes(&graph);
+    axes.iter_mut().for_each(|axis| axis.numbers.clear());
+    let weights = Weights::read(&net);
+    let score = |axis: &Axis| score_axis(&Magnitude::default(), &graph, axis, &weights);
+    let plan = plan_axes(&graph, &axes, score, Channels::Sparsity(share(0.34)), Limits::default()).unwrap();
+    // One of three groups goes, with its two channels of every layer; of the five of the last layer goes one.
+    let small = apply(net.clone(), &plan.cut).unwrap();
+    let dims = [&small.expand, &small.depthwise, &small.grouped, &small.project].map(|l| l.weight.dims());
+    assert_eq!(dims, [[4, 1, 3, 3], [4, 1, 3, 3], [4, 2, 3, 3], [4, 4, 3, 3]]);
+    let found =
+        verify_cut(&small, &graph, &plan.cut, [1, 1, 8, 8], |net: &Depthwise, x, _| forward(net, x)).unwrap();
+    assert_eq!(found, predict(&graph, &plan.cut).unwrap().graph);
+    let groups = found.nodes.iter().filter_map(|node| match node.op {
+        Op::Conv { groups, .. } => Some(groups),
+        _ => None,
+    });
+    assert_eq!(groups.collect::<Vec<_>>(), [1, 4, 2, 1]);
+    let x = images(8, &device);
+    let comparison = mask_equals_remove(&net, &graph, &plan.cut, |net| forward(net, x.clone())).unwrap();
+    assert!(comparison.check().unwrap() <= 1e-5, "{comparison:?}");
 }
 
 /// A grouped convolution between two ordinary ones.

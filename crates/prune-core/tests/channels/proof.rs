@@ -128,6 +128,7 @@ fn operations_that_keep_zero_are_compared() {
         |_: &Mlp, x| tanh(x),
         |_: &Mlp, x: Tensor<2>| x.clone() * sigmoid(x),
         |_: &Mlp, x: Tensor<2>| x.mul_scalar(3.0).abs(),
+        |_: &Mlp, x: Tensor<2>| x.mul_scalar(3.0).int().float(),
         |_: &Mlp, x: Tensor<2>| relu(x.clone()) - x.neg(),
         |_: &Mlp, x: Tensor<2>| x.clone() / x.abs().add_scalar(1.0),
     ] {
@@ -138,13 +139,15 @@ fn operations_that_keep_zero_are_compared() {
 
 #[test]
 fn operations_that_make_something_of_zero_are_named() {
-    let cases: [(Between, &str); 8] = [
+    let cases: [(Between, &str); 10] = [
         (|_, x| sigmoid(x), "sigmoid of zero is a half"),
         (|_, x| x.exp(), "exponential of zero is one"),
         (|_, x| x.add_scalar(1.0), "add of 1 makes something else of zero"),
         (|_, x| x.clone() + sigmoid(x), "sigmoid of zero is a half"),
         (|_, x| x.clone() - sigmoid(x), "sigmoid of zero is a half"),
         (|_, x| x.clone() / x, "a division by zero makes them no number"),
+        (|_, x| x.equal_elem(0.0).float(), "equal of 0 makes something else of zero"),
+        (|_, x| x.clone().equal(x.abs()).float(), "zeros are equal, which is one"),
         (|_, x| softmax(x, 1), "softmax"),
         (|mlp, x| mlp.norm.forward(x), "averages over the removed units"),
     ];
