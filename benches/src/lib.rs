@@ -8,6 +8,8 @@ use kd_train::model::{Model, Task};
 use kd_train::models::{ConvNet, ConvNetConfig};
 use kd_train::network::{Built, Network};
 
+pub mod networks;
+
 /// Examples of a training batch.
 pub const BATCH: usize = 128;
 

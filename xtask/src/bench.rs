@@ -19,9 +19,13 @@ mod machine;
 mod measured;
 mod record;
 mod table;
+mod train;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Run the benchmarks whose name holds this
     filter: Option<String>,
     /// Backend to run on
@@ -32,7 +36,17 @@ pub(crate) struct Args {
     save: bool,
 }
 
+/// Measurements of another kind.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Measure training steps against Burn's own kernels and PyTorch
+    Train(train::Args),
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(Other::Train(args)) = &args.other {
+        return train::run(args);
+    }
     let sh = workspace::shell()?;
     let start = SystemTime::now();
     let mut features = Vec::new();
@@ -109,6 +123,23 @@ mod tests {
         assert_eq!(vanished(&before, &now, None), ["kl/b", "mask/c"]);
         assert_eq!(vanished(&before, &now, Some("kl/")), ["kl/b"]);
         assert_eq!(vanished(&before, &now, Some("kl/a")), [""; 0]);
+    }
+
+    #[test]
+    fn train_is_another_measurement_and_other_words_are_filters() {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let parse =
+            |line: &str| <Line as clap::Parser>::try_parse_from(line.split(' ')).map(|line| line.args);
+        let train =
+            parse("bench train --networks mlp,teacher --threads 1,2 --rounds 6").expect("it is right");
+        assert!(matches!(train.other, Some(Other::Train(_))), "{train:?}");
+        let filtered = parse("bench step/train --save").expect("it is right");
+        assert!(filtered.other.is_none() && filtered.filter.as_deref() == Some("step/train"), "{filtered:?}");
+        assert!(parse("bench train --rounds 0").is_err());
     }
 
     #[test]
