@@ -124,7 +124,10 @@ impl Conv {
 impl Layout {
     /// The faster layout for the forward pass, or with `backward` for the gradient of the input.
     pub fn choose(isa: Isa, shape: &Conv, backward: bool) -> Self {
-        // Lanes that hold nothing are the cost of the other two; depthwise leaves nearly all channels' lanes empty.
+        // Lanes that hold nothing decide; otherwise the layouts are equally fast. One Zen 4 core with AVX-512, GFLOP/s,
+        // by `cargo xtask bench conv/`: 16 to 32 channels 5×5, batch 128: images 109, channels 104; 6 to 10 channels:
+        // 105 and 65; depthwise: 20 and 3; one image of 32 channels: 7 and 96. 64 to 128 channels 1×1: pixels 97,
+        // images 76, channels 77.
         let [from, to] = shape.group();
         let lanes = isa.lanes();
         let waste = |n: usize| (n.div_ceil(lanes) * lanes) as f64 / n.max(1) as f64;

@@ -61,6 +61,24 @@ fn the_bytes_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn a_feature_loss_of_more_than_four_million_elements_has_the_same_bits_on_any_threads() {
+    use burn::tensor::{Device, Distribution, Tensor};
+    let device = Device::flex();
+    device.seed(5);
+    // Burn's full reduction adds 4·1024² elements and more in an order that depends on who steals work.
+    let features = || Tensor::<4>::random([66, 16, 64, 64], Distribution::Default, &device);
+    let (student, teacher) = (features(), features());
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let loss = || kd_core::loss::hint(student.clone(), teacher.clone()).unwrap().into_scalar::<f32>();
+        pool.install(|| (0..8).map(|_| loss().to_bits()).collect::<Vec<_>>())
+    };
+    let expected = vec![on(1)[0]; 8];
+    assert_eq!(on(2), expected);
+    assert_eq!(on(4), expected);
+}
+
+#[test]
 fn burns_kernels_run_the_same_recipe() {
     let base = tempfile::tempdir().unwrap();
     let ours = run(RECIPE, &[], base.path(), &mut Silent).unwrap();
