@@ -41,9 +41,13 @@ fn main() -> ExitCode {
 fn serve(threads: &str) -> Result<(), String> {
     let threads = threads.parse().map_err(|_| format!("expected a number of threads, found `{threads}`"))?;
     // As the command line does, and as the opponent is started too.
-    kd_kernels::memory::keep_freed();
-    // Before anything else: the pool is made once.
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| error.to_string())?;
+    kd_kernels::memory::keep_in_large_pages();
+    // Before anything else: the pool is made once, with this thread in it, as the command line does.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .use_current_thread()
+        .build_global()
+        .map_err(|error| error.to_string())?;
     let mut server = Server { device: device(), jobs: BTreeMap::new() };
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| error.to_string())?;

@@ -79,7 +79,7 @@ impl Environment {
     /// What is needed where no model runs outside of Burn: the engine that is built in, no search for others.
     pub(crate) fn without_engines(&self) -> Env {
         let engines: Vec<Box<dyn Engine>> = vec![Box::new(Tract)];
-        Env { folders: self.folders(), engines, absent: Vec::new() }
+        Env { folders: self.folders(), engines, absent: Vec::new(), caller_works: true }
     }
 
     /// ONNX Runtime, or a sentence that says why there is none and how to add it.

@@ -49,7 +49,7 @@ pub use crate::exit::Exit;
 
 /// Runs the command line of this process, with the names of `registry`.
 pub fn main_with(registry: Registry) -> ExitCode {
-    kd_kernels::memory::keep_freed();
+    kd_kernels::memory::keep_in_large_pages();
     run(registry, std::env::args_os().collect()).into()
 }
 

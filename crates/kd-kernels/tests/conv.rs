@@ -7,6 +7,8 @@ use kd_kernels::conv::{self, Layout, reference};
 use kd_kernels::{Conv, Isa};
 use proptest::prelude::*;
 
+const LAYOUTS: [Layout; 3] = [Layout::Images, Layout::Channels, Layout::Pixels];
+
 fn check(shape: &Conv, seed: u64) {
     let (x, w) = (numbers(shape.input_len(), seed), numbers(shape.weight_len(), seed + 1));
     let (dy, bias) = (numbers(shape.output_len(), seed + 2), numbers(shape.channels[1], seed + 3));
@@ -18,7 +20,7 @@ fn check(shape: &Conv, seed: u64) {
     let (dw, db) = reference::grad_weight(shape, &x, &dy);
     let (dw_size, db_size) = reference::grad_weight(shape, &xs, &dys);
     for isa in Isa::available() {
-        for layout in [Layout::Images, Layout::Channels, Layout::Pixels] {
+        for layout in LAYOUTS {
             let what = format!("{isa:?} {layout:?} {shape:?}");
             let found = conv::forward_in(isa, layout, shape, &x, &w, Some(&bias));
             close(&format!("forward {what}"), &found, &y, &y_size);
@@ -70,6 +72,7 @@ fn shapes_of_networks_equal_the_definition() {
     check(&same(3, [70, 33], 7, 3), 3);
     check(&Conv { stride: [2; 2], ..same(4, [16, 32], 16, 3) }, 4);
     check(&Conv { groups: 40, ..same(16, [40, 40], 9, 3) }, 5);
+    check(&Conv { groups: 3, stride: [2; 2], ..same(9, [3, 3], 32, 3) }, 11);
     check(&same(33, [64, 70], 5, 1), 6);
     check(&Conv { groups: 2, ..same(9, [10, 14], 8, 1) }, 9);
     check(&same(3, [5, 3], 13, 1), 10);
@@ -92,14 +95,33 @@ fn nothing_fits_gives_nothing() {
 
 #[test]
 fn the_same_bits_for_any_number_of_threads() {
-    let shape = Conv { padding: [(1, 1); 2], ..Conv::new(70, [12, 20], [15, 15], [3, 3]) };
-    let (x, w) = (numbers(shape.input_len(), 1), numbers(shape.weight_len(), 2));
-    let dy = numbers(shape.output_len(), 3);
+    let ordinary = Conv { padding: [(1, 1); 2], ..Conv::new(70, [12, 20], [15, 15], [3, 3]) };
+    let depthwise = Conv { groups: 36, channels: [36; 2], ..ordinary };
+    for shape in [ordinary, depthwise] {
+        let (x, w) = (numbers(shape.input_len(), 1), numbers(shape.weight_len(), 2));
+        let dy = numbers(shape.output_len(), 3);
+        for isa in Isa::available() {
+            same_on_any_threads(|| {
+                let y = conv::forward(isa, &shape, &x, &w, None);
+                (y, conv::grad_input(isa, &shape, &dy, &w), conv::grad_weight(isa, &shape, &x, &dy))
+            });
+        }
+    }
+}
+
+/// A corner that is no number concerns only the taps that see it, even where a kernel multiplies more than it must.
+#[test]
+fn a_corner_that_is_no_number_stays_out_of_other_taps() {
+    let shape = Conv { padding: [(1, 1); 2], groups: 3, ..Conv::new(5, [3, 3], [9, 9], [3, 3]) };
+    let (mut x, dy) = (numbers(shape.input_len(), 1), numbers(shape.output_len(), 2));
+    (x[81], x[4 * 243 + 161]) = (f32::NAN, f32::INFINITY);
+    let (expected, _) = reference::grad_weight(&shape, &x, &dy);
+    assert!(expected[9..18].iter().any(|x| x.is_nan()) && expected[9..18].iter().any(|x| x.is_finite()));
     for isa in Isa::available() {
-        same_on_any_threads(|| {
-            let y = conv::forward(isa, &shape, &x, &w, None);
-            (y, conv::grad_input(isa, &shape, &dy, &w), conv::grad_weight(isa, &shape, &x, &dy))
-        });
+        let (found, _) = conv::grad_weight(isa, &shape, &x, &dy);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!((found.is_nan(), found.is_infinite()), (expected.is_nan(), expected.is_infinite()));
+        }
     }
 }
 
@@ -111,7 +133,7 @@ fn not_a_number_and_infinity_come_out_where_they_went_in() {
     x[17 * 72 + 40] = f32::INFINITY;
     let expected = reference::forward(&shape, &x, &w, None);
     for isa in Isa::available() {
-        for layout in [Layout::Images, Layout::Channels, Layout::Pixels] {
+        for layout in LAYOUTS {
             let found = conv::forward_in(isa, layout, &shape, &x, &w, None);
             for (found, expected) in found.iter().zip(&expected) {
                 assert_eq!(found.is_nan(), expected.is_nan());

@@ -26,6 +26,10 @@ pub struct Env {
     pub engines: Vec<Box<dyn Engine>>,
     /// Engines that were looked for and not found, as sentences for the report.
     pub absent: Vec<String>,
+    /// Whether the thread that calls becomes one of the CPU backend's threads. Each operation then starts at once
+    /// instead of waking another thread first. Only for a process in which nobody else uses rayon from other threads:
+    /// they would wait for this one.
+    pub caller_works: bool,
 }
 
 /// A model after a stage, in inference, with how its activations are rounded.

@@ -28,7 +28,12 @@ fn the_smoke_recipe_reaches_its_gates_on_either_kernels() {
         let text = std::fs::read_to_string(configs.join("smoke.toml")).unwrap();
         let source = Source { name: "smoke.toml".into(), text, folder: configs };
         let dir = tempfile::tempdir().unwrap();
-        let env = Env { folders: Default::default(), engines: vec![Box::new(Tract)], absent: Vec::new() };
+        let env = Env {
+            folders: Default::default(),
+            engines: vec![Box::new(Tract)],
+            absent: Vec::new(),
+            caller_works: false,
+        };
         let options = Options { base: dir.path().into(), ..Options::default() };
         let overrides = [format!("device.kernels={kernels}")];
         let mut notes = Notes(Vec::new());

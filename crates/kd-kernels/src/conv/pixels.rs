@@ -15,6 +15,8 @@ const CHANNELS: usize = 4;
 const VECTORS: usize = 6;
 /// Images whose gradient of the weight one task sums up.
 const BLOCK: usize = 8;
+/// Pixels that a tile of that gradient adds up before its sums are put away.
+const TOGETHER: usize = 256;
 
 /// Whether this layout is for the shape.
 pub(super) fn fits(shape: &Conv) -> bool {
@@ -236,11 +238,14 @@ impl Kernel for Block<'_> {
                 *db.add(channel) = S::sum(sum);
             }
         }
-        // Tiles inside images: an image's planes stay near while all tiles read them.
-        for image in 0..images {
+        // Tiles inside images: an image's planes stay near while all tiles read them. Small ones go by the few, so that
+        // a tile's sums are seldom fetched and put away.
+        let few = (TOGETHER / pixels).clamp(1, images);
+        for first in (0..images).step_by(few) {
+            let area = (few.min(images - first), pixels);
             for group in 0..groups {
-                let x = &x[image * source + group * from * pixels..][..from * pixels];
-                let dy = &dy[image * target + group * to * pixels..][..to * pixels];
+                let x = &x[first * source + group * from * pixels..];
+                let dy = &dy[first * target + group * to * pixels..];
                 for (o, width) in even(to, most_to) {
                     for (c, count) in even(from, most_from) {
                         // SAFETY: planes of the tile's channels are in `x` and `dy`; `sums` has a vector for each
@@ -253,7 +258,7 @@ impl Kernel for Block<'_> {
                                 ($($channels:literal: $($sources:literal)*;)*) => {
                                     match (width, count) {
                                         $($(($channels, $sources) => {
-                                            product::<S, $channels, $sources>(x, dy, pixels, (sums, from), image == 0);
+                                            product::<S, $channels, $sources>((x, source), (dy, target), area, (sums, from), first == 0);
                                         })*)*
                                         other => unreachable!("no tile of {other:?} channels"),
                                     }
@@ -272,16 +277,17 @@ impl Kernel for Block<'_> {
     }
 }
 
-/// Adds products of `O` gradients' planes and `T` inputs' planes to vectors of sums; the first image starts them.
+/// Adds products of `O` gradients' planes and `T` inputs' planes of some images to vectors of sums; the first images
+/// start them.
 ///
 /// # Safety
 ///
-/// `x` has `T` planes, `dy` has `O`, `sums` `T` vectors in a row every `row` vectors for each channel.
+/// `x` has `T` planes and `dy` has `O` in each image, `sums` `T` vectors in a row every `row` vectors for each channel.
 #[inline(always)]
 unsafe fn product<S: Simd, const O: usize, const T: usize>(
-    x: *const f32,
-    dy: *const f32,
-    pixels: usize,
+    (x, source): (*const f32, usize),
+    (dy, target): (*const f32, usize),
+    (images, pixels): (usize, usize),
     (to, row): (*mut f32, usize),
     first: bool,
 ) {
@@ -295,20 +301,23 @@ unsafe fn product<S: Simd, const O: usize, const T: usize>(
                 }
             }
         }
-        let mut i = 0;
-        while i < pixels {
-            let count = S::LANES.min(pixels - i);
-            let mut g = [S::splat(0.0); O];
-            for (o, g) in g.iter_mut().enumerate() {
-                *g = S::load_part(dy.add(o * pixels + i), count);
-            }
-            for t in 0..T {
-                let x = S::load_part(x.add(t * pixels + i), count);
-                for o in 0..O {
-                    sums[o][t] = S::fma(x, g[o], sums[o][t]);
+        for image in 0..images {
+            let (x, dy) = (x.add(image * source), dy.add(image * target));
+            let mut i = 0;
+            while i < pixels {
+                let count = S::LANES.min(pixels - i);
+                let mut g = [S::splat(0.0); O];
+                for (o, g) in g.iter_mut().enumerate() {
+                    *g = S::load_some(dy.add(o * pixels + i), count);
                 }
+                for t in 0..T {
+                    let x = S::load_some(x.add(t * pixels + i), count);
+                    for o in 0..O {
+                        sums[o][t] = S::fma(x, g[o], sums[o][t]);
+                    }
+                }
+                i += S::LANES;
             }
-            i += S::LANES;
         }
         for (o, sums) in sums.iter().enumerate() {
             for (t, &sum) in sums.iter().enumerate() {

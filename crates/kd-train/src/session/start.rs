@@ -34,7 +34,7 @@ pub fn start(
     overrides.extend(options.device.iter().map(|name| format!("device.name={name:?}")));
     overrides.extend(options.threads.map(|threads| format!("device.threads={threads}")));
     let recipe = Recipe::parse(source, &overrides, registry).map_err(Error::Problems)?;
-    let threads = set_threads(recipe.device.threads)?;
+    let threads = set_threads(recipe.device.threads, env.caller_works)?;
     let path = directory(options, &recipe.name)?;
     let seeds = match options.seeds {
         Some(0) => return Err(Error::NoSeeds),
@@ -77,7 +77,7 @@ pub fn resume(path: &Path, env: &Env, registry: &Registry, sink: &mut dyn Sink) 
         return finished(path, &manifest);
     }
     let dir = RunDir::open(path)?;
-    set_threads(Some(manifest.threads))?;
+    set_threads(Some(manifest.threads), env.caller_works)?;
     go(&dir, &manifest, env, registry, sink)
 }
 
@@ -175,18 +175,19 @@ fn directory(options: &Options, name: &str) -> Result<PathBuf, Error> {
 }
 
 /// Sets the threads of the CPU backend, once a process; returns how many there are.
-fn set_threads(threads: Option<usize>) -> Result<usize, Error> {
+fn set_threads(threads: Option<usize>, caller_works: bool) -> Result<usize, Error> {
     static SET: OnceLock<()> = OnceLock::new();
-    if let Some(threads) = threads
-        && SET.set(()).is_ok()
-    {
+    if threads == Some(0) {
+        return Err(Error::Threads { threads: 0, reason: "at least one is needed".into() });
+    }
+    if (threads.is_some() || caller_works) && SET.set(()).is_ok() {
+        // Zero means all cores.
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+        let builder = if caller_works { builder.use_current_thread() } else { builder };
         // Fails where a pool is running already, such as in a program of one's own: then its threads count.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        let _ = builder.build_global();
     }
-    match threads {
-        Some(0) => Err(Error::Threads { threads: 0, reason: "at least one is needed".into() }),
-        _ => Ok(rayon::current_num_threads()),
-    }
+    Ok(rayon::current_num_threads())
 }
 
 fn sha256(text: &str) -> String {

@@ -99,7 +99,12 @@ impl Sink for StopAfter {
 }
 
 pub(crate) fn env() -> Env {
-    Env { folders: Default::default(), engines: vec![Box::new(Tract)], absent: Vec::new() }
+    Env {
+        folders: Default::default(),
+        engines: vec![Box::new(Tract)],
+        absent: Vec::new(),
+        caller_works: false,
+    }
 }
 
 pub(crate) fn source(text: &str) -> Source {

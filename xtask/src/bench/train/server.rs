@@ -81,16 +81,20 @@ impl Servers {
         let python = opponent
             .map(|opponent| {
                 let script = workspace::root().join(SCRIPT);
-                Server::start(Command::new(&opponent.python).arg(script).envs(KEEP_FREED), threads)
+                Server::start(Command::new(&opponent.python).arg(script).envs(MEMORY), threads)
             })
             .transpose()?;
         Ok(Self { rust, python })
     }
 }
 
-/// Makes the C library keep freed memory, which our half asks it to do: a step of either side is a fifth slower where
-/// large tensors go back to the system each time.
-const KEEP_FREED: [(&str, &str); 2] = [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "2147483647")];
+/// Makes the C library keep freed memory and ask for it in large pages, as our half does: without that, steps of either
+/// side are slower.
+const MEMORY: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_MAX_", "0"),
+    ("MALLOC_TRIM_THRESHOLD_", "2147483647"),
+    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+];
 
 impl Answers for Servers {
     fn takes_part(&self, contestant: Contestant) -> bool {
