@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Obstacle;
-use crate::{Error, Feature, Features, Side};
+use crate::{Error, Feature, Features, Parameter, Side};
 
 /// A site of the student and the site of the teacher that it is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -232,6 +232,17 @@ fn choose(
 #[derive(Module, Debug)]
 pub struct Connectors {
     joints: Vec<Joint>,
+    trained: Vec<Trained>,
+    #[module(skip)]
+    given: Vec<(String, Feature)>,
+}
+
+/// A parameter of a loss.
+#[derive(Module, Debug)]
+struct Trained {
+    #[module(skip)]
+    key: String,
+    value: Param<Tensor<1>>,
 }
 
 #[derive(Module, Debug)]
@@ -244,7 +255,7 @@ struct Joint {
 impl Connectors {
     /// For an objective that compares no features.
     pub fn none() -> Self {
-        Connectors { joints: Vec::new() }
+        Connectors::identity(&[])
     }
 
     /// Connectors for `pairs`, from the features that a dry forward pass of each model gave on the same examples.
@@ -270,7 +281,7 @@ impl Connectors {
             joints
                 .push(Joint { pair: pair.clone(), connector: Connector::create(pair, &from, &to, device)? });
         }
-        Ok(Connectors { joints })
+        Ok(Connectors { joints, ..Connectors::none() })
     }
 
     /// The student's feature at `pair`, through the connector of that pair.
@@ -293,6 +304,39 @@ impl Connectors {
         self.joints.iter().find(|joint| joint.pair == *pair).map(|joint| &joint.connector)
     }
 
+    /// Identities for `pairs`: for features that agree as they are.
+    pub fn identity(pairs: &[SitePair]) -> Self {
+        let joint = |pair: &SitePair| Joint { pair: pair.clone(), connector: Connector { projection: None } };
+        Connectors { joints: pairs.iter().map(joint).collect(), trained: Vec::new(), given: Vec::new() }
+    }
+
+    /// The same with new parameters of losses, drawn at once, from the random state of `device`.
+    #[must_use]
+    pub fn with_parameters(mut self, parameters: Vec<Parameter>, device: &Device) -> Self {
+        for parameter in parameters {
+            if self.trained.iter().all(|trained| trained.key != parameter.key()) {
+                self.trained.push(Trained { key: parameter.key(), value: parameter.draw(device) });
+            }
+        }
+        self
+    }
+
+    /// The same with values of the caller's, by their names without `connector.`, in front of those that it trains.
+    pub(crate) fn with_values(mut self, values: Vec<(String, Feature)>) -> Self {
+        self.given = values;
+        self
+    }
+
+    /// A loss's parameter, all its numbers in a row; none if there is no such parameter.
+    pub(crate) fn parameter(&self, parameter: &Parameter) -> Option<Tensor<1>> {
+        let given = self.given.iter().find(|(name, _)| name == parameter.name);
+        let trained = || self.trained.iter().find(|trained| trained.key == parameter.key());
+        match given {
+            Some((_, value)) => Some(value.clone().flat()),
+            None => trained().map(|trained| trained.value.val()),
+        }
+    }
+
     /// Pairs and connectors, in the order of creation.
     pub fn iter(&self) -> impl Iterator<Item = (&SitePair, &Connector)> {
         self.joints.iter().map(|joint| (&joint.pair, &joint.connector))
@@ -303,9 +347,9 @@ impl Connectors {
         self.joints.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is nothing to train.
     pub fn is_empty(&self) -> bool {
-        self.joints.is_empty()
+        self.joints.is_empty() && self.trained.is_empty()
     }
 }
 

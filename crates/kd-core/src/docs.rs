@@ -19,4 +19,40 @@ impl Knob {
     pub(crate) const fn or(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
         Knob { name, default: Some(default), meaning }
     }
+
+    /// One that may be left out, where that means something of its own.
+    pub(crate) const fn optional(name: &'static str, meaning: &'static str) -> Self {
+        Knob { name, default: None, meaning }
+    }
+}
+
+/// One tensor that a loss reads, as `kd loss eval` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Input {
+    /// `student.logits`, `teacher.SITE`, `targets`, `mask`, `connector.PARAMETER`; `SITE` stands for any one site.
+    pub name: &'static str,
+    /// Its shape: letters, each of which is the same number wherever it stands in one loss, or numbers.
+    pub shape: &'static [&'static str],
+    /// What it is, in a few words.
+    pub meaning: &'static str,
+}
+
+impl Input {
+    pub(crate) const fn new(
+        name: &'static str,
+        shape: &'static [&'static str],
+        meaning: &'static str,
+    ) -> Self {
+        Input { name, shape, meaning }
+    }
+
+    /// `student.logits [B, C]`
+    pub(crate) const STUDENT: Self =
+        Self::new("student.logits", &["B", "C"], "logits of the student, before any softmax");
+    /// `teacher.logits [B, C]`
+    pub(crate) const TEACHER: Self =
+        Self::new("teacher.logits", &["B", "C"], "logits of the teacher, before any softmax");
+    /// `targets [B]`
+    pub(crate) const TARGETS: Self =
+        Self::new("targets", &["B"], "class of each example, from 0 to C - 1, 64-bit integers");
 }

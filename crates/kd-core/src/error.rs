@@ -108,6 +108,60 @@ pub enum Error {
         /// Name of the loss.
         loss: &'static str,
     },
+    /// A loss was not given something that it reads.
+    #[error("the loss `{loss}` reads `{input}`, which is not there")]
+    Missing {
+        /// Name of the loss.
+        loss: &'static str,
+        /// What is missing, as `kd loss eval` names it.
+        input: &'static str,
+    },
+    /// A tensor whose name means nothing to a loss.
+    #[error(
+        "no loss reads a tensor named `{name}`: expected `student.NAME`, `teacher.NAME`, `teacher.K.NAME`, \
+         `connector.NAME`, `targets` or `mask`"
+    )]
+    UnknownInput {
+        /// The name.
+        name: String,
+    },
+    /// A named tensor has a rank that its name does not have.
+    #[error("`{name}` must have rank {expected}, found rank {found}")]
+    InputRank {
+        /// The name.
+        name: String,
+        /// The ranks, in words.
+        expected: &'static str,
+        /// What was found.
+        found: usize,
+    },
+    /// A loss trains a parameter that was not created, or that has another size.
+    #[error(
+        "the loss `{loss}` trains `connector.{name}` of shape {shape:?}, {}",
+        .found.map_or("which is not there".to_string(), |found| format!("found {found} numbers"))
+    )]
+    NoParameter {
+        /// Name of the loss.
+        loss: &'static str,
+        /// Name of the parameter.
+        name: &'static str,
+        /// The shape that it needs.
+        shape: Vec<usize>,
+        /// Its numbers, if it is there.
+        found: Option<usize>,
+    },
+    /// An input of a loss has a shape that it can do nothing with.
+    #[error("`{input}` of the loss `{loss}` must be {expected}, found shape {found:?}")]
+    Shape {
+        /// Name of the loss.
+        loss: &'static str,
+        /// Which input, as `kd loss eval` names it.
+        input: &'static str,
+        /// The shape in words and letters, such as `[B, C, H, W]`.
+        expected: &'static str,
+        /// What was found.
+        found: Vec<usize>,
+    },
     /// A feature has another rank than the caller asked for.
     #[error("expected a feature of rank {expected}, found rank {found}")]
     Rank {

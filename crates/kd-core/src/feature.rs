@@ -3,7 +3,7 @@
 //! Burn's tensors carry their rank in their type. Losses, observers and fake-quantizers do not care which it is;
 //! they get a [`Feature`] and go back to a ranked tensor with `try_into` or [`Feature::map`].
 
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 
 use crate::{Error, Side};
 
@@ -25,6 +25,18 @@ pub enum Feature {
 pub trait EachRank {
     /// Applies the function.
     fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D>;
+}
+
+/// A feature of the same rank, made by an expression that holds for every rank.
+macro_rules! each {
+    ($feature:expr, $x:ident => $made:expr) => {
+        match $feature {
+            Feature::D1($x) => Feature::D1($made),
+            Feature::D2($x) => Feature::D2($made),
+            Feature::D3($x) => Feature::D3($made),
+            Feature::D4($x) => Feature::D4($made),
+        }
+    };
 }
 
 impl Feature {
@@ -62,11 +74,44 @@ impl Feature {
     /// The same numbers as a constant: no gradient flows into what made them.
     #[must_use]
     pub fn without_autodiff(self) -> Self {
+        each!(self, x => x.without_autodiff())
+    }
+
+    /// The same as a leaf of which gradients are taken.
+    #[must_use]
+    pub fn require_grad(self) -> Self {
+        each!(self, x => x.require_grad())
+    }
+
+    /// The gradient of this leaf; zeros where nothing depended on it.
+    #[must_use]
+    pub fn gradient(&self, gradients: &Gradients) -> Self {
+        each!(self.clone(), x => x.grad(gradients).unwrap_or_else(|| x.without_autodiff().zeros_like()))
+    }
+
+    /// Zeros of the same shape.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        each!(self.clone(), x => x.without_autodiff().zeros_like())
+    }
+
+    /// One row for each example.
+    pub fn rows(self) -> Tensor<2> {
         match self {
-            Feature::D1(x) => Feature::D1(x.without_autodiff()),
-            Feature::D2(x) => Feature::D2(x.without_autodiff()),
-            Feature::D3(x) => Feature::D3(x.without_autodiff()),
-            Feature::D4(x) => Feature::D4(x.without_autodiff()),
+            Feature::D1(x) => x.unsqueeze_dim(1),
+            Feature::D2(x) => x,
+            Feature::D3(x) => x.flatten(1, 2),
+            Feature::D4(x) => x.flatten(1, 3),
+        }
+    }
+
+    /// All numbers, row-major.
+    pub fn flat(self) -> Tensor<1> {
+        match self {
+            Feature::D1(x) => x,
+            Feature::D2(x) => x.flatten(0, 1),
+            Feature::D3(x) => x.flatten(0, 2),
+            Feature::D4(x) => x.flatten(0, 3),
         }
     }
 }
@@ -122,13 +167,17 @@ impl Features {
         self.0.iter().find(|(name, _)| name == site).map(|(_, feature)| feature)
     }
 
-    /// The feature at `site`, or an error that lists the sites there are.
+    /// The feature at `site`, or an error that lists the sites there are. An empty name is the only site.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownSite`]; `side` says whose site is missing.
     pub fn require(&self, side: Side, site: &str) -> Result<&Feature, Error> {
-        self.get(site).ok_or_else(|| Error::UnknownSite {
+        let found = match (site, self.0.as_slice()) {
+            ("", [(_, only)]) => Some(only),
+            _ => self.get(site),
+        };
+        found.ok_or_else(|| Error::UnknownSite {
             side,
             site: site.to_string(),
             sites: self.sites().map(str::to_string).collect(),

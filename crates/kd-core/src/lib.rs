@@ -49,8 +49,9 @@
 //! let connectors = Connectors::create(&objective.sites(), &seen.features, &known.features, &training)?;
 //! let evaluation = objective.evaluate(&View {
 //!     student: &seen,
-//!     teacher: Some(&known),
-//!     targets: &targets,
+//!     teachers: std::slice::from_ref(&known),
+//!     targets: Some(&targets),
+//!     mask: None,
 //!     progress: Progress::of(1, 2),
 //!     connectors: &connectors,
 //! })?;
@@ -70,7 +71,9 @@ mod docs;
 mod error;
 mod feature;
 pub mod loss;
+pub mod named;
 mod objective;
+mod parameter;
 mod progress;
 mod schedule;
 mod tap;
@@ -78,11 +81,12 @@ mod temperature;
 mod view;
 
 pub use connector::{Connector, ConnectorKind, Connectors, SitePair};
-pub use docs::Knob;
+pub use docs::{Input, Knob};
 pub use error::{Error, Obstacle};
 pub use feature::{EachRank, Feature, Features};
 pub use loss::DistillLoss;
 pub use objective::{Evaluation, Objective, Term, TermValue};
+pub use parameter::{Parameter, Start};
 pub use progress::Progress;
 pub use schedule::{Curve, OneCycle, Ramp, Schedule, ScheduleName};
 pub use tap::{Rewrite, Tap};

@@ -4,19 +4,25 @@
 //! takes the teacher's outputs as constants, and is reported without its weight. [`TABLE`] says of each which paper
 //! defines it and which public implementation it equals.
 
-mod cross_entropy;
-mod hint;
-mod kl;
+mod combination;
+mod data_free;
+mod feature;
+mod math;
+mod paired;
+mod relation;
+mod response;
+mod transformer;
 
 use std::fmt::Debug;
 
 use burn::tensor::Tensor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-pub use cross_entropy::{CrossEntropy, LabelSmoothing, cross_entropy};
-pub use hint::{Hint, hint};
-pub use kl::{Kl, Reduction, kl};
+#[allow(unused_imports, reason = "GROUPS")]
+pub use {combination::*, data_free::*, feature::*, relation::*, response::*, transformer::*};
 
-use crate::{Error, Knob, SitePair, View};
+use crate::{Error, Input, Knob, Observed, Parameter, SitePair, View};
 
 /// A loss as an [`Objective`](crate::Objective) sees it.
 ///
@@ -28,6 +34,15 @@ pub trait DistillLoss: Debug + Send + Sync {
     /// The sites that it compares; they are checked against both models before the first step.
     fn sites(&self) -> Vec<SitePair> {
         Vec::new()
+    }
+
+    /// The parameters that it trains, from what a dry forward pass of each model gave.
+    ///
+    /// # Errors
+    ///
+    /// Where the shapes do not fit.
+    fn parameters(&self, _student: &Observed, _teacher: &Observed) -> Result<Vec<Parameter>, Error> {
+        Ok(Vec::new())
     }
 
     /// Its value on one batch, unweighted, one element.
@@ -45,35 +60,44 @@ pub struct LossName {
     pub name: &'static str,
     /// What it does, in one line.
     pub line: &'static str,
+    /// The definition, in the letters of [`inputs`](Self::inputs).
+    pub formula: &'static str,
     /// Where it was published.
     pub paper: &'static str,
     /// The public implementation that it equals: repository, file and commit or release.
     pub reference: &'static str,
+    /// When it helps, and when it does not.
+    pub when: &'static str,
     /// What its table takes.
     pub knobs: &'static [Knob],
+    /// The tensors that it reads.
+    pub inputs: &'static [Input],
+    /// Knobs that work, as TOML.
+    pub example: &'static str,
+    /// What a recipe cannot give it, such as `several teachers`; none where a recipe can use it.
+    pub lacks: Option<&'static str>,
 }
 
-/// The losses of this crate.
-pub const TABLE: &[LossName] = &[cross_entropy::NAME, kl::NAME, hint::NAME];
-
-/// Sum of all elements: along each row, then over the rows.
-///
-/// Not `sum()` at once: on the CPU, Burn adds four million elements and more in an order that depends on the threads,
-/// and the same run must give the same bits.
-fn sum_rows(rows: Tensor<2>) -> Tensor<1> {
-    rows.sum_dim(1).sum()
+/// Takes in losses by name, with the types that read their knobs.
+pub trait Register {
+    /// One loss.
+    fn loss<L: DistillLoss + Serialize + DeserializeOwned + 'static>(&mut self, name: &'static LossName);
 }
 
-/// `x / divisor`, as a product.
-///
-/// Burn's backward pass of a division by a number takes the reciprocal in f32 whatever the precision of the tensor is,
-/// which costs an f64 gradient half its digits; that of a product does not.
-fn divide<const D: usize>(x: Tensor<D>, divisor: f64) -> Tensor<D> {
-    x.mul_scalar(1.0 / divisor)
+macro_rules! losses {
+    ($($group:ident :: $module:ident :: $knobs:ident,)+) => {
+        /// The losses of this crate.
+        pub const TABLE: &[LossName] = &[$($group::$module::NAME),+];
+
+        /// Hands all of them to `to`, in the order of [`TABLE`].
+        pub fn register(to: &mut impl Register) {
+            $(to.loss::<$group::$module::$knobs>(const { &$group::$module::NAME });)+
+        }
+    };
 }
 
-/// The shape `[batch, classes]`, both at least 1.
-fn check_logits(logits: &Tensor<2>) -> Result<[usize; 2], Error> {
-    let shape = logits.dims();
-    if shape.contains(&0) { Err(Error::Empty { shape: shape.to_vec() }) } else { Ok(shape) }
+losses! {
+    response::cross_entropy::CrossEntropy,
+    response::kl::Kl,
+    feature::hint::Hint,
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{DistillLoss, Error, Schedule, SitePair, View};
+use crate::{DistillLoss, Error, Observed, Parameter, Schedule, SitePair, View};
 
 /// One summand of an [`Objective`].
 #[derive(Debug)]
@@ -90,6 +90,19 @@ impl Objective {
         pairs
     }
 
+    /// Every parameter that some term trains, from what a dry forward pass of each model gave.
+    ///
+    /// # Errors
+    ///
+    /// Those of the losses, where shapes do not fit.
+    pub fn parameters(&self, student: &Observed, teacher: &Observed) -> Result<Vec<Parameter>, Error> {
+        let mut all = Vec::new();
+        for term in &self.terms {
+            all.extend(term.loss.parameters(student, teacher)?);
+        }
+        Ok(all)
+    }
+
     /// The sum and its terms on one batch.
     ///
     /// A term whose weight is exactly 0 at this progress is evaluated and reported, but does not enter the sum, so
@@ -114,7 +127,8 @@ impl Objective {
             }
             terms.push(TermValue { name: term.name.clone(), weight, value });
         }
-        let total = total.unwrap_or_else(|| view.student.logits.clone().mul_scalar(0.0).sum());
+        // Nothing but zeros: the first value, times zero, has the device and the precision.
+        let total = total.unwrap_or_else(|| terms[0].value.clone().mul_scalar(0.0));
         Ok(Evaluation { total, terms })
     }
 }

@@ -25,10 +25,11 @@ impl fmt::Display for Side {
 }
 
 /// What a model gave for one batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// `[batch, classes]`, before any softmax.
-    pub logits: Tensor<2>,
+    /// `[batch, classes]`, before any softmax; for tokens `[batch · length, classes]`. None where only features were
+    /// looked at.
+    pub logits: Option<Tensor<2>>,
     /// What its tap kept.
     pub features: Features,
 }
@@ -36,7 +37,7 @@ pub struct Observed {
 impl Observed {
     /// Logits alone.
     pub fn new(logits: Tensor<2>) -> Self {
-        Observed { logits, features: Features::new() }
+        Observed { logits: Some(logits), features: Features::new() }
     }
 
     /// The same with `features`.
@@ -48,7 +49,10 @@ impl Observed {
     /// The same numbers as constants, as a teacher's must be.
     #[must_use]
     pub fn without_autodiff(self) -> Self {
-        Observed { logits: self.logits.without_autodiff(), features: self.features.without_autodiff() }
+        Observed {
+            logits: self.logits.map(Tensor::without_autodiff),
+            features: self.features.without_autodiff(),
+        }
     }
 }
 
@@ -57,34 +61,75 @@ impl Observed {
 pub struct View<'a> {
     /// The student's outputs.
     pub student: &'a Observed,
-    /// The teacher's outputs, where there is one.
-    pub teacher: Option<&'a Observed>,
+    /// The teacher's outputs, or those of several teachers; empty where there is none.
+    pub teachers: &'a [Observed],
     /// Class of each example, `[batch]`, each from 0 to classes − 1.
-    pub targets: &'a Tensor<1, Int>,
+    pub targets: Option<&'a Tensor<1, Int>>,
+    /// Which tokens count, `[batch, length]`: 1 counted, 0 ignored. None where examples are no sequences.
+    pub mask: Option<&'a Tensor<2>>,
     /// How far the stage has come.
     pub progress: Progress,
-    /// What joins the student's features to the teacher's.
+    /// What joins the student's features to the teacher's, and what else losses train.
     pub connectors: &'a Connectors,
 }
 
 impl<'a> View<'a> {
-    /// The teacher's outputs.
+    /// The student's logits, `[batch, classes]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], which names `loss`.
+    pub fn student_logits(&self, loss: &'static str) -> Result<Tensor<2>, Error> {
+        self.student.logits.clone().ok_or(Error::Missing { loss, input: "student.logits" })
+    }
+
+    /// The outputs of the first teacher.
     ///
     /// # Errors
     ///
     /// [`Error::NoTeacher`], which names `loss`.
-    pub fn require_teacher(&self, loss: &'static str) -> Result<&'a Observed, Error> {
-        self.teacher.ok_or(Error::NoTeacher { loss })
+    pub fn teacher(&self, loss: &'static str) -> Result<&'a Observed, Error> {
+        self.teachers.first().ok_or(Error::NoTeacher { loss })
     }
 
-    /// The features of a pair of sites: the student's after its connector, the teacher's as a constant.
+    /// The first teacher's logits as a constant, `[batch, classes]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTeacher`], [`Error::Missing`].
+    pub fn teacher_logits(&self, loss: &'static str) -> Result<Tensor<2>, Error> {
+        let logits = self.teacher(loss)?.logits.clone();
+        logits.map(Tensor::without_autodiff).ok_or(Error::Missing { loss, input: "teacher.logits" })
+    }
+
+    /// The labels.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`].
+    pub fn targets(&self, loss: &'static str) -> Result<&'a Tensor<1, Int>, Error> {
+        self.targets.ok_or(Error::Missing { loss, input: "targets" })
+    }
+
+    /// The features of a pair of sites: the student's after its connector, the teacher's as a constant. An empty name
+    /// is the only site that there is.
     ///
     /// # Errors
     ///
     /// [`Error::NoTeacher`], [`Error::UnknownSite`], [`Error::NoConnector`].
     pub fn pair(&self, loss: &'static str, pair: &SitePair) -> Result<(Feature, Feature), Error> {
-        let teacher = self.require_teacher(loss)?.features.require(Side::Teacher, &pair.teacher)?;
+        let (student, teacher) = self.pair_as_it_is(loss, pair)?;
+        Ok((self.connectors.apply(pair, student)?, teacher))
+    }
+
+    /// The features of a pair of sites without a connector, for losses that compare features of different shapes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTeacher`], [`Error::UnknownSite`].
+    pub fn pair_as_it_is(&self, loss: &'static str, pair: &SitePair) -> Result<(Feature, Feature), Error> {
+        let teacher = self.teacher(loss)?.features.require(Side::Teacher, &pair.teacher)?;
         let student = self.student.features.require(Side::Student, &pair.student)?;
-        Ok((self.connectors.apply(pair, student.clone())?, teacher.clone().without_autodiff()))
+        Ok((student.clone(), teacher.clone().without_autodiff()))
     }
 }

@@ -4,7 +4,7 @@
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Gradients;
 use burn::tensor::{Device, Tensor};
-use kd_core::{Connectors, Objective, Side, Tap};
+use kd_core::{Connectors, Objective, Observed, Side, Tap};
 use kd_deploy::Weights;
 
 use crate::error::Error;
@@ -46,14 +46,14 @@ pub(crate) fn connectors(
     autodiff: &Device,
 ) -> Result<Connectors, Error> {
     let pairs = job.objective.sites();
-    let Some(teacher) = job.teacher.filter(|_| !pairs.is_empty()) else { return Ok(Connectors::none()) };
+    let Some(teacher) = job.teacher else { return Ok(Connectors::none()) };
     let rows = Tensor::zeros([2, job.data.task().features()], job.device);
     let look = |network: &dyn Network, side, sites: &[String]| {
         let mut tap = Tap::everything();
-        network.inference().forward(rows.clone(), &mut tap);
+        let logits = network.inference().forward(rows.clone(), &mut tap);
         match sites.iter().find(|site| !tap.seen().contains(site)) {
             Some(site) => Err(Error::UnknownSite { side, site: site.clone(), sites: tap.seen().to_vec() }),
-            None => Ok(tap.into_features()),
+            None => Ok(Observed::new(logits).with_features(tap.into_features())),
         }
     };
     let sites = wanted(job.objective);
@@ -61,7 +61,8 @@ pub(crate) fn connectors(
     let teacher = look(teacher, Side::Teacher, &sites.teacher)?;
     let seed = seeds::derive(job.seed, &format!("connectors {}", job.order), &[]);
     crate::network::with_seed(autodiff, seed, || {
-        Ok(Connectors::create(&pairs, &student, &teacher, autodiff)?)
+        let connectors = Connectors::create(&pairs, &student.features, &teacher.features, autodiff)?;
+        Ok(connectors.with_parameters(job.objective.parameters(&student, &teacher)?, autodiff))
     })
 }
 

@@ -121,17 +121,19 @@ pub fn fit(
             let rate = job.spec.learning_rate.at(progress);
             regime.before_step(job.sparsifier, student.as_mut(), done, progress)?;
 
-            let teacher = job.teacher.map(|teacher| observe(teacher, &batch, &sites.teacher));
+            let teachers: Vec<_> =
+                job.teacher.iter().map(|teacher| observe(*teacher, &batch, &sites.teacher)).collect();
             let mut tap = Tap::wanting(sites.student.iter().map(String::as_str));
             if let Some(rewrite) = regime.rewrite() {
                 tap = tap.with_rewrite(rewrite);
             }
             let logits = student.forward(batch.rows.clone(), &mut tap);
-            let observed = Observed { logits, features: tap.into_features() };
+            let observed = Observed::new(logits).with_features(tap.into_features());
             let evaluation = job.objective.evaluate(&View {
                 student: &observed,
-                teacher: teacher.as_ref(),
-                targets: &batch.labels,
+                teachers: &teachers,
+                targets: Some(&batch.labels),
+                mask: None,
                 progress,
                 connectors: &connectors,
             })?;
@@ -239,7 +241,7 @@ fn observe(teacher: &dyn Network, batch: &Batch, sites: &[String]) -> Observed {
         false => Tap::wanting(sites.iter().map(String::as_str)),
     };
     let logits = teacher.forward(batch.rows.clone().without_autodiff(), &mut tap);
-    Observed { logits, features: tap.into_features() }
+    Observed::new(logits).with_features(tap.into_features())
 }
 
 /// How the student does on validation data, if there is any.

@@ -95,21 +95,20 @@ impl Registry {
     /// What this workspace ships.
     pub fn builtin() -> Self {
         let empty = Self { models: BTreeMap::new(), losses: BTreeMap::new(), data: BTreeMap::new() };
-        empty
+        let mut all = empty
             .model::<Mlp>("mlp")
             .model::<ConvNet>("convnet")
             .model::<ResNet>("resnet")
             .model::<DsCnn>("ds-cnn")
             .model::<Transformer>("transformer")
-            .loss::<kd_core::loss::CrossEntropy>("cross-entropy", kd_core::loss::TABLE[0].line)
-            .loss::<kd_core::loss::Kl>("kl", kd_core::loss::TABLE[1].line)
-            .loss::<kd_core::loss::Hint>("hint", kd_core::loss::TABLE[2].line)
             .data::<Mnist>("mnist", kd_datasets::MNIST.about)
             .data::<FashionMnist>("fashion-mnist", kd_datasets::FASHION_MNIST.about)
             .data::<Digits>("digits", kd_datasets::DIGITS.about)
             .data::<WordnetGlosses>("wordnet-glosses", kd_datasets::WORDNET_GLOSSES.about)
             .data::<Idx>("idx", "your own files in MNIST's format, plain or gzip")
-            .data::<Csv>("csv", "your own comma-separated tables, plain or gzip")
+            .data::<Csv>("csv", "your own comma-separated tables, plain or gzip");
+        kd_core::loss::register(&mut all);
+        all
     }
 
     /// Adds a model. A name of one's own carries a dot: `acme.net`.
@@ -332,6 +331,15 @@ fn read_data<D: kd_datasets::Source + DeserializeOwned + Serialize + 'static>(
 ) -> Result<Arc<dyn DataSource>, Box<Problem>> {
     let (source, resolved) = read::<D>(value)?;
     Ok(Arc::new(Loads { source, resolved }))
+}
+
+impl kd_core::loss::Register for Registry {
+    fn loss<L: DistillLoss + Serialize + DeserializeOwned + 'static>(
+        &mut self,
+        name: &'static kd_core::loss::LossName,
+    ) {
+        insert(&mut self.losses, "loss", name.name, read_loss::<L>, name.line);
+    }
 }
 
 /// A model's configuration; its type is known here only.

@@ -77,8 +77,8 @@ impl DistillLoss for AcmeLoss {
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, kd_core::Error> {
-        let teacher = view.require_teacher("acme.loss")?;
-        let difference = softmax(view.student.logits.clone(), 1) - softmax(teacher.logits.clone(), 1);
+        let difference =
+            softmax(view.student_logits("acme.loss")?, 1) - softmax(view.teacher_logits("acme.loss")?, 1);
         Ok(difference.square().sum_dim(1).mean())
     }
 }

@@ -50,8 +50,9 @@ fn an_objective_has_the_gradient_of_its_total() {
     assert_gradient("objective", &some_numbers(10, 7), [2, 5], |logits| {
         let view = View {
             student: &Observed::new(logits),
-            teacher: Some(&teacher),
-            targets: &targets,
+            teachers: std::slice::from_ref(&teacher),
+            targets: Some(&targets),
+            mask: None,
             progress: Progress::new(0.4).unwrap(),
             connectors: &Connectors::none(),
         };

@@ -18,7 +18,9 @@ fn view<'a>(
     targets: &'a Tensor<1, burn::tensor::Int>,
     connectors: &'a Connectors,
 ) -> View<'a> {
-    View { student, teacher, targets, progress: Progress::START, connectors }
+    let teachers = teacher.map_or(&[][..], std::slice::from_ref);
+    let targets = Some(targets);
+    View { student, teachers, targets, mask: None, progress: Progress::START, connectors }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod connectors;
 mod features;
 mod golden;
+mod golden_losses;
 mod gradients;
 mod kl_properties;
 mod knobs;

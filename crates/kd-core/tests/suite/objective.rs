@@ -19,7 +19,7 @@ impl DistillLoss for Sum {
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
-        Ok(view.student.logits.clone().mul_scalar(self.0).sum())
+        Ok(view.student_logits("test")?.mul_scalar(self.0).sum())
     }
 }
 
@@ -33,8 +33,9 @@ fn evaluate(objective: &Objective, progress: f64) -> (f64, Vec<(String, f64, f64
     let evaluation = objective
         .evaluate(&View {
             student: &Observed::new(logits.clone()),
-            teacher: None,
-            targets: &labels(&[0], &Device::flex()),
+            teachers: &[],
+            targets: Some(&labels(&[0], &Device::flex())),
+            mask: None,
             progress: Progress::new(progress).unwrap(),
             connectors: &Connectors::none(),
         })
@@ -124,8 +125,9 @@ fn the_error_of_a_term_is_the_error_of_the_objective() {
     let error = objective
         .evaluate(&View {
             student: &student,
-            teacher: None,
-            targets: &labels(&[0], &Device::flex()),
+            teachers: &[],
+            targets: Some(&labels(&[0], &Device::flex())),
+            mask: None,
             progress: Progress::START,
             connectors: &Connectors::none(),
         })

@@ -4,8 +4,9 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{DistillLoss, LossName, check_logits, divide, sum_rows};
-use crate::{Error, Knob, View};
+use crate::loss::math::{check_logits, column, divide, sum_rows};
+use crate::loss::{DistillLoss, LossName};
+use crate::{Error, Input, Knob, View};
 
 /// Mean cross entropy between `softmax(logits)` and the smoothed labels `(1 − ε)·onehot + ε/C`:
 ///
@@ -26,13 +27,10 @@ pub fn cross_entropy(
     smoothing: LabelSmoothing,
 ) -> Result<Tensor<1>, Error> {
     let [batch, classes] = check_logits(&logits)?;
-    let [labels] = targets.dims();
-    if labels != batch {
-        return Err(Error::Labels { examples: batch, labels });
-    }
+    let labels = column(targets, batch)?;
     let log_p = log_softmax(logits, 1);
     let epsilon = smoothing.get();
-    let of_labels = log_p.clone().gather(1, targets.clone().reshape([batch, 1])).sum();
+    let of_labels = log_p.clone().gather(1, labels).sum();
     let sum = if epsilon == 0.0 {
         of_labels
     } else {
@@ -98,15 +96,20 @@ impl DistillLoss for CrossEntropy {
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
-        cross_entropy(view.student.logits.clone(), view.targets, self.label_smoothing)
+        cross_entropy(view.student_logits(NAME.name)?, view.targets(NAME.name)?, self.label_smoothing)
     }
 }
 
-pub(super) const NAME: LossName = LossName {
+pub(crate) const NAME: LossName = LossName {
     name: "cross-entropy",
     line: "mean cross entropy with the labels, which may be smoothed to (1 - ε)·onehot + ε/C",
     paper: "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, arXiv 1512.00567, section 7 (smoothing)",
     reference: "pytorch/pytorch torch/nn/functional.py `cross_entropy(label_smoothing=ε)`, release 2.15.0",
+    formula: "-(1/B) sum_b [ (1 - ε)·log p_b[y_b] + (ε/C) sum_c log p_b[c] ],  p = softmax(z)",
+    when: "Always there where labels are; smoothing the labels of a teacher makes it a worse teacher.",
+    inputs: &[Input::STUDENT, Input::TARGETS],
+    example: "{ label-smoothing = 0.1 }",
+    lacks: None,
     knobs: &[Knob::or(
         "label-smoothing",
         "0.0",

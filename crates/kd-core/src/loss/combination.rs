@@ -1,0 +1,1 @@
+//! Several teachers, students that teach each other, and students that teach themselves.

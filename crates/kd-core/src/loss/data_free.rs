@@ -1,0 +1,1 @@
+//! Distillation without data, against an adversary, and for robustness.

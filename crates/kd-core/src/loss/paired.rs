@@ -1,0 +1,60 @@
+//! The knobs that every loss on one pair of features has, written once.
+
+/// Defines the knobs of a loss on one pair of sites: `student`, `teacher`, `connector` and those of its own with their
+/// defaults.
+macro_rules! paired {
+    (
+        $(#[$about:meta])*
+        $name:ident { $( $(#[$meaning:meta])* $knob:ident: $type:ty = $default:expr, )* }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+        pub struct $name {
+            /// The student's site; empty for the only one.
+            #[serde(skip_serializing_if = "String::is_empty")]
+            pub student: String,
+            /// The teacher's site; empty for the only one.
+            #[serde(skip_serializing_if = "String::is_empty")]
+            pub teacher: String,
+            /// How to join them; none leaves it to the shapes.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub connector: Option<crate::ConnectorKind>,
+            $( $(#[$meaning])* pub $knob: $type, )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { student: String::new(), teacher: String::new(), connector: None, $($knob: $default,)* }
+            }
+        }
+
+        impl $name {
+            /// The loss of two sites, every other knob at its default.
+            pub fn new(student: impl Into<String>, teacher: impl Into<String>) -> Self {
+                Self { student: student.into(), teacher: teacher.into(), ..Self::default() }
+            }
+
+            #[allow(dead_code, reason = "losses that join nothing look at the features as they are")]
+            fn pair(&self) -> crate::SitePair {
+                crate::SitePair {
+                    student: self.student.clone(),
+                    teacher: self.teacher.clone(),
+                    connector: self.connector,
+                }
+            }
+        }
+    };
+}
+
+/// What the three shared knobs say about themselves.
+pub(crate) const STUDENT: crate::Knob = crate::Knob::required("student", "a site of the student");
+/// See [`STUDENT`].
+pub(crate) const TEACHER: crate::Knob = crate::Knob::required("teacher", "a site of the teacher");
+/// See [`STUDENT`].
+pub(crate) const CONNECTOR: crate::Knob = crate::Knob::optional(
+    "connector",
+    "identity, linear, conv or conv-batch-norm; when left out, chosen by the two shapes",
+);
+
+pub(crate) use paired;

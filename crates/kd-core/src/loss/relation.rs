@@ -1,0 +1,1 @@
+//! Losses of relations between examples: distances, angles, similarities.

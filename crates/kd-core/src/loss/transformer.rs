@@ -1,0 +1,1 @@
+//! Losses of transformers and language models: attention, hidden states, tokens.
