@@ -70,12 +70,14 @@ pub(crate) enum Command {
     Init(Init),
     /// List the names that recipes and options may use.
     List(List),
-    /// Say more about a problem.
+    /// Say more about a problem or a loss.
     Explain(Explain),
     /// Write shell completions.
     Completions(Completions),
     /// List, fetch and verify data sets.
     Data(Data),
+    /// Compute a loss on saved tensors.
+    Loss(Loss),
 }
 
 /// `kd train`
@@ -223,7 +225,7 @@ pub(crate) enum ListKind {
 /// `kd explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Code of a problem, as its message begins: `recipe::unknown-loss`.
+    /// Code of a problem, as its message begins: `recipe::unknown-loss`; or a loss: `loss.kl`.
     pub(crate) code: String,
 }
 
@@ -233,6 +235,42 @@ pub(crate) struct Completions {
     /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// `kd loss`
+#[derive(Debug, Args)]
+pub(crate) struct Loss {
+    #[command(subcommand)]
+    pub(crate) command: LossCommand,
+}
+
+/// What to do with a loss.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LossCommand {
+    /// Value and gradients of one loss on tensors of a safetensors file.
+    #[command(after_help = "\
+        Reads student.logits, teacher.logits, targets, mask, student.SITE, teacher.SITE, teacher.K.logits and \
+        connector.NAME; `kd explain loss.NAME` says which. Writes value, and grad.NAME for each student.NAME and \
+        connector.NAME, in that input's precision.")]
+    Eval(LossEval),
+}
+
+/// `kd loss eval`
+#[derive(Debug, Args)]
+pub(crate) struct LossEval {
+    /// The loss as a recipe writes it: `kl = { temperature = 4.0 }`, or its name alone.
+    #[arg(long, value_name = "LOSS")]
+    pub(crate) loss: String,
+    /// The tensors, a safetensors file.
+    #[arg(long = "in", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// Where value and gradients go; an older file is replaced.
+    #[arg(long = "out", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// What joins the student's features to the teacher's: `identity`, or a safetensors file with `connector.weight`
+    /// and `connector.bias` of a linear layer or a convolution as PyTorch lays them out.
+    #[arg(long, value_name = "identity|FILE", default_value = "identity")]
+    pub(crate) connector: String,
 }
 
 /// `kd data`

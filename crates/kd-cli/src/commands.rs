@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod init;
 mod list;
+mod loss;
 mod report;
 mod train;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Explain(args) => explain::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Data(args) => data::run(args.command, context),
+        Command::Loss(args) => loss::run(args.command, context),
     };
     done.map(|()| Exit::Done)
 }

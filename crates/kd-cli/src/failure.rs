@@ -24,6 +24,9 @@ pub(crate) enum Failure {
     /// A code that no problem has.
     #[error("no problem has the code `{code}`")]
     UnknownCode { code: String, nearest: Option<&'static str> },
+    /// A name that no loss has.
+    #[error("no loss is named `{name}`")]
+    UnknownLoss { name: String, nearest: Option<String> },
     /// A name that cannot be a recipe's.
     #[error("expected a name of letters, digits, `-`, `_` and `.`, found `{name}`")]
     RecipeName { name: String },
@@ -77,6 +80,10 @@ impl Failure {
                 Some(format!("did you mean `kd explain {nearest}`? `kd list codes` shows all"))
             }
             Failure::UnknownCode { nearest: None, .. } => Some("`kd list codes` shows all".into()),
+            Failure::UnknownLoss { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `kd explain loss.{nearest}`? `kd list losses` shows all"))
+            }
+            Failure::UnknownLoss { nearest: None, .. } => Some("`kd list losses` shows all".into()),
             Failure::RecipeName { .. } => Some("the name becomes a file and the folder of the run".into()),
             Failure::RecipeExists { .. } => Some("choose another name: `kd init NAME`".into()),
             Failure::NoCache => Some("set `XDG_CACHE_HOME` or `HOME`".into()),

@@ -5,15 +5,17 @@
 //! that a trainer optimizes beside the student and never exports. Which layer a pair of sites needs is read off the
 //! two shapes of a dry forward pass.
 
-use std::fmt;
+mod kind;
+mod layer;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+use burn::module::{Module, Param};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::{ConvOptions, PaddedConvOptions};
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
-use crate::error::Obstacle;
+pub use kind::ConnectorKind;
+pub use layer::Connector;
+
 use crate::{Error, Feature, Features, Parameter, Side};
 
 /// A site of the student and the site of the teacher that it is compared with.
@@ -32,196 +34,10 @@ impl SitePair {
     pub fn new(student: impl Into<String>, teacher: impl Into<String>) -> Self {
         SitePair { student: student.into(), teacher: teacher.into(), connector: None }
     }
-}
 
-/// The layer between a student's feature and a teacher's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ConnectorKind {
-    /// Nothing; the shapes must agree.
-    Identity,
-    /// A linear layer with bias over the last dimension, rank 2 or 3.
-    Linear,
-    /// A 1×1 convolution with bias over the channels, rank 4.
-    Conv,
-    /// A 1×1 convolution without bias, then batch normalization, rank 4.
-    ConvBatchNorm,
-}
-
-impl ConnectorKind {
-    /// Every kind.
-    pub const ALL: [ConnectorKind; 4] =
-        [ConnectorKind::Identity, ConnectorKind::Linear, ConnectorKind::Conv, ConnectorKind::ConvBatchNorm];
-
-    /// Its name in a recipe.
-    pub fn name(self) -> &'static str {
-        match self {
-            ConnectorKind::Identity => "identity",
-            ConnectorKind::Linear => "linear",
-            ConnectorKind::Conv => "conv",
-            ConnectorKind::ConvBatchNorm => "conv-batch-norm",
-        }
-    }
-
-    /// The ranks it joins, in words.
-    pub(crate) fn ranks(self) -> &'static str {
-        match self {
-            ConnectorKind::Identity => "1 to 4",
-            ConnectorKind::Linear => "2 or 3",
-            ConnectorKind::Conv | ConnectorKind::ConvBatchNorm => "4",
-        }
-    }
-}
-
-impl fmt::Display for ConnectorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// One connector: the layer for one pair of sites.
-#[derive(Module, Debug)]
-pub struct Connector {
-    /// Absent where the features agree as they are.
-    projection: Option<Projection>,
-}
-
-#[derive(Module, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each pair of sites, and modules cannot be boxed"
-)]
-enum Projection {
-    Linear(Linear),
-    Conv(Conv2d),
-    ConvBatchNorm(ConvBatchNorm),
-}
-
-#[derive(Module, Debug)]
-struct ConvBatchNorm {
-    conv: Conv2d,
-    norm: BatchNorm,
-}
-
-impl Connector {
-    /// The connector that turns a feature of shape `student` into one of shape `teacher`, batch first in both.
-    ///
-    /// Where the pair asks for no kind, equal shapes get the identity, rank 2 and 3 a linear layer, rank 4 a 1×1
-    /// convolution. New parameters follow Burn's defaults, uniform in ±1/√(inputs), and are drawn at once, from the
-    /// random state of `device`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unjoinable`], which names both sites and shapes and says why.
-    pub fn create(
-        pair: &SitePair,
-        student: &[usize],
-        teacher: &[usize],
-        device: &Device,
-    ) -> Result<Self, Error> {
-        let kind = choose(pair.connector, student, teacher).map_err(|reason| Error::Unjoinable {
-            student: pair.student.clone(),
-            student_shape: student.to_vec(),
-            teacher: pair.teacher.clone(),
-            teacher_shape: teacher.to_vec(),
-            reason,
-        })?;
-        Ok(Connector { projection: Projection::new(kind, student, teacher, device) })
-    }
-
-    /// What it is.
-    pub fn kind(&self) -> ConnectorKind {
-        match &self.projection {
-            None => ConnectorKind::Identity,
-            Some(Projection::Linear(_)) => ConnectorKind::Linear,
-            Some(Projection::Conv(_)) => ConnectorKind::Conv,
-            Some(Projection::ConvBatchNorm(_)) => ConnectorKind::ConvBatchNorm,
-        }
-    }
-
-    /// The student's feature in the teacher's shape.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Rank`] for a feature of another rank than the connector was created for.
-    pub fn forward(&self, x: Feature) -> Result<Feature, Error> {
-        Ok(match (&self.projection, x) {
-            (None, x) => x,
-            (Some(Projection::Linear(linear)), Feature::D3(x)) => linear.forward(x).into(),
-            (Some(Projection::Linear(linear)), x) => linear.forward(Tensor::<2>::try_from(x)?).into(),
-            (Some(Projection::Conv(conv)), x) => conv.forward(x.try_into()?).into(),
-            (Some(Projection::ConvBatchNorm(ConvBatchNorm { conv, norm })), x) => {
-                norm.forward(conv.forward(x.try_into()?)).into()
-            }
-        })
-    }
-}
-
-impl Projection {
-    fn new(kind: ConnectorKind, student: &[usize], teacher: &[usize], device: &Device) -> Option<Self> {
-        let projection = match kind {
-            ConnectorKind::Identity => return None,
-            ConnectorKind::Linear => {
-                let last = student.len() - 1;
-                Projection::Linear(LinearConfig::new(student[last], teacher[last]).init(device))
-            }
-            ConnectorKind::Conv => {
-                Projection::Conv(Conv2dConfig::new([student[1], teacher[1]], [1, 1]).init(device))
-            }
-            ConnectorKind::ConvBatchNorm => Projection::ConvBatchNorm(ConvBatchNorm {
-                conv: Conv2dConfig::new([student[1], teacher[1]], [1, 1]).with_bias(false).init(device),
-                norm: BatchNormConfig::new(teacher[1]).init(device),
-            }),
-        };
-        projection.visit(&mut Draw);
-        Some(projection)
-    }
-}
-
-/// Draws every parameter now.
-///
-/// Burn draws a parameter when it is first read. Reading all of them at creation keeps the order of the draws, and with
-/// it every number of a seeded run, independent of which loss happens to be evaluated first.
-struct Draw;
-
-impl ModuleVisitor for Draw {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
-    }
-}
-
-/// The kind for two shapes, or what stands in its way.
-fn choose(
-    kind: Option<ConnectorKind>,
-    student: &[usize],
-    teacher: &[usize],
-) -> Result<ConnectorKind, Obstacle> {
-    if student.len() != teacher.len() {
-        return Err(Obstacle::Ranks);
-    }
-    if student.first() != teacher.first() {
-        return Err(Obstacle::Batch);
-    }
-    let rank = student.len();
-    let kind = match (kind, rank) {
-        (Some(kind), _) => kind,
-        (None, _) if student == teacher => ConnectorKind::Identity,
-        (None, 2 | 3) => ConnectorKind::Linear,
-        (None, 4) => ConnectorKind::Conv,
-        (None, _) => return Err(Obstacle::NoChannels),
-    };
-    // The dimension that the connector may change; all others must agree.
-    let channels = match (kind, rank) {
-        (ConnectorKind::Identity, _) if student == teacher => return Ok(kind),
-        (ConnectorKind::Identity, _) => return Err(Obstacle::NotIdentical),
-        (ConnectorKind::Linear, 2 | 3) => rank - 1,
-        (ConnectorKind::Conv | ConnectorKind::ConvBatchNorm, 4) => 1,
-        _ => return Err(Obstacle::Kind { kind }),
-    };
-    if (0..rank).all(|dim| dim == channels || student[dim] == teacher[dim]) {
-        Ok(kind)
-    } else {
-        Err(Obstacle::Positions)
+    /// The student's sites: one, or those that a mixture joins, which `+` parts.
+    pub fn student_sites(&self) -> impl Iterator<Item = &str> {
+        self.student.split('+').map(str::trim)
     }
 }
 
@@ -276,27 +92,34 @@ impl Connectors {
             if joints.iter().any(|joint| joint.pair == *pair) {
                 continue;
             }
-            let from = student.require(Side::Student, &pair.student)?.dims();
+            let from: Result<Vec<_>, _> =
+                pair.student_sites().map(|site| Ok(student.require(Side::Student, site)?.dims())).collect();
+            let from = from?;
             let to = teacher.require(Side::Teacher, &pair.teacher)?.dims();
-            joints
-                .push(Joint { pair: pair.clone(), connector: Connector::create(pair, &from, &to, device)? });
+            joints.push(Joint {
+                pair: pair.clone(),
+                connector: Connector::create_of(pair, &from, &to, device)?,
+            });
         }
         Ok(Connectors { joints, ..Connectors::none() })
     }
 
-    /// The student's feature at `pair`, through the connector of that pair.
+    /// The student's features at `pair`, one for each of its sites, through the connector of that pair.
     ///
     /// # Errors
     ///
     /// [`Error::NoConnector`] for a pair that was not among those given to [`create`](Connectors::create),
     /// [`Error::Rank`] where the feature's rank has changed since.
-    pub fn apply(&self, pair: &SitePair, x: Feature) -> Result<Feature, Error> {
-        self.get(pair)
-            .ok_or_else(|| Error::NoConnector {
-                student: pair.student.clone(),
-                teacher: pair.teacher.clone(),
-            })?
-            .forward(x)
+    pub fn apply(&self, pair: &SitePair, features: Vec<Feature>) -> Result<Feature, Error> {
+        let connector = self.get(pair).ok_or_else(|| Error::NoConnector {
+            student: pair.student.clone(),
+            teacher: pair.teacher.clone(),
+        })?;
+        let given = |name: &str| self.given.iter().find(|(given, _)| given == name).map(|(_, x)| x.clone());
+        match given("weight") {
+            Some(weight) => project(features, weight, given("bias")),
+            None => connector.forward_of(features),
+        }
     }
 
     /// The connector of `pair`.
@@ -306,7 +129,7 @@ impl Connectors {
 
     /// Identities for `pairs`: for features that agree as they are.
     pub fn identity(pairs: &[SitePair]) -> Self {
-        let joint = |pair: &SitePair| Joint { pair: pair.clone(), connector: Connector { projection: None } };
+        let joint = |pair: &SitePair| Joint { pair: pair.clone(), connector: Connector::identity() };
         Connectors { joints: pairs.iter().map(joint).collect(), trained: Vec::new(), given: Vec::new() }
     }
 
@@ -356,5 +179,32 @@ impl Connectors {
 impl Default for Connectors {
     fn default() -> Self {
         Connectors::none()
+    }
+}
+
+/// A linear layer (weight `[out, in]`) or a convolution (`[out, in, height, width]`, padded to keep the size) with the
+/// caller's weights, as PyTorch lays them out.
+fn project(mut features: Vec<Feature>, weight: Feature, bias: Option<Feature>) -> Result<Feature, Error> {
+    let bias = bias.map(Tensor::<1>::try_from).transpose()?;
+    match (features.swap_remove(0), weight) {
+        (Feature::D4(x), Feature::D4(weight)) => {
+            let [_, _, height, width] = weight.dims();
+            let options = ConvOptions::new([1, 1], [height / 2, width / 2], [1, 1], 1);
+            Ok(conv2d(x, weight, bias, PaddedConvOptions::from(options)).into())
+        }
+        (x, weight) => {
+            let weight = Tensor::<2>::try_from(weight)?.transpose();
+            let wide = |x: Tensor<2>| match &bias {
+                Some(bias) => x.matmul(weight.clone()) + bias.clone().unsqueeze_dim(0),
+                None => x.matmul(weight.clone()),
+            };
+            Ok(match x {
+                Feature::D3(x) => {
+                    let ([batch, length, from], [_, to]) = (x.dims(), weight.dims());
+                    wide(x.reshape([batch * length, from])).reshape([batch, length, to]).into()
+                }
+                x => wide(x.try_into()?).into(),
+            })
+        }
     }
 }

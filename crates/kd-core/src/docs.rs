@@ -35,6 +35,8 @@ pub struct Input {
     pub shape: &'static [&'static str],
     /// What it is, in a few words.
     pub meaning: &'static str,
+    /// Whether the loss can do without it.
+    pub optional: bool,
 }
 
 impl Input {
@@ -43,7 +45,16 @@ impl Input {
         shape: &'static [&'static str],
         meaning: &'static str,
     ) -> Self {
-        Input { name, shape, meaning }
+        Input { name, shape, meaning, optional: false }
+    }
+
+    /// One that the loss can do without.
+    pub(crate) const fn optional(
+        name: &'static str,
+        shape: &'static [&'static str],
+        meaning: &'static str,
+    ) -> Self {
+        Input { name, shape, meaning, optional: true }
     }
 
     /// `student.logits [B, C]`

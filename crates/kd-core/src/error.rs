@@ -238,9 +238,13 @@ pub enum Obstacle {
     Batch,
     /// Height and width, or the length of a sequence, differ.
     #[error(
-        "a connector changes channels only, and their positions differ: choose two sites of the same resolution"
+        "a connector changes channels only, and their positions differ: choose two sites of the same resolution, or \
+         write `connector = \"upsample\"` for maps"
     )]
     Positions,
+    /// A map has not as many pixels as there are tokens.
+    #[error("tokens become the pixels of a map one by one, and their numbers differ")]
+    Pixels,
     /// The asked-for connector works on another rank.
     #[error("`{kind}` joins features of rank {}", .kind.ranks())]
     Kind {

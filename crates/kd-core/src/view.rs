@@ -118,8 +118,11 @@ impl<'a> View<'a> {
     ///
     /// [`Error::NoTeacher`], [`Error::UnknownSite`], [`Error::NoConnector`].
     pub fn pair(&self, loss: &'static str, pair: &SitePair) -> Result<(Feature, Feature), Error> {
-        let (student, teacher) = self.pair_as_it_is(loss, pair)?;
-        Ok((self.connectors.apply(pair, student)?, teacher))
+        let teacher = self.teacher(loss)?.features.require(Side::Teacher, &pair.teacher)?;
+        let sites =
+            pair.student_sites().map(|site| self.student.features.require(Side::Student, site).cloned());
+        let student = sites.collect::<Result<Vec<_>, _>>()?;
+        Ok((self.connectors.apply(pair, student)?, teacher.clone().without_autodiff()))
     }
 
     /// The features of a pair of sites without a connector, for losses that compare features of different shapes.

@@ -26,11 +26,13 @@ pub(crate) struct Sites {
 pub(crate) fn wanted(objective: &Objective) -> Sites {
     let mut sites = Sites::default();
     for pair in objective.sites() {
-        for (list, site) in [(&mut sites.student, pair.student), (&mut sites.teacher, pair.teacher)] {
-            if !list.contains(&site) {
-                list.push(site);
+        let mut want = |list: &mut Vec<String>, site: &str| {
+            if !list.iter().any(|known| known == site) {
+                list.push(site.to_owned());
             }
-        }
+        };
+        pair.student_sites().for_each(|site| want(&mut sites.student, site));
+        want(&mut sites.teacher, &pair.teacher);
     }
     sites
 }

@@ -186,6 +186,34 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A file of named tensors that cannot be used.
+    #[error("cannot read tensors from `{}`: {reason}", .path.display())]
+    TensorFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A loss was not given a tensor that it reads.
+    #[error("the loss `{loss}` reads `{input}`, which is not there; there are {}", quoted(.found))]
+    LossInput {
+        /// Its name.
+        loss: &'static str,
+        /// What is missing, with its shape.
+        input: String,
+        /// What is there.
+        found: Vec<String>,
+    },
+    /// A named tensor that is not what its name says.
+    #[error("`{name}` must be {expected}, found {found}")]
+    LossTensor {
+        /// Its name.
+        name: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// A forward pass that cannot be captured.
     #[error(transparent)]
     Graph(#[from] kd_graph::Error),
@@ -286,6 +314,15 @@ impl Error {
             Error::Deploy(_) => "export::failed",
             Error::Prune(_) => "prune::impossible",
             Error::Quant(_) => "quantize::impossible",
+            Error::TensorFile { .. } => "loss::tensors",
+            Error::LossInput { .. }
+            | Error::Core(kd_core::Error::Missing { .. } | kd_core::Error::NoParameter { .. }) => {
+                "loss::missing-input"
+            }
+            Error::LossTensor { .. }
+            | Error::Core(kd_core::Error::UnknownInput { .. } | kd_core::Error::InputRank { .. }) => {
+                "loss::wrong-input"
+            }
             Error::Core(kd_core::Error::Unjoinable { .. }) => "site::unjoinable",
             Error::Core(_) => "train::loss-impossible",
             Error::Interrupted { .. } => "run::interrupted",

@@ -32,6 +32,7 @@ pub mod export;
 pub mod fold;
 mod gates;
 mod latency;
+pub mod loss_eval;
 pub mod measure;
 pub mod pipeline;
 pub mod provable;
@@ -47,6 +48,7 @@ pub mod report;
 pub mod run_dir;
 pub mod session;
 pub mod summary;
+pub mod tensors;
 
 pub mod device;
 mod error;

@@ -50,6 +50,12 @@ pub trait Model: Module + Debug + Send + Sync + 'static {
     /// `expected images [channels, height, width], found [64]`.
     fn build(config: &Self::Config, task: &Task, device: &Device) -> Result<Self, String>;
 
+    /// The number of tokens that it knows, for a model that looks up whole numbers from 0 to below it; a run refuses
+    /// data with any other number.
+    fn vocabulary(_config: &Self::Config) -> Option<usize> {
+        None
+    }
+
     /// Logits `[batch, classes]` of a batch.
     fn forward(&self, input: Self::Input, tap: &mut Tap<'_>) -> Tensor<2>;
 }

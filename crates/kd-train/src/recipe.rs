@@ -17,6 +17,7 @@ mod words;
 
 pub use optimizer::{AdamSpec, AdamWSpec, LionSpec, OptimizerSpec, SgdSpec};
 
+pub(crate) use objective::one_loss;
 pub(crate) use table::read as read_value;
 
 use std::path::PathBuf;

@@ -35,6 +35,9 @@ pub trait ModelSpec: Debug + Send + Sync {
     /// What [`Model::build`] says.
     fn build(&self, task: &Task, device: &Device) -> Result<Box<dyn Network>, String>;
 
+    /// What [`Model::vocabulary`] says.
+    fn vocabulary(&self) -> Option<usize>;
+
     /// Its configuration with every default.
     fn resolved(&self) -> toml::Value;
 }
@@ -358,6 +361,10 @@ impl<M: Model> ModelSpec for Configured<M> {
 
     fn build(&self, task: &Task, device: &Device) -> Result<Box<dyn Network>, String> {
         Built::<M>::build(self.name, &self.config, task, device)
+    }
+
+    fn vocabulary(&self) -> Option<usize> {
+        M::vocabulary(&self.config)
     }
 
     fn resolved(&self) -> toml::Value {

@@ -1,5 +1,6 @@
 //! `kd explain`: more about a problem than its message says.
 
+use kd_core::loss::{LossName, TABLE};
 use kd_train::explain;
 
 use super::Context;
@@ -11,11 +12,95 @@ const WIDTH: usize = 100;
 
 pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
     let code = args.code.trim();
+    if let Some(name) = code.strip_prefix("loss.") {
+        return loss(name, context);
+    }
     let found = explain::explain(code)
         .ok_or_else(|| Failure::UnknownCode { code: code.to_owned(), nearest: explain::nearest(code) })?;
     let text = || format!("{}: {}\n\n{}", found.code, found.about, wrapped(found.text));
     let json = || serde_json::json!({ "code": found.code, "about": found.about, "text": found.text });
     context.output.data(text, json)
+}
+
+/// A loss: its definition, what it reads, its knobs, and an example that runs.
+fn loss(name: &str, context: &Context) -> Result<(), Failure> {
+    let row = TABLE.iter().find(|row| row.name == name).ok_or_else(|| {
+        let nearest = kd_train::problem::nearest(name, TABLE.iter().map(|row| row.name));
+        Failure::UnknownLoss { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
+    })?;
+    let text = || {
+        let mut out = format!("{}: {}\n\n    {}\n\n", row.name, row.line, row.formula);
+        out += &wrapped(&format!("{}\n\nPaper: {}\nReference: {}", row.when, row.paper, row.reference));
+        out += "\nReads\n";
+        for input in row.inputs {
+            let note = if input.optional { ", may be left out" } else { "" };
+            out += &format!("    {} [{}]: {}{note}\n", input.name, input.shape.join(", "), input.meaning);
+        }
+        if !row.knobs.is_empty() {
+            out += "\nKnobs\n";
+        }
+        for knob in row.knobs {
+            let default = knob.default.map(|default| format!(" = {default}")).unwrap_or_default();
+            out += &format!("    {}{default}: {}\n", knob.name, knob.meaning);
+        }
+        out += &match row.lacks {
+            None => "\nUsable in a recipe.\n".to_owned(),
+            Some(lacks) => format!("\nNot usable in a recipe, which has no {lacks}.\n"),
+        };
+        out + "\nExample\n" + &example(row)
+    };
+    let json = || {
+        let input = |input: &kd_core::Input| {
+            serde_json::json!({
+                "name": input.name, "shape": input.shape, "meaning": input.meaning, "optional": input.optional,
+            })
+        };
+        let knob = |knob: &kd_core::Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
+        serde_json::json!({
+            "name": row.name, "about": row.line, "formula": row.formula, "paper": row.paper,
+            "reference": row.reference, "when": row.when, "recipe": row.lacks.is_none(), "lacks": row.lacks,
+            "inputs": row.inputs.iter().map(input).collect::<Vec<_>>(),
+            "knobs": row.knobs.iter().map(knob).collect::<Vec<_>>(),
+            "example": format!("{} = {}", row.name, row.example),
+        })
+    };
+    context.output.data(text, json)
+}
+
+/// Commands that compute the loss on random tensors, for the shell.
+fn example(row: &LossName) -> String {
+    let size = |letter: &str| match letter {
+        "B" => "4".to_owned(),
+        "C" => "10".to_owned(),
+        "L" => "6".to_owned(),
+        "H" | "W" => "8".to_owned(),
+        letter if letter.chars().all(|c| c.is_ascii_digit()) => letter.to_owned(),
+        _ => "12".to_owned(),
+    };
+    let mut lines = Vec::new();
+    for input in row.inputs.iter().filter(|input| !input.optional) {
+        let shape: Vec<_> = input.shape.iter().map(|letter| size(letter)).collect();
+        let shape = shape.join(", ");
+        let name = input.name.replace("SITE", "site");
+        let names = match name.split_once(".K.") {
+            Some((side, rest)) => vec![format!("{side}.0.{rest}"), format!("{side}.1.{rest}")],
+            None => vec![name],
+        };
+        for name in names {
+            lines.push(match name.as_str() {
+                "targets" => format!("        \"targets\": torch.randint(0, 10, ({shape},)),\n"),
+                "mask" => format!("        \"mask\": torch.ones({shape}),\n"),
+                name => format!("        {name:?}: torch.randn({shape}),\n"),
+            });
+        }
+    }
+    let loss = format!("{} = {}", row.name, row.example);
+    format!(
+        "    python3 - <<'END'\n    import torch, safetensors.torch\n    safetensors.torch.save_file({{\n{}    }}, \
+         \"tensors.safetensors\")\n    END\n    kd loss eval --loss '{loss}' --in tensors.safetensors --out \
+         result.safetensors\n",
+        lines.concat()
+    )
 }
 
 /// Lines broken between words; examples, which begin with spaces, as they are.

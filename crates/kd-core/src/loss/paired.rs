@@ -35,7 +35,15 @@ macro_rules! paired {
                 Self { student: student.into(), teacher: teacher.into(), ..Self::default() }
             }
 
-            #[allow(dead_code, reason = "losses that join nothing look at the features as they are")]
+            /// The two sites for a loss that compares features of different shapes by itself: nothing joins them unless a
+            /// connector is named.
+            #[allow(dead_code, reason = "each loss needs one of the two")]
+            fn pair_as_it_is(&self) -> crate::SitePair {
+                let connector = self.connector.or(Some(crate::ConnectorKind::AsIs));
+                crate::SitePair { connector, ..self.pair() }
+            }
+
+            #[allow(dead_code, reason = "each loss needs one of the two")]
             fn pair(&self) -> crate::SitePair {
                 crate::SitePair {
                     student: self.student.clone(),
@@ -54,7 +62,8 @@ pub(crate) const TEACHER: crate::Knob = crate::Knob::required("teacher", "a site
 /// See [`STUDENT`].
 pub(crate) const CONNECTOR: crate::Knob = crate::Knob::optional(
     "connector",
-    "identity, linear, conv or conv-batch-norm; when left out, chosen by the two shapes",
+    "identity, linear, conv, conv-batch-norm, conv-3x3, conv-3x3-batch-norm, tokens-to-map, map-to-tokens, upsample, or \
+     mixture of several sites of the student, joined by `+`; when left out, chosen by the two shapes",
 );
 
 pub(crate) use paired;

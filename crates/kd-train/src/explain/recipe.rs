@@ -69,6 +69,18 @@ loss's knobs. No loss has the name that is written.
     kl = { temperature = 4.0 }",
     },
     Explanation {
+        code: "recipe::loss-lacks",
+        about: "a loss needs something that a recipe cannot give it",
+        text: "\
+A recipe trains a classifier: it has logits, labels, and features at sites of both models. This loss reads something \
+else, such as several teachers, pairs of examples, masks of tokens or a generator.
+
+`kd explain loss.NAME` says what it reads. It can be used through the crate `kd-core` in a training loop of your own, \
+and on saved tensors:
+
+    kd loss eval --loss 'uld' --in tensors.safetensors --out result.safetensors",
+    },
+    Explanation {
         code: "recipe::unknown-model",
         about: "a network names a model that is not registered",
         text: "\

@@ -217,6 +217,38 @@ without examples. The message says what was expected and what was found.
 Teacher and student must decide between the same classes, and the sites of a loss on features must fit each other.",
     },
     Explanation {
+        code: "loss::missing-input",
+        about: "a loss was not given a tensor that it reads",
+        text: "\
+`kd loss eval` computes a loss on tensors that are named: `student.logits`, `teacher.logits`, `targets`, `mask`, features \
+as `student.SITE` and `teacher.SITE`, several teachers as `teacher.0.logits`, `teacher.1.logits`, and what a loss trains \
+beside the student as `connector.NAME`. One that this loss reads is not in the file.
+
+`kd explain loss.NAME` lists what the loss reads, with shapes, and an example that runs:
+
+    kd explain loss.kl",
+    },
+    Explanation {
+        code: "loss::wrong-input",
+        about: "a tensor for a loss has a name, a type or numbers that mean nothing to it",
+        text: "\
+A tensor in the file has a name that no loss reads, such as `logits` without `student.` in front; or its numbers are not \
+what its name says: labels (`targets`) are integers from 0 to C - 1, a `mask` holds ones and zeros, everything else is \
+floats. The message names the tensor, what was expected and what was found.
+
+    safetensors.torch.save_file({\"student.logits\": s, \"teacher.logits\": t, \"targets\": y}, \"tensors.safetensors\")",
+    },
+    Explanation {
+        code: "loss::tensors",
+        about: "a file of tensors that cannot be read",
+        text: "\
+`kd loss eval` reads a safetensors file. There is no such file, it is damaged, or it holds a type that is neither a \
+float nor an integer.
+
+    safetensors.torch.save_file({\"student.logits\": s, \"teacher.logits\": t}, \"tensors.safetensors\")
+    kd loss eval --loss 'kl = { temperature = 4.0 }' --in tensors.safetensors --out result.safetensors",
+    },
+    Explanation {
         code: "prune::impossible",
         about: "channels or weights that cannot be removed as asked",
         text: "\

@@ -125,6 +125,10 @@ impl Model for Transformer {
         })
     }
 
+    fn vocabulary(config: &TransformerConfig) -> Option<usize> {
+        Some(config.vocabulary)
+    }
+
     fn forward(&self, input: Tensor<2>, tap: &mut Tap<'_>) -> Tensor<2> {
         let [batch, length] = input.dims();
         let ids = input.int();

@@ -121,14 +121,53 @@ fn term(mut table: Table<'_>, registry: &Registry) -> Option<TermSpec> {
         }
     };
     sites(&table, loss.as_ref(), value);
+    if let Some(lacks) =
+        kd_core::loss::TABLE.iter().find(|row| row.name == name.get_ref()).and_then(|row| row.lacks)
+    {
+        let message = format!("`{}` needs {lacks}, which a recipe cannot give it", name.get_ref());
+        let problem =
+            Problem::new("recipe::loss-lacks", message, name.span(), "needs more than a recipe has");
+        table.problem(problem.help(format!(
+            "`kd explain loss.{}` says what it reads; use it through the crate `kd-core`, or on saved tensors with \
+             `kd loss eval`",
+            name.get_ref()
+        )));
+        return None;
+    }
     // A weight that is there and wrong is noted; one that is absent is 1.
     let weight = if weighted { weight? } else { one() };
     Some(TermSpec { weight, teacher: loss.needs_teacher(), loss: name.get_ref().clone(), knobs })
 }
 
+/// The loss that a line names, `kl = { temperature = 4.0 }` or, where it needs no knobs, `sp`; and its name.
+pub(crate) fn one_loss(
+    line: &str,
+    registry: &Registry,
+) -> Result<(String, Box<dyn DistillLoss>), Box<Problem>> {
+    let bare = line.trim();
+    let whole = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let text = if whole { format!("{bare:?} = {{}}") } else { line.to_owned() };
+    let table = DeTable::parse(&text).map_err(|error| {
+        let span = error.span().unwrap_or(0..line.len());
+        Box::new(Problem::new("recipe::syntax", error.message(), span, "not TOML"))
+    })?;
+    let entries: Vec<_> = table.get_ref().iter().collect();
+    let [(name, value)] = entries.as_slice() else {
+        let message =
+            format!("expected one loss, such as `kl = {{ temperature = 4.0 }}`, found {}", entries.len());
+        return Err(Box::new(Problem::new("recipe::no-name", message, 0..line.len(), "not one loss")));
+    };
+    let name = Spanned::new(name.span(), name.get_ref().to_string());
+    let unknown = || Box::new(unknown("recipe::unknown-loss", "loss", &name, registry.loss_names()));
+    let (loss, _) = registry.read_loss(name.get_ref(), (*value).clone()).ok_or_else(unknown)??;
+    Ok((name.into_inner(), loss))
+}
+
 /// Whether the sites that a loss names could be names of sites; whether they are is known once the model is there.
 fn sites(table: &Table<'_>, loss: &dyn DistillLoss, knobs: &Spanned<DeValue<'_>>) {
-    for site in loss.sites().into_iter().flat_map(|pair| [pair.student, pair.teacher]) {
+    let pairs = loss.sites();
+    let all = pairs.iter().flat_map(|pair| pair.student_sites().chain([pair.teacher.as_str()]));
+    for site in all.map(str::to_owned) {
         if !site.is_empty() && !site.contains(char::is_whitespace) {
             continue;
         }

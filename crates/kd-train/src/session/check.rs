@@ -130,6 +130,15 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
     let network = |spec: &NetworkSpec, role| build(spec, role, recipe.seed, &data.task(), &device, base);
     let teacher = network(&recipe.teacher, "teacher")?;
     let student = network(&recipe.student, "student")?;
+    for (spec, role) in [(&recipe.teacher, "teacher"), (&recipe.student, "student")] {
+        if let Some(vocabulary) = spec.model.vocabulary() {
+            tokens(&data, vocabulary).map_err(|reason| Error::ModelUnfit {
+                role: role.into(),
+                model: spec.model.name().into(),
+                reason,
+            })?;
+        }
+    }
     for stage in &recipe.stages {
         let Some(fit) = stage.kind.fit() else { continue };
         let job = Job {
@@ -146,6 +155,25 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
         connect::connectors(&job, student.as_ref(), &device.clone().autodiff())?;
     }
     Ok(Fits { device, data, teacher, student })
+}
+
+/// Whether all data are whole numbers that the model knows; what it does not know it would look up beyond its table.
+fn tokens(data: &Data, vocabulary: usize) -> Result<(), String> {
+    let mut row = Vec::new();
+    for (examples, which) in [(&data.set.train, "training"), (&data.set.test, "test")] {
+        for example in 0..examples.len() {
+            examples.rows(&[example], &mut row);
+            let known = |token: &f32| token.fract() == 0.0 && (0.0..vocabulary as f32).contains(token);
+            if let Some(token) = row.iter().find(|token| !known(token)) {
+                return Err(format!(
+                    "expected tokens from 0 to {}, as its `vocabulary` of {vocabulary} says, found {token} in {which} \
+                     example {example}",
+                    vocabulary.saturating_sub(1)
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn planned(name: &str, kind: &str, epochs: usize, steps: usize, cost: f64) -> Planned {
