@@ -136,8 +136,9 @@ impl Connector {
             (Some(Projection::Linear(linear)), _, Feature::D3(x)) => linear.forward(x).into(),
             (Some(Projection::Linear(linear)), _, x) => linear.forward(Tensor::<2>::try_from(x)?).into(),
             (Some(Projection::Conv(conv)), ConnectorKind::Upsample, x) => {
-                let options = InterpolateOptions::new(InterpolateMode::Nearest);
-                interpolate(conv.forward(x.try_into()?), [height, width], options).into()
+                let options =
+                    InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]);
+                interpolate(conv.forward(x.try_into()?), options).into()
             }
             (Some(Projection::Conv(conv)), _, x) => conv.forward(x.try_into()?).into(),
             (Some(Projection::ConvBatchNorm(ConvBatchNorm { conv, norm })), _, x) => {
