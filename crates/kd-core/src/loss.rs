@@ -100,4 +100,10 @@ losses! {
     response::cross_entropy::CrossEntropy,
     response::kl::Kl,
     feature::hint::Hint,
+    response::tf_kd::TfKd,
+    response::dkd::Dkd,
+    response::nkd::Nkd,
+    response::dist::Dist,
+    response::logit_standardization::LogitStandardization,
+    response::wsld::Wsld,
 }

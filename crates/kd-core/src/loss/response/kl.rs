@@ -12,6 +12,7 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::loss::math::{check_pair, divide, log_p, sum_rows};
+use crate::loss::response::kl_compat::KlCompat;
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, Temperature, View};
 
@@ -58,9 +59,13 @@ pub fn kl_of_tokens(
     knobs: &Kl,
 ) -> Result<Tensor<1>, Error> {
     let [rows, classes] = check_pair(&student, &teacher)?;
+    let (knobs, teacher) = (knobs.settled(), teacher.without_autodiff());
     let (t, factor) =
         (knobs.temperature.get(), if knobs.t_squared { knobs.temperature.get().powi(2) } else { 1.0 });
-    let each = knobs.divergence.of_rows(student, teacher.without_autodiff(), t, knobs.beta);
+    let each = match knobs.compat {
+        Some(KlCompat::KdLibTakd) => (log_p(student, t) - log_p(teacher, t)).square().sum_dim(1),
+        _ => knobs.divergence.of_rows(student, teacher, t, knobs.beta),
+    };
     let Some(mask) = mask else {
         let divisor = match knobs.reduction {
             Reduction::BatchMean | Reduction::TokenMean => rows as f64,
@@ -136,7 +141,7 @@ pub(crate) fn log_mixture(log_t: Tensor<2>, log_s: Tensor<2>, beta: f64) -> Tens
 /// The loss `kl` of a recipe, and the knobs of [`kl`]. Any combination is legal; the default, `batch-mean` with T²,
 /// is the paper's: T² keeps the size of the gradient when the temperature changes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", from = "KlKnobs")]
+#[serde(rename_all = "kebab-case", try_from = "KlKnobs")]
 pub struct Kl {
     /// What both logits are divided by.
     pub temperature: Temperature,
@@ -148,6 +153,9 @@ pub struct Kl {
     pub t_squared: bool,
     /// The teacher's share of the mixture in `jensen-shannon`, from 0 to 1.
     pub beta: f64,
+    /// A public toolkit to equal; it settles all knobs but the temperature, which must be at their defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compat: Option<KlCompat>,
 }
 
 impl Kl {
@@ -159,6 +167,7 @@ impl Kl {
             reduction: Reduction::BatchMean,
             t_squared: true,
             beta: 0.5,
+            compat: None,
         }
     }
 
@@ -261,6 +270,11 @@ pub(crate) const NAME: LossName = LossName {
         ),
         Knob::or("t-squared", "true", "whether the result is multiplied by the temperature squared"),
         Knob::or("beta", "0.5", "the teacher's share of the mixture in jensen-shannon, from 0 to 1"),
+        Knob::optional(
+            "compat",
+            "the term of torchdistill, kd-lib, kd-lib-takd, model-optimizer, neural-compressor or textbrewer; it \
+             settles all but the temperature",
+        ),
     ],
 };
 
@@ -277,6 +291,8 @@ struct KlKnobs {
     t_squared: bool,
     #[serde(default)]
     beta: Share,
+    #[serde(default)]
+    compat: Option<KlCompat>,
     #[serde(default, rename = "alpha")]
     _alpha: NoAlpha,
 }
@@ -309,10 +325,18 @@ impl TryFrom<f64> for Share {
     }
 }
 
-impl From<KlKnobs> for Kl {
-    fn from(knobs: KlKnobs) -> Self {
-        let KlKnobs { temperature, divergence, reduction, t_squared, beta, .. } = knobs;
-        Kl { temperature, divergence, reduction, t_squared, beta: beta.0 }
+impl TryFrom<KlKnobs> for Kl {
+    type Error = &'static str;
+
+    fn try_from(knobs: KlKnobs) -> Result<Self, Self::Error> {
+        let KlKnobs { temperature, divergence, reduction, t_squared, beta, compat, .. } = knobs;
+        let kl = Kl { temperature, divergence, reduction, t_squared, beta: beta.0, compat };
+        match compat.is_none() || kl.leaves_the_rest_alone() {
+            true => Ok(kl),
+            false => {
+                Err("`compat` settles `divergence`, `reduction`, `t-squared` and `beta`: leave them out")
+            }
+        }
     }
 }
 
