@@ -100,4 +100,12 @@ losses! {
     response::cross_entropy::CrossEntropy,
     response::kl::Kl,
     feature::hint::Hint,
+    feature::at::At,
+    feature::fsp::Fsp,
+    feature::nst::Nst,
+    feature::ft::Ft,
+    feature::ab::Ab,
+    feature::ofd::Ofd,
+    feature::vid::Vid,
+    feature::cwd::Cwd,
 }
