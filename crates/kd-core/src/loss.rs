@@ -106,4 +106,12 @@ losses! {
     response::dist::Dist,
     response::logit_standardization::LogitStandardization,
     response::wsld::Wsld,
+    feature::at::At,
+    feature::fsp::Fsp,
+    feature::nst::Nst,
+    feature::ft::Ft,
+    feature::ab::Ab,
+    feature::ofd::Ofd,
+    feature::vid::Vid,
+    feature::cwd::Cwd,
 }
