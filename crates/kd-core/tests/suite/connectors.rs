@@ -109,11 +109,11 @@ fn one_connector_is_created_for_each_different_pair() {
         connectors.iter().map(|(pair, connector)| (pair.student.as_str(), connector.kind())).collect();
     assert_eq!(kinds, [("a", ConnectorKind::Identity), ("b", ConnectorKind::Linear)]);
 
-    let out = connectors.apply(&pairs[1], ones(&[2, 4], &device)).unwrap();
+    let out = connectors.apply(&pairs[1], vec![ones(&[2, 4], &device)]).unwrap();
     assert_eq!(out.dims(), [2, 6]);
     let unknown = SitePair::new("b", "a");
     assert_eq!(
-        connectors.apply(&unknown, ones(&[2, 4], &device)).unwrap_err(),
+        connectors.apply(&unknown, vec![ones(&[2, 4], &device)]).unwrap_err(),
         Error::NoConnector { student: "b".into(), teacher: "a".into() }
     );
 }
@@ -168,7 +168,7 @@ fn an_optimizer_trains_connectors() {
     let mut connectors =
         Connectors::create(std::slice::from_ref(&join), &site(&x), &site(&y), &training).unwrap();
     let loss = |connectors: &Connectors, x: Tensor<2>| {
-        let out = connectors.apply(&join, x.into()).unwrap().try_into().unwrap();
+        let out = connectors.apply(&join, vec![x.into()]).unwrap().try_into().unwrap();
         hint::<2>(out, y.clone()).unwrap()
     };
 

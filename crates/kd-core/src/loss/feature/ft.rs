@@ -74,7 +74,10 @@ impl DistillLoss for Ft {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair()]
+        vec![match self.variant {
+            FtVariant::Mean => self.pair_as_it_is(),
+            FtVariant::Paper => self.pair(),
+        }]
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {

@@ -113,7 +113,7 @@ impl DistillLoss for Ofd {
         let observed = view.teacher(NAME.name)?;
         let teacher = map_or_vector(NAME.name, "teacher.SITE", self.teacher(observed)?.clone())?;
         let student = view.student.features.require(crate::Side::Student, &self.student)?.clone();
-        let student = view.connectors.apply(&self.pair(), student)?;
+        let student = view.connectors.apply(&self.pair(), vec![student])?;
         let student = map_or_vector(NAME.name, "student.SITE", student)?;
         let statistic = |site, input| -> Result<Option<Tensor<1>>, Error> {
             let Some(x) = observed.features.get(site) else { return Ok(None) };
