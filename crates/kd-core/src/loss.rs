@@ -100,4 +100,12 @@ losses! {
     response::cross_entropy::CrossEntropy,
     response::kl::Kl,
     feature::hint::Hint,
+    response::mlkd::Mlkd,
+    response::ctkd::Ctkd,
+    response::flsw::Flsw,
+    response::cwsm::Cwsm,
+    response::top_k::TopK,
+    response::uld::Uld,
+    response::ofa::Ofa,
+    response::deit::Deit,
 }

@@ -11,6 +11,7 @@ mod kl_properties;
 mod knobs;
 mod losses;
 mod objective;
+mod response_more_properties;
 mod schedule_grammar;
 mod schedules;
 mod support;
