@@ -114,4 +114,12 @@ losses! {
     feature::ofd::Ofd,
     feature::vid::Vid,
     feature::cwd::Cwd,
+    response::mlkd::Mlkd,
+    response::ctkd::Ctkd,
+    response::flsw::Flsw,
+    response::cwsm::Cwsm,
+    response::top_k::TopK,
+    response::uld::Uld,
+    response::ofa::Ofa,
+    response::deit::Deit,
 }

@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import golden  # noqa: E402
 
-GROUPS = ["response", "response_more", "feature", "feature_more", "relation", "transformer", "combination", "data_free"]
+GROUPS = ["response", "response_more", "response_third", "feature", "feature_more", "relation", "transformer", "combination", "data_free"]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--references", type=pathlib.Path)

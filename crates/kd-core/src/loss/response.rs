@@ -20,3 +20,24 @@ pub use logit_standardization::{LogitStandardization, LogitStandardizationCompat
 pub use nkd::{Nkd, nkd};
 pub use tf_kd::{TfKd, TfKdVariant, tf_kd};
 pub use wsld::{Wsld, wsld};
+pub(super) mod ctkd;
+pub(super) mod cwsm;
+pub(super) mod deit;
+pub(super) mod flsw;
+pub(super) mod kl;
+pub(super) mod mlkd;
+pub(super) mod ofa;
+mod rows;
+pub(super) mod top_k;
+pub(super) mod uld;
+
+pub use cross_entropy::{CrossEntropy, LabelSmoothing, cross_entropy};
+pub use ctkd::{Ctkd, CtkdVariant, ctkd};
+pub use cwsm::{Cwsm, cwsm};
+pub use deit::{Deit, DeitVariant, deit};
+pub use flsw::{Flsw, TemperatureCompat, flsw};
+pub use kl::{Divergence, Kl, Reduction, kl, kl_of_tokens};
+pub use mlkd::{Mlkd, mlkd};
+pub use ofa::{Ofa, ofa};
+pub use top_k::{Missing, TopK, TopKCompat, top_k};
+pub use uld::{Uld, uld};

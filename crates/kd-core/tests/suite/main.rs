@@ -12,6 +12,7 @@ mod kl_properties;
 mod knobs;
 mod losses;
 mod objective;
+mod response_more_properties;
 mod response_properties;
 mod schedule_grammar;
 mod schedules;
