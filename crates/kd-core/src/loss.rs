@@ -100,4 +100,12 @@ losses! {
     response::cross_entropy::CrossEntropy,
     response::kl::Kl,
     feature::hint::Hint,
+    feature::review_kd::ReviewKd,
+    feature::pkd::Pkd,
+    feature::mgd::Mgd,
+    feature::srd::Srd,
+    feature::sem_ckd::SemCkd,
+    feature::affine::Affine,
+    feature::region_at::RegionAt,
+    feature::temporal_difference::TemporalDifference,
 }

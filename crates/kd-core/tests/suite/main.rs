@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod connectors;
+mod feature_more_properties;
 mod features;
 mod golden;
 mod golden_losses;
