@@ -122,4 +122,12 @@ losses! {
     response::uld::Uld,
     response::ofa::Ofa,
     response::deit::Deit,
+    feature::review_kd::ReviewKd,
+    feature::pkd::Pkd,
+    feature::mgd::Mgd,
+    feature::srd::Srd,
+    feature::sem_ckd::SemCkd,
+    feature::affine::Affine,
+    feature::region_at::RegionAt,
+    feature::temporal_difference::TemporalDifference,
 }

@@ -4,6 +4,7 @@
 
 mod connectors;
 mod feature_properties;
+mod feature_more_properties;
 mod features;
 mod golden;
 mod golden_losses;
