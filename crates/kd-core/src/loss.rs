@@ -100,4 +100,13 @@ losses! {
     response::cross_entropy::CrossEntropy,
     response::kl::Kl,
     feature::hint::Hint,
+    relation::rkd_distance::RkdDistance,
+    relation::rkd_angle::RkdAngle,
+    relation::sp::Sp,
+    relation::cc::Cc,
+    relation::pkt::Pkt,
+    relation::crd::Crd,
+    relation::irg::Irg,
+    relation::cirkd::Cirkd,
+    relation::ickd::Ickd,
 }

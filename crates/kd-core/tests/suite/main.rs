@@ -11,6 +11,7 @@ mod kl_properties;
 mod knobs;
 mod losses;
 mod objective;
+mod relation_properties;
 mod schedule_grammar;
 mod schedules;
 mod support;
