@@ -130,4 +130,13 @@ losses! {
     feature::affine::Affine,
     feature::region_at::RegionAt,
     feature::temporal_difference::TemporalDifference,
+    relation::rkd_distance::RkdDistance,
+    relation::rkd_angle::RkdAngle,
+    relation::sp::Sp,
+    relation::cc::Cc,
+    relation::pkt::Pkt,
+    relation::crd::Crd,
+    relation::irg::Irg,
+    relation::cirkd::Cirkd,
+    relation::ickd::Ickd,
 }

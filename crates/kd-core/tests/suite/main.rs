@@ -15,6 +15,7 @@ mod losses;
 mod objective;
 mod response_more_properties;
 mod response_properties;
+mod relation_properties;
 mod schedule_grammar;
 mod schedules;
 mod support;
