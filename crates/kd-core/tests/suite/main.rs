@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod connectors;
-mod feature_properties;
 mod feature_more_properties;
+mod feature_properties;
 mod features;
 mod golden;
 mod golden_losses;
@@ -13,9 +13,9 @@ mod kl_properties;
 mod knobs;
 mod losses;
 mod objective;
+mod relation_properties;
 mod response_more_properties;
 mod response_properties;
-mod relation_properties;
 mod schedule_grammar;
 mod schedules;
 mod support;

@@ -151,7 +151,7 @@ impl DistillLoss for Mgd {
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
         let pair = self.pair();
         let (student, teacher) = pair_beside(view, NAME.name, &pair, "mask")?;
-        let student = view.connectors.apply(&pair, student)?;
+        let student = view.connectors.apply(&pair, vec![student])?;
         let map = |input, x| ranked::<4>(NAME.name, input, "[B, C, H, W]", x);
         let (student, teacher) = (map("student.SITE", student)?, map("teacher.SITE", teacher)?);
         let mask = match view.teacher(NAME.name)?.features.get("mask") {

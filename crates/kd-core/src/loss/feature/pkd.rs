@@ -60,11 +60,11 @@ impl DistillLoss for Pkd {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair()]
+        vec![self.pair_as_it_is()]
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
-        let (student, teacher) = view.pair(NAME.name, &self.pair())?;
+        let (student, teacher) = view.pair(NAME.name, &self.pair_as_it_is())?;
         let map = |input, x| ranked::<4>(NAME.name, input, "[B, C, H, W]", x);
         pkd(map("student.SITE", student)?, map("teacher.SITE", teacher)?)
     }

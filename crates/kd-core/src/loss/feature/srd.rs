@@ -111,7 +111,7 @@ impl DistillLoss for Srd {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair()]
+        vec![self.pair_as_it_is()]
     }
 
     fn parameters(&self, student: &Observed, teacher: &Observed) -> Result<Vec<Parameter>, Error> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Tensor;
 
-use crate::{Error, Feature, Features, Side, SitePair};
+use crate::{ConnectorKind, Error, Feature, Features, Side, SitePair};
 
 /// The maps at `sites`. A feature of rank 2 is a map of one position.
 pub(super) fn maps(
@@ -48,12 +48,16 @@ pub(super) fn largest_first(features: &Features) -> Vec<String> {
 
 /// Pairs of two lists of sites so that each site is in one; the only sites where none is named.
 pub(super) fn pairs(student: &[String], teacher: &[String]) -> Vec<SitePair> {
+    let pair = |student: &str, teacher: &str| SitePair {
+        connector: Some(ConnectorKind::AsIs),
+        ..SitePair::new(student, teacher)
+    };
     if student.is_empty() || teacher.is_empty() {
-        return vec![SitePair::new("", "")];
+        return vec![pair("", "")];
     }
     let longest = student.len().max(teacher.len());
     let at = |sites: &[String], i: usize| sites[i.min(sites.len() - 1)].clone();
-    (0..longest).map(|i| SitePair::new(at(student, i), at(teacher, i))).collect()
+    (0..longest).map(|i| pair(&at(student, i), &at(teacher, i))).collect()
 }
 
 /// Who owns the parameters of a loss over these sites.

@@ -137,7 +137,9 @@ impl DistillLoss for Cc {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair()]
+        // Only the author's form compares feature with feature.
+        let as_is = SitePair { connector: self.connector.or(Some(ConnectorKind::AsIs)), ..self.pair() };
+        vec![if self.form == CcForm::Author { self.pair() } else { as_is }]
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {

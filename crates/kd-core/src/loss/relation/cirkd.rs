@@ -80,7 +80,7 @@ impl DistillLoss for Cirkd {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair()]
+        vec![self.pair_as_it_is()]
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {

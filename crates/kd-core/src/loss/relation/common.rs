@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::loss::math::{TINY, divide, ranked, sum_rows};
-use crate::{Error, Feature, Input, Knob, SitePair, View};
+use crate::{ConnectorKind, Error, Feature, Input, Knob, SitePair, View};
 
 /// Numbers in one intermediate tensor of a chunk: 4 MiB in f32, small beside the activations of a training step.
 const CHUNK: usize = 1 << 20;
@@ -35,7 +35,7 @@ pub(super) fn features(
     loss: &'static str,
     pair: &SitePair,
 ) -> Result<(Feature, Feature), Error> {
-    if pair.connector.is_some() { view.pair(loss, pair) } else { view.pair_as_it_is(loss, pair) }
+    if pair.connector.is_some_and(|kind| kind != ConnectorKind::AsIs) { view.pair(loss, pair) } else { view.pair_as_it_is(loss, pair) }
 }
 
 /// Both features as rows.

@@ -12,7 +12,7 @@ pub use memory::{Contrast, Memory};
 use crate::loss::math::{divide, ranked, sum_rows};
 use crate::loss::relation::common::{number, unit};
 use crate::loss::{DistillLoss, LossName, paired};
-use crate::{Error, Feature, Input, Knob, Observed, Parameter, Side, SitePair, Temperature, View};
+use crate::{ConnectorKind, Error, Feature, Input, Knob, Observed, Parameter, Side, SitePair, Temperature, View};
 
 /// Added to the noise in every ratio, as the authors do.
 const EPSILON: f64 = 1e-7;
@@ -134,7 +134,7 @@ impl DistillLoss for Crd {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        vec![SitePair::new(&self.student, &self.teacher)]
+        vec![SitePair { connector: Some(ConnectorKind::AsIs), ..SitePair::new(&self.student, &self.teacher) }]
     }
 
     fn parameters(&self, student: &Observed, teacher: &Observed) -> Result<Vec<Parameter>, Error> {

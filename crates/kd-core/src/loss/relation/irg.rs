@@ -11,7 +11,7 @@ use crate::loss::math::{check_same, divide, sum_rows};
 use crate::loss::paired::{self, paired};
 use crate::loss::relation::common::{self, check_batch, number, rows, squared_distances};
 use crate::loss::{DistillLoss, LossName};
-use crate::{Error, Input, Knob, SitePair, View};
+use crate::{ConnectorKind, Error, Input, Knob, SitePair, View};
 
 /// Squared difference of the edges:
 ///
@@ -113,7 +113,8 @@ paired! {
 
 impl Irg {
     fn before(&self) -> Option<SitePair> {
-        (!self.earlier.is_empty()).then(|| SitePair::new(&self.earlier, &self.earlier))
+        let connector = Some(ConnectorKind::AsIs);
+        (!self.earlier.is_empty()).then(|| SitePair { connector, ..SitePair::new(&self.earlier, &self.earlier) })
     }
 }
 
@@ -123,7 +124,8 @@ impl DistillLoss for Irg {
     }
 
     fn sites(&self) -> Vec<SitePair> {
-        [Some(self.pair()), self.before()].into_iter().flatten().collect()
+        let pair = if self.instance_weight > 0.0 { self.pair() } else { self.pair_as_it_is() };
+        [Some(pair), self.before()].into_iter().flatten().collect()
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
