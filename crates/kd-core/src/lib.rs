@@ -66,6 +66,7 @@
 //! [`Tap`] for the one line that a model contributes. To add a loss, write a struct of knobs, implement
 //! [`DistillLoss`] for it, and put it in a [`Term`]; nothing has to be registered here.
 
+mod adaptive;
 mod connector;
 mod docs;
 mod error;
@@ -80,6 +81,9 @@ mod tap;
 mod temperature;
 mod view;
 
+pub use adaptive::{
+    balanced_weights, gradient_norm, paced_weights, uncertainty_parameter, uncertainty_weighted,
+};
 pub use connector::{Connector, ConnectorKind, Connectors, SitePair};
 pub use docs::{Input, Knob};
 pub use error::{Error, Obstacle};

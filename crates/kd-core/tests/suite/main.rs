@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod adaptive;
+mod combination_properties;
 mod connectors;
 mod feature_more_properties;
 mod feature_properties;
