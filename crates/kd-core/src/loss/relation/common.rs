@@ -35,7 +35,11 @@ pub(super) fn features(
     loss: &'static str,
     pair: &SitePair,
 ) -> Result<(Feature, Feature), Error> {
-    if pair.connector.is_some_and(|kind| kind != ConnectorKind::AsIs) { view.pair(loss, pair) } else { view.pair_as_it_is(loss, pair) }
+    if pair.connector.is_some_and(|kind| kind != ConnectorKind::AsIs) {
+        view.pair(loss, pair)
+    } else {
+        view.pair_as_it_is(loss, pair)
+    }
 }
 
 /// Both features as rows.

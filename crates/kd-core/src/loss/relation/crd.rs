@@ -12,7 +12,9 @@ pub use memory::{Contrast, Memory};
 use crate::loss::math::{divide, ranked, sum_rows};
 use crate::loss::relation::common::{number, unit};
 use crate::loss::{DistillLoss, LossName, paired};
-use crate::{ConnectorKind, Error, Feature, Input, Knob, Observed, Parameter, Side, SitePair, Temperature, View};
+use crate::{
+    ConnectorKind, Error, Feature, Input, Knob, Observed, Parameter, Side, SitePair, Temperature, View,
+};
 
 /// Added to the noise in every ratio, as the authors do.
 const EPSILON: f64 = 1e-7;

@@ -114,7 +114,8 @@ paired! {
 impl Irg {
     fn before(&self) -> Option<SitePair> {
         let connector = Some(ConnectorKind::AsIs);
-        (!self.earlier.is_empty()).then(|| SitePair { connector, ..SitePair::new(&self.earlier, &self.earlier) })
+        (!self.earlier.is_empty())
+            .then(|| SitePair { connector, ..SitePair::new(&self.earlier, &self.earlier) })
     }
 }
 
