@@ -111,7 +111,7 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::STUDENT,
         Input::TEACHER,
-        Input::new("targets", &["B"], "class of each example, from 0 to C - 1; only with variant cwtm"),
+        Input::optional("targets", &["B"], "class of each example, from 0 to C - 1; only with variant cwtm"),
     ],
     example: "{ temperature = 1.0, variant = \"kd\" }",
     lacks: None,

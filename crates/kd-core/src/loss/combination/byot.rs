@@ -128,7 +128,7 @@ pub(crate) const NAME: LossName = LossName {
         Input::new("student.logits", &["B", "C"], "logits of the deepest classifier: a constant"),
         Input::new("student.SITE", &["B", "C"], "logits of a shallow classifier; one tensor for each"),
         Input::new("student.FEATURE", &["B", "D"], "a shallow feature that `features` names, rank 1 to 4"),
-        Input::new(
+        Input::optional(
             "student.deepest",
             &["B", "D"],
             "the deepest feature, a constant, of the same shape; only with `features`",

@@ -92,12 +92,12 @@ pub(crate) const NAME: LossName = LossName {
             "the student's logits of attacked images; any name if it is the only site",
         ),
         Input::TEACHER,
-        Input::new(
+        Input::optional(
             "student.logits",
             &["B", "C"],
             "the student's logits of clean images; only where alpha < 1",
         ),
-        Input::new("targets", &["B"], "class of each example, from 0 to C - 1; only where alpha < 1"),
+        Input::optional("targets", &["B"], "class of each example, from 0 to C - 1; only where alpha < 1"),
     ],
     example: "{ alpha = 1.0, temperature = 30.0 }",
     lacks: Some("attacked images"),

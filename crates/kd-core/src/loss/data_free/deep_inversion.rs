@@ -305,7 +305,7 @@ pub(crate) const NAME: LossName = LossName {
         ),
         Input::new("teacher.SITE.running-mean", &["D"], "the mean that it remembers"),
         Input::new("teacher.SITE.running-var", &["D"], "the variance that it remembers"),
-        Input::new(
+        Input::optional(
             "student.logits",
             &["B", "C"],
             "logits of the student on the images; only where competition-weight > 0",

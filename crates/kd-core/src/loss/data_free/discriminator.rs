@@ -145,7 +145,7 @@ pub(crate) const NAME: LossName = LossName {
             &["N"],
             "the discriminator's output on the student's features, any rank from 1 to 4",
         ),
-        Input::new(
+        Input::optional(
             "student.real",
             &["M"],
             "its output on the teacher's features, any rank from 1 to 4; only with role discriminator, whose output it \

@@ -198,10 +198,10 @@ pub(crate) const NAME: LossName = LossName {
             "map of the student, of the teacher's shape after the connector",
         ),
         Input::new("teacher.SITE", &["B", "C", "H", "W"], "map of the teacher"),
-        Input::new(
+        Input::optional(
             "teacher.mask",
             &["B", "1", "H", "W"],
-            "optional: 1 seen, 0 hidden, each dimension the map's or 1; drawn from `seed` if left out",
+            "1 seen, 0 hidden, each dimension the map's or 1; drawn from `seed` if left out",
         ),
         Input::new("connector.first", &["C", "C", "3", "3"], "first convolution"),
         Input::new("connector.first-bias", &["C"], "its bias"),

@@ -148,7 +148,7 @@ pub(crate) const NAME: LossName = LossName {
             &["B", "C", "Ht", "Wt"],
             "pre-activations of the teacher, or [B, C]; the student's channels after the connector",
         ),
-        Input::new(
+        Input::optional(
             "teacher.mean",
             &["C"],
             "bias of the teacher's batch normalization; if left out, margins are the batch's mean negatives",

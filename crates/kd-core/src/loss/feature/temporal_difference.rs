@@ -96,7 +96,7 @@ pub(crate) const NAME: LossName = LossName {
             &["B", "L", "D"],
             "sequence of the teacher, of the same shape after the connector",
         ),
-        Input::new("mask", &["B", "L"], "optional: 1 counted, 0 ignored; all counted if left out"),
+        Input::optional("mask", &["B", "L"], "1 counted, 0 ignored; all counted if left out"),
     ],
     example: "{}",
     lacks: None,

@@ -158,8 +158,8 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         common::STUDENT,
         common::TEACHER,
-        Input::new("student.EARLIER", &["B", "D"], "only with `earlier`, which names it: an earlier feature"),
-        Input::new("teacher.EARLIER", &["B", "E"], "only with `earlier`: the teacher's"),
+        Input::optional("student.EARLIER", &["B", "D"], "only with `earlier`, which names it: an earlier feature"),
+        Input::optional("teacher.EARLIER", &["B", "E"], "only with `earlier`: the teacher's"),
     ],
     example: "{ relation-weight = 1.0 }",
     lacks: None,

@@ -116,12 +116,12 @@ pub(crate) const NAME: LossName = LossName {
            same weight; predictions then average both heads. The hard variant beats the soft one there. With one \
            head only, `kl` keeps more of the teacher.",
     inputs: &[
-        Input::new(
+        Input::optional(
             "student.distillation",
             &["B", "C"],
             "logits of the distillation token; where it is left out, student.logits",
         ),
-        Input::new("student.logits", &["B", "C"], "read only without a distillation token"),
+        Input::optional("student.logits", &["B", "C"], "read only without a distillation token"),
         Input::TEACHER,
     ],
     example: "{ variant = \"hard\" }",

@@ -85,10 +85,10 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::STUDENT,
         Input::new("teacher.logits", &["B", "D"], "logits of the teacher, over as many classes as it has"),
-        Input::new(
+        Input::optional(
             "mask",
             &["B", "L"],
-            "only with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
+            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
         ),
     ],
     example: "{ temperature = 1.0 }",
