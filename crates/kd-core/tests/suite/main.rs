@@ -22,3 +22,4 @@ mod schedule_grammar;
 mod schedules;
 mod support;
 mod tap;
+mod transformer_properties;
