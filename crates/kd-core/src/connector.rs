@@ -10,7 +10,7 @@ mod layer;
 
 use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
-use burn::tensor::ops::{ConvOptions, PaddedConvOptions};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 pub use kind::ConnectorKind;
@@ -190,7 +190,7 @@ fn project(mut features: Vec<Feature>, weight: Feature, bias: Option<Feature>) -
         (Feature::D4(x), Feature::D4(weight)) => {
             let [_, _, height, width] = weight.dims();
             let options = ConvOptions::new([1, 1], [height / 2, width / 2], [1, 1], 1);
-            Ok(conv2d(x, weight, bias, PaddedConvOptions::from(options)).into())
+            Ok(conv2d(x, weight, bias, options).into())
         }
         (x, weight) => {
             let weight = Tensor::<2>::try_from(weight)?.transpose();

@@ -19,7 +19,6 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-#[allow(unused_imports, reason = "GROUPS")]
 pub use {combination::*, data_free::*, feature::*, relation::*, response::*, transformer::*};
 
 use crate::{Error, Input, Knob, Observed, Parameter, SitePair, View};
@@ -139,6 +138,16 @@ losses! {
     relation::irg::Irg,
     relation::cirkd::Cirkd,
     relation::ickd::Ickd,
+    transformer::tinybert::TinyBert,
+    transformer::distilbert::DistilBert,
+    transformer::mobilebert::MobileBert,
+    transformer::minilm::MiniLm,
+    transformer::minilm_v2::MiniLmV2,
+    transformer::pkd_bert::PkdBert,
+    transformer::gkd::Gkd,
+    transformer::minillm::MiniLlm,
+    transformer::mobileclip::MobileClip,
+    transformer::sequence_kd::SequenceKd,
     combination::multi_teacher::MultiTeacher,
     combination::ca_mkd::CaMkd,
     combination::dml::Dml,
@@ -151,14 +160,4 @@ losses! {
     data_free::deep_inversion::DeepInversion,
     data_free::ard::Ard,
     data_free::rslad::Rslad,
-    transformer::tinybert::TinyBert,
-    transformer::distilbert::DistilBert,
-    transformer::mobilebert::MobileBert,
-    transformer::minilm::MiniLm,
-    transformer::minilm_v2::MiniLmV2,
-    transformer::pkd_bert::PkdBert,
-    transformer::gkd::Gkd,
-    transformer::minillm::MiniLlm,
-    transformer::mobileclip::MobileClip,
-    transformer::sequence_kd::SequenceKd,
 }

@@ -26,7 +26,7 @@ pub(crate) struct Sites {
 pub(crate) fn wanted(objective: &Objective) -> Sites {
     let mut sites = Sites::default();
     for pair in objective.sites() {
-        let mut want = |list: &mut Vec<String>, site: &str| {
+        let want = |list: &mut Vec<String>, site: &str| {
             if !list.iter().any(|known| known == site) {
                 list.push(site.to_owned());
             }

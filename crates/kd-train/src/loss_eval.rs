@@ -1,7 +1,6 @@
 //! One loss on saved tensors: value and gradients, so that anyone can compare it with their own code.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use kd_core::loss::{LossName, TABLE};

@@ -158,7 +158,11 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         common::STUDENT,
         common::TEACHER,
-        Input::optional("student.EARLIER", &["B", "D"], "only with `earlier`, which names it: an earlier feature"),
+        Input::optional(
+            "student.EARLIER",
+            &["B", "D"],
+            "only with `earlier`, which names it: an earlier feature",
+        ),
         Input::optional("teacher.EARLIER", &["B", "E"], "only with `earlier`: the teacher's"),
     ],
     example: "{ relation-weight = 1.0 }",

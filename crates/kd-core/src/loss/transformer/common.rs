@@ -334,4 +334,4 @@ pub(crate) fn logits(view: &View<'_>, loss: &'static str) -> Result<Option<Both<
 
 /// What the mask says about itself.
 pub(crate) const MASK: crate::Input =
-    crate::Input::new("mask", &["B", "L"], "may be left out: 1 counted, 0 ignored; all counted if left out");
+    crate::Input::optional("mask", &["B", "L"], "1 counted, 0 ignored; all counted if left out");

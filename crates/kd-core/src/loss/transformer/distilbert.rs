@@ -161,13 +161,13 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::new("student.logits", &["B", "L", "C"], "logits of the tokens; [B, C] of whole sequences"),
         Input::new("teacher.logits", &["B", "L", "C"], "as the student's"),
-        Input::new(
+        Input::optional(
             "targets",
             &["B·L"],
-            "may be left out: the words, token by token, 64-bit integers; below 0 is no label",
+            "the words, token by token, 64-bit integers; below 0 is no label",
         ),
-        Input::new("student.hidden", &["B", "L", "D"], "may be left out: the last hidden states; or [B, D]"),
-        Input::new("teacher.hidden", &["B", "L", "D"], "as the student's"),
+        Input::optional("student.hidden", &["B", "L", "D"], "the last hidden states; or [B, D]"),
+        Input::optional("teacher.hidden", &["B", "L", "D"], "as the student's"),
         MASK,
     ],
     example: "{ temperature = 2.0 }",

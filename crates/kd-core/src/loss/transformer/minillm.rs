@@ -70,10 +70,10 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::STUDENT,
         Input::TEACHER,
-        Input::new(
+        Input::optional(
             "mask",
             &["B", "L"],
-            "only with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
+            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
         ),
     ],
     example: "{ temperature = 1.0 }",

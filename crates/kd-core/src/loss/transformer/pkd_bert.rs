@@ -145,10 +145,10 @@ pub(crate) const NAME: LossName = LossName {
             "hidden states of a layer, of any name; or [B, D] of [CLS]",
         ),
         Input::new("teacher.SITE", &["B", "L", "D"], "as the student's, in its width after a connector"),
-        Input::new(
+        Input::optional(
             "mask",
             &["B", "L"],
-            "may be left out: a sample whose first token is 0 adds nothing; all counted if left out",
+            "a sample whose first token is 0 adds nothing; all counted if left out",
         ),
     ],
     example: "{ layers = [\"block1\", \"block2\"] }",

@@ -61,7 +61,7 @@ pub(crate) const NAME: LossName = LossName {
             &["B·L"],
             "the teacher's tokens, one after the other, 64-bit integers; below 0 is none",
         ),
-        Input::new("mask", &["B", "L"], "may be left out: 1 counted, 0 ignored; all counted if left out"),
+        Input::optional("mask", &["B", "L"], "1 counted, 0 ignored; all counted if left out"),
     ],
     example: "{}",
     lacks: Some("text that the teacher generated"),

@@ -189,21 +189,13 @@ pub(crate) const NAME: LossName = LossName {
     when: "Helps a shallow student most when every layer of it has a layer of the teacher and there is much \
            unlabelled text; the attention term needs as many heads in both models.",
     inputs: &[
-        Input::new("student.embedding", &["B", "L", "D"], "may be left out: output of the embedding layer"),
-        Input::new("teacher.embedding", &["B", "L", "D"], "as the student's"),
-        Input::new(
-            "student.hidden",
-            &["B", "L", "D"],
-            "may be left out: hidden states, after a connector if narrower",
-        ),
-        Input::new("teacher.hidden", &["B", "L", "D"], "as the student's"),
-        Input::new(
-            "student.attention",
-            &["B", "h", "L", "L"],
-            "may be left out: attention scores before the softmax",
-        ),
-        Input::new("teacher.attention", &["B", "h", "L", "L"], "as the student's"),
-        Input::new("student.logits", &["B", "C"], "may be left out: logits; [B, L, C] of tokens"),
+        Input::optional("student.embedding", &["B", "L", "D"], "output of the embedding layer"),
+        Input::optional("teacher.embedding", &["B", "L", "D"], "as the student's"),
+        Input::optional("student.hidden", &["B", "L", "D"], "hidden states, after a connector if narrower"),
+        Input::optional("teacher.hidden", &["B", "L", "D"], "as the student's"),
+        Input::optional("student.attention", &["B", "h", "L", "L"], "attention scores before the softmax"),
+        Input::optional("teacher.attention", &["B", "h", "L", "L"], "as the student's"),
+        Input::optional("student.logits", &["B", "C"], "logits; [B, L, C] of tokens"),
         Input::new("teacher.logits", &["B", "C"], "as the student's"),
         MASK,
     ],
