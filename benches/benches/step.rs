@@ -1,8 +1,11 @@
 //! A whole training step, and what it is made of.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+use std::time::Duration;
+
 use burn::tensor::{Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
+use kd_benches::networks::Training;
 use kd_benches::{BATCH, device, labels, student, teacher, tensor};
 use kd_core::loss::{Kl, LabelSmoothing, cross_entropy, kl};
 use kd_core::{Tap, Temperature};
@@ -48,6 +51,22 @@ fn steps(c: &mut Criterion) {
     });
 }
 
+/// Small batches of the larger networks, so that a row takes seconds; `cargo xtask bench train` has whole ones.
+const LARGER: [(&str, usize); 3] = [("resnet-20", 8), ("ds-cnn", 16), ("transformer", 8)];
+
+fn larger(c: &mut Criterion) {
+    let plain = device();
+    let mut group = c.benchmark_group("step/train");
+    group.sample_size(20).measurement_time(Duration::from_secs(2));
+    for (name, batch) in LARGER {
+        let mut training = Training::with_batch(name, batch, &plain).expect("a name of the table");
+        group.bench_function(format!("{name}/batch-{batch}"), |b| {
+            b.iter(|| training.step().expect("shapes fit").into_data());
+        });
+    }
+    group.finish();
+}
+
 fn learn(network: &mut dyn Network, optimizer: &mut burn::optim::ModuleOptimizer, loss: Tensor<1>) {
     let mut gradients = loss.backward();
     let own = network.gradients(&mut gradients);
@@ -55,5 +74,5 @@ fn learn(network: &mut dyn Network, optimizer: &mut burn::optim::ModuleOptimizer
     std::hint::black_box(loss.into_data());
 }
 
-criterion_group!(training, steps);
+criterion_group!(training, steps, larger);
 criterion_main!(training);

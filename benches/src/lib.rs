@@ -8,6 +8,7 @@ use kd_train::model::{Model, Task};
 use kd_train::models::{ConvNet, ConvNetConfig};
 use kd_train::network::{Built, Network};
 
+pub mod losses;
 pub mod networks;
 
 /// Examples of a training batch.

@@ -35,9 +35,14 @@ pub struct Training {
 impl Training {
     /// Builds a network on a plain device, from a fixed seed; `None` where [`NETWORKS`] does not have the name.
     pub fn new(name: &str, device: &Device) -> Option<Self> {
+        Self::with_batch(name, batch(name), device)
+    }
+
+    /// The same with as many examples in a batch.
+    pub fn with_batch(name: &str, batch: usize, device: &Device) -> Option<Self> {
         let network = build(name, device)?.training();
         let autodiff = device.clone().autodiff();
-        let (batch, Task { classes, .. }) = (batch(name), network.task());
+        let Task { classes, .. } = network.task();
         let targets = labels(batch, *classes, &autodiff);
         let features = network.task().features();
         let numbers = match name {

@@ -26,7 +26,7 @@ mod train;
 pub(crate) struct Args {
     #[command(subcommand)]
     other: Option<Other>,
-    /// Run the benchmarks whose name holds this
+    /// Run the benchmarks whose name holds this, such as `loss`, which is every loss of `kd-core`
     filter: Option<String>,
     /// Backend to run on
     #[arg(long, default_value = "flex")]

@@ -34,6 +34,13 @@ const PROBLEMS: (&str, &str) =
 
 const FOLDER: &str = "docs/reference";
 
+/// What the documentation of `kd_core::loss` ends with; the crate's sources hold it, since a published crate has
+/// nothing of what lies around it.
+const LOSSES: &str = "crates/kd-core/LOSSES.md";
+
+/// Knobs that choose among published definitions.
+const CHOICES: [&str; 2] = ["variant", "compat"];
+
 const MARK: &str = "<!-- Written by `cargo xtask docs`. -->\n";
 
 /// A name of `kd list`.
@@ -53,23 +60,46 @@ struct Explanation {
     text: String,
 }
 
+/// What `kd explain` says of a loss.
+#[derive(Debug, Deserialize)]
+struct Loss {
+    name: String,
+    about: String,
+    paper: String,
+    reference: String,
+    /// What a recipe cannot give it.
+    lacks: Option<String>,
+    knobs: Vec<Knob>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Knob {
+    name: String,
+    default: Option<String>,
+    meaning: String,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
     let kd = workspace::program(&sh, "kd")?;
+    let page = |name: &str| format!("{FOLDER}/{name}.md");
     let mut pages = Vec::new();
     for (kind, intro) in TABLES {
         let rows: Vec<Row> = ask(&sh, &kd, &["list", kind])?;
-        pages.push(((*kind).to_owned(), table_page(kind, intro, &rows)));
+        pages.push((page(kind), table_page(kind, intro, &rows)));
     }
     let codes: Vec<Row> = ask(&sh, &kd, &["list", "codes"])?;
     let explanations: Result<Vec<Explanation>> =
         codes.iter().map(|row| ask(&sh, &kd, &["explain", &row.name])).collect();
-    pages.push((PROBLEMS.0.to_owned(), problems_page(&explanations?)));
-    pages.push(("README".to_owned(), index()));
+    pages.push((page(PROBLEMS.0), problems_page(&explanations?)));
+    let losses: Vec<Row> = ask(&sh, &kd, &["list", "losses"])?;
+    let losses: Result<Vec<Loss>> =
+        losses.iter().map(|row| ask(&sh, &kd, &["explain", &format!("loss.{}", row.name)])).collect();
+    pages.push((LOSSES.to_owned(), losses_page(&losses?)));
+    pages.push((page("README"), index()));
 
     let mut stale = Vec::new();
-    for (name, page) in pages {
-        let path = format!("{FOLDER}/{name}.md");
+    for (path, page) in pages {
         if sh.read_file(&path).ok().as_ref() == Some(&page) {
             continue;
         }
@@ -126,6 +156,45 @@ fn problems_page(explanations: &[Explanation]) -> String {
     page
 }
 
+fn losses_page(losses: &[Loss]) -> String {
+    let mut page = format!(
+        "{MARK}\n# All losses\n\nThe reference is the public implementation that a loss equals: repository, file and \
+         commit.\nA variant is one of several published definitions; `compat` repeats what an implementation does \
+         otherwise than its paper.\nWhat a recipe cannot use is for code of one's own and for `kd loss eval`.\n\n\
+         | name | what it is | paper | reference | variants | in a recipe |\n\
+         | --- | --- | --- | --- | --- | --- |\n"
+    );
+    for Loss { name, about, paper, reference, lacks, knobs } in losses {
+        let variants: Vec<String> =
+            knobs.iter().filter(|knob| CHOICES.contains(&knob.name.as_str())).map(choice).collect();
+        let recipe =
+            lacks.as_ref().map_or_else(|| "yes".to_owned(), |lacks| format!("no: it has no {lacks}"));
+        let cells = [about, paper, reference, &variants.join("; "), &recipe].map(|text| plain(&cell(text)));
+        let _ = writeln!(page, "| `{name}` | {} |", cells.join(" | "));
+    }
+    page
+}
+
+/// A knob and what it takes.
+fn choice(knob: &Knob) -> String {
+    let default = knob.default.as_ref().map(|default| format!(" = {default}")).unwrap_or_default();
+    format!("`{}{default}`: {}", knob.name, knob.meaning)
+}
+
+/// Text outside backticks as it is: rustdoc would look for what stands in brackets, and a star would emphasise.
+fn plain(text: &str) -> String {
+    let mut code = false;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        code ^= c == '`';
+        if !code && "[]<>*_".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// Text that does not end its cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
@@ -179,6 +248,35 @@ mod tests {
         assert!(
             page.ends_with(
                 "\n## `data::missing`\n\nData that is not there.\n\nIt was not found.\n\n    kd data fetch mnist\n"
+            ),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn losses_become_a_table() {
+        let knob = |name: &str, default: Option<&str>, meaning: &str| Knob {
+            name: name.to_owned(),
+            default: default.map(str::to_owned),
+            meaning: meaning.to_owned(),
+        };
+        let loss = Loss {
+            name: "at".to_owned(),
+            about: "attention, as `hint` of |maps|".to_owned(),
+            paper: "Zagoruyko".to_owned(),
+            reference: "a/b at_loss.py 893df54".to_owned(),
+            lacks: Some("maps [B, C]".to_owned()),
+            knobs: vec![
+                knob("power", Some("2.0"), "of an activation"),
+                knob("variant", Some("\"sum\""), "sum or mean"),
+                knob("compat", None, "other"),
+            ],
+        };
+        let page = losses_page(&[loss]);
+        assert!(
+            page.ends_with(
+                "| --- |\n| `at` | attention, as `hint` of \\|maps\\| | Zagoruyko | a/b at\\_loss.py 893df54 | \
+                 `variant = \"sum\"`: sum or mean; `compat`: other | no: it has no maps \\[B, C\\] |\n"
             ),
             "{page}"
         );

@@ -3,7 +3,7 @@
 //! The tests never run Python. Whoever changes a generator in `tools/golden/` runs this, looks at the difference,
 //! and commits both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
@@ -12,30 +12,68 @@ use crate::workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run these generators alone: `kd_core` for `tools/golden/kd_core.py`
+    /// Run these generators alone: `kd_core` for `tools/golden/kd_core.py`, `losses` for that of all losses
     names: Vec<String>,
+    /// Folder of the public implementations that losses are compared with, as `tools/golden/losses/references.toml`
+    /// lists them
+    #[arg(long, value_name = "DIR")]
+    references: Option<PathBuf>,
 }
 
 const FOLDER: &str = "tools/golden";
 
+/// The generator that is a folder, and its script.
+const LOSSES: (&str, &str) = ("losses", "tools/golden/losses/run.py");
+
+/// A script and the name that it goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Generator {
+    name: String,
+    script: PathBuf,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
-    let mut scripts: Vec<PathBuf> = sh.read_dir(FOLDER)?;
-    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "py"));
-    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let known: Vec<String> = scripts.iter().map(stem).collect();
-    if let Some(name) = args.names.iter().find(|name| !known.contains(name)) {
-        bail!("no generator is named `{name}`; there are {}", known.join(", "));
-    }
-    scripts.retain(|path| args.names.is_empty() || args.names.contains(&stem(path)));
-    ensure!(!scripts.is_empty(), "there is no generator in `{FOLDER}`");
-
+    let references = args.references.as_deref().map(folder).transpose()?;
+    let all = generators(sh.read_dir(FOLDER)?);
+    let chosen = chosen(all, &args.names, references.is_some())?;
     let python = environment(&sh)?;
-    for script in &scripts {
-        cmd!(sh, "{python} {script}").run()?;
+    for Generator { name, script } in &chosen {
+        let references = references.iter().filter(|_| name == LOSSES.0);
+        let options = references.flat_map(|folder| [Path::new("--references"), folder]);
+        cmd!(sh, "{python} {script} {options...}").run()?;
     }
     cmd!(sh, "git status --short -- crates").quiet().run()?;
     Ok(())
+}
+
+/// A folder as the person named it who called, from wherever that was.
+fn folder(path: &Path) -> Result<PathBuf> {
+    ensure!(path.is_dir(), "`{}` is no folder", path.display());
+    Ok(std::path::absolute(path)?)
+}
+
+/// Every generator, from what lies in their folder.
+fn generators(mut files: Vec<PathBuf>) -> Vec<Generator> {
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "py"));
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let scripts = files.into_iter().map(|script| Generator { name: stem(&script), script });
+    scripts.chain([Generator { name: LOSSES.0.to_owned(), script: LOSSES.1.into() }]).collect()
+}
+
+/// Those that are asked for, or all; without public implementations the losses only where they are asked for, since
+/// what these implementations gave would be gone from their files.
+fn chosen(mut all: Vec<Generator>, names: &[String], references: bool) -> Result<Vec<Generator>> {
+    if let Some(name) = names.iter().find(|name| all.iter().all(|one| one.name != **name)) {
+        let known: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+        bail!("no generator is named `{name}`; there are {}", known.join(", "));
+    }
+    if names.is_empty() && !references {
+        println!("without `--references` the vectors of losses stay as they are");
+        all.retain(|one| one.name != LOSSES.0);
+    }
+    all.retain(|one| names.is_empty() || names.contains(&one.name));
+    Ok(all)
 }
 
 /// Python in a virtual environment under `target/` with the packages that the generators ask for.
@@ -48,4 +86,31 @@ fn environment(sh: &Shell) -> Result<PathBuf> {
     cmd!(sh, "{python} -m pip install --quiet --disable-pip-version-check -r {FOLDER}/requirements.txt")
         .run()?;
     Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(asked: &[&str], references: bool) -> Result<Vec<String>> {
+        let files = ["tools/golden/kd_core.py", "tools/golden/losses", "tools/golden/requirements.txt"];
+        let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
+        let chosen = chosen(generators(files.map(PathBuf::from).into()), &asked, references)?;
+        Ok(chosen.into_iter().map(|one| one.name).collect())
+    }
+
+    #[test]
+    fn losses_are_written_without_references_only_where_they_are_asked_for() -> Result<()> {
+        assert_eq!(names(&[], false)?, ["kd_core"]);
+        assert_eq!(names(&[], true)?, ["kd_core", "losses"]);
+        assert_eq!(names(&["losses"], false)?, ["losses"]);
+        let error = names(&["kl"], false).map_err(|error| error.to_string());
+        assert_eq!(error, Err("no generator is named `kl`; there are kd_core, losses".to_owned()));
+        Ok(())
+    }
+
+    #[test]
+    fn the_script_of_losses_is_there() {
+        assert!(workspace::root().join(LOSSES.1).is_file());
+    }
 }

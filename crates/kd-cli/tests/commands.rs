@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,44 @@ fn a_run_is_trained_reported_scored_and_exported() {
         &["export", "runs/tiny", "--stage", "distill", "--out", "out/float", "--format", "json"],
     ));
     assert_eq!(files["files"][0], "out/float/model.onnx");
+}
+
+#[test]
+fn a_loss_is_computed_on_saved_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    // The golden vectors of the library are such tensors, under the name of their case.
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../kd-core/tests/golden/losses/kl.safetensors");
+    let case = kd_train::tensors::read(Path::new(golden)).unwrap();
+    let of = |name: &str| case[&format!("forward-batch-mean/{name}")].clone();
+    let inputs = ["student.logits", "teacher.logits"].map(|name| (name.to_owned(), of(name)));
+    kd_train::tensors::write(&path.join("in.safetensors"), &inputs.into()).unwrap();
+    let args = ["loss", "eval", "--in", "in.safetensors", "--out", "out.safetensors", "--loss"];
+    let found = done(path, &[&args[..], &["kl = { temperature = 4.0 }", "--format", "json"]].concat());
+    let value = json(&found)["value"].as_f64().unwrap();
+    assert!((value - of("value").to_f64()[0]).abs() < 1e-9 * value.max(1.0));
+    let out = kd_train::tensors::read(&path.join("out.safetensors")).unwrap();
+    let (gradient, expected) = (out["grad.student.logits"].to_f64(), of("grad.student.logits").to_f64());
+    assert!(gradient.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-8));
+
+    for (loss, says) in [
+        ("kl = { temperature = 4.0, alpha = 0.5 }", "has no `alpha`"),
+        ("kx", "no loss is named `kx`"),
+        ("cross-entropy", "the loss `cross-entropy` reads `targets [B]`"),
+        ("hint", "the loss `hint` reads `student.SITE"),
+    ] {
+        let output = run(path, &[&args[..], &[loss]].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{loss}: {stderr}");
+    }
+    let explained = done(path, &["explain", "loss.dkd"]);
+    for part in ["teacher.logits [B, C]", "alpha = 1.0", "compat", "kd loss eval --loss 'dkd", "arXiv"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
+    let output = run(path, &["explain", "loss.dkl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("kd explain loss."), "{}", text(&output.stderr));
 }
 
 #[test]

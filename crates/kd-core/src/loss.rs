@@ -3,6 +3,7 @@
 //! One paper, one file. A loss holds numbers and never parameters (those are in [`Connectors`](crate::Connectors)),
 //! takes the teacher's outputs as constants, and is reported without its weight. [`TABLE`] says of each which paper
 //! defines it and which public implementation it equals.
+#![doc = include_str!("../LOSSES.md")]
 
 mod combination;
 mod data_free;
@@ -11,6 +12,7 @@ mod math;
 mod paired;
 mod relation;
 mod response;
+mod scheduled;
 mod transformer;
 
 use std::fmt::Debug;
@@ -19,6 +21,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use scheduled::Scheduled;
 pub use {combination::*, data_free::*, feature::*, relation::*, response::*, transformer::*};
 
 use crate::{Error, Input, Knob, Observed, Parameter, SitePair, View};

@@ -1,5 +1,7 @@
 //! One loss on saved tensors: value and gradients, so that anyone can compare it with their own code.
 
+mod example;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -11,6 +13,8 @@ use crate::error::Error;
 use crate::problem::{Problem, Problems};
 use crate::registry::Registry;
 use crate::tensors::{Numbers, Stored};
+
+pub use example::{Content, Example, example};
 
 /// The loss that a line of TOML names, `kl = { temperature = 4.0 }`, and its name.
 ///
@@ -42,9 +46,10 @@ pub fn evaluate(
     let dtype = if double { DType::F64 } else { DType::F32 };
     let device = Device::flex();
     let mut named = Named::new();
+    let unlabelled = UNLABELLED.contains(&name);
     for (name, tensor) in tensors {
         if name == "targets" {
-            named.insert_targets(targets(tensor, tensors)?);
+            named.insert_targets(targets(tensor, tensors, unlabelled)?);
             continue;
         }
         if matches!(tensor.numbers, Numbers::Int(_)) && name != "mask" {
@@ -76,17 +81,24 @@ pub fn evaluate(
     Ok(all)
 }
 
+/// Losses of tokens, to which a label below 0 says that there is none.
+const UNLABELLED: [&str; 2] = ["distilbert", "sequence-kd"];
+
 /// Whether every input is there that the loss cannot do without.
 fn complete(row: &LossName, tensors: &BTreeMap<String, Stored>) -> Result<(), Error> {
-    let there = |input: &Input| match input.name.split_once('.') {
-        Some((side, "SITE")) => tensors.keys().any(|name| {
-            name.strip_prefix(side).is_some_and(|rest| rest.starts_with('.') && rest != ".logits")
-        }),
-        Some((side, rest)) if rest.starts_with("K.") => {
-            tensors.contains_key(&format!("{side}.0.{}", rest.trim_start_matches("K.")))
-        }
-        _ => tensors.contains_key(input.name),
+    // What stands in capitals stands for any name that no other input has.
+    let any = |part: &str| part.chars().all(|c| c.is_ascii_uppercase());
+    let fits = |input: &Input, name: &str| {
+        let (wanted, found) = (input.name.split('.'), name.split('.'));
+        let as_many = wanted.clone().count() == found.clone().count();
+        let taken = row.inputs.iter().any(|other| other.name == name);
+        as_many
+            && wanted
+                .zip(found)
+                .all(|(wanted, found)| wanted == found || any(wanted) && found != "logits" && !taken)
     };
+    let there =
+        |input: &Input| tensors.contains_key(input.name) || tensors.keys().any(|name| fits(input, name));
     match row.inputs.iter().find(|input| !input.optional && !there(input)) {
         None => Ok(()),
         Some(input) => Err(Error::LossInput {
@@ -98,12 +110,18 @@ fn complete(row: &LossName, tensors: &BTreeMap<String, Stored>) -> Result<(), Er
 }
 
 /// The labels, each a class that the logits have.
-fn targets(tensor: &Stored, tensors: &BTreeMap<String, Stored>) -> Result<Tensor<1, Int>, Error> {
+fn targets(
+    tensor: &Stored,
+    tensors: &BTreeMap<String, Stored>,
+    unlabelled: bool,
+) -> Result<Tensor<1, Int>, Error> {
     let Numbers::Int(classes) = &tensor.numbers else {
         return Err(wrong("targets", "integers", tensor));
     };
     let count = tensors.get("student.logits").and_then(|logits| logits.shape.last()).copied();
-    let known = |&class: &i64| class >= 0 && count.is_none_or(|count| (class as u64) < count as u64);
+    let known = |&class: &i64| {
+        if class < 0 { unlabelled } else { count.is_none_or(|count| (class as u64) < count as u64) }
+    };
     if let Some(class) = classes.iter().find(|class| !known(class)) {
         return Err(Error::LossTensor {
             name: "targets".into(),

@@ -10,7 +10,8 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use kd_core::{DistillLoss, Schedule};
+use kd_core::loss::Scheduled;
+use kd_core::{DistillLoss, Progress, Schedule, Temperature};
 use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
 use quant_core::{FORMATS, OBSERVERS};
 use serde::{Serialize, de::DeserializeOwned};
@@ -324,7 +325,50 @@ fn read_loss<L: DistillLoss + DeserializeOwned + Serialize + 'static>(
     _: &'static str,
     value: Spanned<DeValue<'_>>,
 ) -> Result<ReadLoss, Box<Problem>> {
+    if let Some(schedule) = scheduled_temperature(&value) {
+        return read_scheduled::<L>(value, schedule);
+    }
     let (loss, resolved) = read::<L>(value)?;
+    Ok((Box::new(loss), resolved))
+}
+
+/// The value of `temperature` where it is a schedule: a table.
+fn scheduled_temperature<'a>(value: &Spanned<DeValue<'a>>) -> Option<Spanned<DeValue<'a>>> {
+    let temperature = value.get_ref().as_table()?.get("temperature")?;
+    temperature.get_ref().is_table().then(|| temperature.clone())
+}
+
+/// A loss whose temperature follows a schedule: `kl = { temperature.linear = { from = 8.0, to = 1.0 } }`.
+fn read_scheduled<L: DistillLoss + DeserializeOwned + Serialize + 'static>(
+    value: Spanned<DeValue<'_>>,
+    temperature: Spanned<DeValue<'_>>,
+) -> Result<ReadLoss, Box<Problem>> {
+    let span = temperature.span();
+    let schedule: Schedule = crate::recipe::read_value(temperature)?;
+    // The knobs with the first temperature in its place, to be read as any others.
+    let first = format!("{:?}", schedule.at(Progress::START));
+    let mut value = value;
+    if let (DeValue::Table(table), Ok(first)) = (value.get_mut(), DeValue::parse(&first))
+        && let Some(place) = table.get_mut("temperature")
+    {
+        *place = first;
+    }
+    let (_, mut resolved) = read::<L>(value)?;
+    let knobs = resolved.clone();
+    let make = move |temperature: Temperature| {
+        let mut knobs = knobs.clone();
+        knobs
+            .as_table_mut()
+            .expect("knobs are a table")
+            .insert("temperature".into(), temperature.get().into());
+        L::deserialize(knobs).expect("knobs that were read, at another temperature")
+    };
+    let written = toml::Value::try_from(&schedule).expect("a schedule is a table");
+    let table = resolved.as_table_mut().expect("knobs are a table");
+    table.insert("temperature".into(), written);
+    let loss = Scheduled::new(schedule, make).map_err(|error| {
+        Box::new(Problem::new("recipe::bad-value", error.to_string(), span, "not above 0 everywhere"))
+    })?;
     Ok((Box::new(loss), resolved))
 }
 

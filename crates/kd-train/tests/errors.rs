@@ -121,7 +121,7 @@ fn models_sites_and_losses() {
             Error::NonFinite { stage: "distill".into(), step: 40, term: "kl".into(), last: 0.25 },
             Error::ActivationNotFinite { site: "block1".into(), value: f32::INFINITY },
         ]),
-        @"
+        @r#"
         model::unfit: the student's model `convnet` does not fit: expected images
           Request
         site::unknown: the teacher has no site `blok1`; it has `input`, `block1`
@@ -129,7 +129,7 @@ fn models_sites_and_losses() {
           Request
         site::not-reached: no batch has reached the site `block1`, so its activations have no range
           Run
-        site::unjoinable: student site `block1` of shape [1, 4, 14, 14] cannot be joined to teacher site `block2` of shape [1, 16, 7, 7]: a connector changes channels only, and their positions differ: choose two sites of the same resolution
+        site::unjoinable: student site `block1` of shape [1, 4, 14, 14] cannot be joined to teacher site `block2` of shape [1, 16, 7, 7]: a connector changes channels only, and their positions differ: choose two sites of the same resolution, or write `connector = "upsample"` for maps
           Request
         train::loss-impossible: logits of student and teacher must have the same shape [batch, classes], found [1, 10] and [1, 100]
           Request
@@ -139,6 +139,39 @@ fn models_sites_and_losses() {
         train::activation-not-finite: an activation at the site `block1` is inf
           help: lower the learning rate, or set `gradient-clipping = 1.0`
           Run
+        "#
+    );
+}
+
+#[test]
+fn losses_on_tensors() {
+    assert_snapshot!(
+        say([
+            Error::LossInput {
+                loss: "kl",
+                input: "teacher.logits [B, C]".into(),
+                found: vec!["student.logits".into()],
+            },
+            kd_core::Error::NoParameter { loss: "vid", name: "variance", shape: vec![4], found: None }.into(),
+            Error::LossTensor {
+                name: "targets".into(),
+                expected: "integers".into(),
+                found: "f32 of shape [2]".into(),
+            },
+            kd_core::Error::UnknownInput { name: "logits".into() }.into(),
+            Error::TensorFile { path: "x.safetensors".into(), reason: "it is no safetensors file".into() },
+        ]),
+        @"
+        loss::missing-input: the loss `kl` reads `teacher.logits [B, C]`, which is not there; there are `student.logits`
+          Request
+        loss::missing-input: the loss `vid` trains `connector.variance` of shape [4], which is not there
+          Request
+        loss::wrong-input: `targets` must be integers, found f32 of shape [2]
+          Request
+        loss::wrong-input: no loss reads a tensor named `logits`: expected `student.NAME`, `teacher.NAME`, `teacher.K.NAME`, `connector.NAME`, `targets` or `mask`
+          Request
+        loss::tensors: cannot read tensors from `x.safetensors`: it is no safetensors file
+          Request
         "
     );
 }

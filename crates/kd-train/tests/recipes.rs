@@ -281,7 +281,14 @@ fn unknown_names() {
       recipe.toml:21:1
       | hard = { label-smoothing = 0.1 }
       | ^^^^ unknown loss
-      help: there are `cross-entropy`, `hint`, `kl`
+      help: there are `ab`, `affine`, `ard`, `at`, `ban`, `byot`, `ca-mkd`, `cc`, `cirkd`, `crd`, `cross-entropy`, `cs-kd` and 51 more
+    ");
+    assert_snapshot!(say(&[("kl = { temperature = 4.0 }", "dml = {}")]), @"
+    recipe::loss-lacks: `dml` needs peers that are trained at the same time, which a recipe cannot give it
+      recipe.toml:24:1
+      | dml = {}
+      | ^^^ needs more than a recipe has
+      help: `kd explain loss.dml` says what it reads; use it through the crate `kd-core`, or on saved tensors with `kd loss eval`
     ");
     assert_snapshot!(say(&[("model.mlp = { hidden = [16] }", "model.convnext = {}")]), @"
     recipe::unknown-model: no model is named `convnext`

@@ -2,6 +2,7 @@
 
 use kd_core::loss::{LossName, TABLE};
 use kd_train::explain;
+use kd_train::loss_eval::{Content, Example, example};
 
 use super::Context;
 use crate::args::Explain;
@@ -47,7 +48,10 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
             None => "\nUsable in a recipe.\n".to_owned(),
             Some(lacks) => format!("\nNot usable in a recipe, which has no {lacks}.\n"),
         };
-        out + "\nExample\n" + &example(row)
+        if row.knobs.iter().any(|knob| knob.name == "temperature") {
+            out += "`temperature` may be a schedule, as weights may: temperature.linear = { from = 8.0, to = 1.0 }\n";
+        }
+        out + "\nExample\n" + &commands(row)
     };
     let json = || {
         let input = |input: &kd_core::Input| {
@@ -68,38 +72,25 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
 }
 
 /// Commands that compute the loss on random tensors, for the shell.
-fn example(row: &LossName) -> String {
-    let size = |letter: &str| match letter {
-        "B" => "4".to_owned(),
-        "C" => "10".to_owned(),
-        "L" => "6".to_owned(),
-        "H" | "W" => "8".to_owned(),
-        letter if letter.chars().all(|c| c.is_ascii_digit()) => letter.to_owned(),
-        _ => "12".to_owned(),
-    };
-    let mut lines = Vec::new();
-    for input in row.inputs.iter().filter(|input| !input.optional) {
-        let shape: Vec<_> = input.shape.iter().map(|letter| size(letter)).collect();
+fn commands(row: &LossName) -> String {
+    let mut lines = String::new();
+    for Example { name, shape, content } in example(row) {
+        let shape: Vec<_> = shape.iter().map(usize::to_string).collect();
         let shape = shape.join(", ");
-        let name = input.name.replace("SITE", "site");
-        let names = match name.split_once(".K.") {
-            Some((side, rest)) => vec![format!("{side}.0.{rest}"), format!("{side}.1.{rest}")],
-            None => vec![name],
+        let numbers = match content {
+            Content::Normal => format!("torch.randn({shape})"),
+            Content::Positive => format!("torch.rand({shape}) + 0.5"),
+            Content::Classes(count) => format!("torch.randint(0, {count}, ({shape},))"),
+            Content::Places(count) => format!("torch.randint(0, {count}, ({shape},)).float()"),
+            Content::Ones => format!("torch.ones({shape})"),
         };
-        for name in names {
-            lines.push(match name.as_str() {
-                "targets" => format!("        \"targets\": torch.randint(0, 10, ({shape},)),\n"),
-                "mask" => format!("        \"mask\": torch.ones({shape}),\n"),
-                name => format!("        {name:?}: torch.randn({shape}),\n"),
-            });
-        }
+        lines += &format!("        {name:?}: {numbers},\n");
     }
     let loss = format!("{} = {}", row.name, row.example);
     format!(
-        "    python3 - <<'END'\n    import torch, safetensors.torch\n    safetensors.torch.save_file({{\n{}    }}, \
+        "    python3 - <<'END'\n    import torch, safetensors.torch\n    safetensors.torch.save_file({{\n{lines}    }}, \
          \"tensors.safetensors\")\n    END\n    kd loss eval --loss '{loss}' --in tensors.safetensors --out \
-         result.safetensors\n",
-        lines.concat()
+         result.safetensors\n"
     )
 }
 

@@ -245,3 +245,20 @@ fn what_does_not_fit_is_an_error() {
         assert!(TermWeight::new(wrong).is_err() && GkdBeta::new(wrong).is_err());
     }
 }
+
+#[test]
+fn sites_of_other_shapes_are_not_joined() {
+    let pairs = MiniLm::default().sites();
+    let features = |width: usize| {
+        let value = feature(
+            &[BATCH, 2, LENGTH, width],
+            &some_numbers(BATCH * 2 * LENGTH * width, 1),
+            &Device::flex(),
+            DType::F64,
+        );
+        let attention =
+            feature(&[BATCH, 2, LENGTH, LENGTH], &some_numbers(96, 2), &Device::flex(), DType::F64);
+        [("attention", attention), ("value", value)].into_iter().collect::<kd_core::Features>()
+    };
+    assert!(kd_core::Connectors::create(&pairs, &features(3), &features(5), &Device::flex()).is_ok());
+}

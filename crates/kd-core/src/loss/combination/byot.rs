@@ -127,7 +127,11 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::new("student.logits", &["B", "C"], "logits of the deepest classifier: a constant"),
         Input::new("student.SITE", &["B", "C"], "logits of a shallow classifier; one tensor for each"),
-        Input::new("student.FEATURE", &["B", "D"], "a shallow feature that `features` names, rank 1 to 4"),
+        Input::optional(
+            "student.FEATURE",
+            &["B", "D"],
+            "a shallow feature that `features` names, rank 1 to 4",
+        ),
         Input::optional(
             "student.deepest",
             &["B", "D"],

@@ -153,7 +153,7 @@ pub(crate) const NAME: LossName = LossName {
             &["C"],
             "bias of the teacher's batch normalization; if left out, margins are the batch's mean negatives",
         ),
-        Input::new(
+        Input::optional(
             "teacher.std",
             &["C"],
             "weight of the teacher's batch normalization; together with teacher.mean",

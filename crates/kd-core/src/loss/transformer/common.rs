@@ -8,7 +8,7 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::math::{check_same, divide, log_p, ranked, sum_rows};
-use crate::{Error, Feature, Observed, SitePair, View};
+use crate::{ConnectorKind, Error, Feature, Observed, SitePair, View};
 
 /// Two tensors that are compared: the student's, then the teacher's.
 pub(crate) type Both<const D: usize> = (Tensor<D>, Tensor<D>);
@@ -277,7 +277,7 @@ pub(crate) fn total(
 
 /// A site of the same name in both models whose features a loss compares without a connector.
 pub(crate) fn as_it_is(site: &str) -> SitePair {
-    SitePair::new(site, site)
+    SitePair { connector: Some(ConnectorKind::AsIs), ..SitePair::new(site, site) }
 }
 
 /// The features at a site that has the same name in both models, as they are.

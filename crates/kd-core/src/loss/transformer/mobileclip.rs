@@ -165,8 +165,8 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::new("student.image", &["B", "D"], "embeddings of the images"),
         Input::new("student.text", &["B", "D"], "embeddings of their texts"),
-        Input::new("teacher.image", &["B", "E"], "as the student's; `teacher.K.image` for several"),
-        Input::new("teacher.text", &["B", "E"], "as the student's; `teacher.K.text` for several"),
+        Input::new("teacher.image", &["B", "E"], "as the student's; further teachers as `teacher.1.image`"),
+        Input::new("teacher.text", &["B", "E"], "as the student's; further teachers as `teacher.1.text`"),
     ],
     example: "{ student-temperature = 0.01, teacher-temperature = 0.01 }",
     lacks: Some("embeddings of texts beside those of images"),

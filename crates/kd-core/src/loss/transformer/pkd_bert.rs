@@ -151,7 +151,7 @@ pub(crate) const NAME: LossName = LossName {
             "a sample whose first token is 0 adds nothing; all counted if left out",
         ),
     ],
-    example: "{ layers = [\"block1\", \"block2\"] }",
+    example: "{}",
     lacks: None,
     knobs: &[
         Knob::or(

@@ -196,7 +196,7 @@ pub(crate) const NAME: LossName = LossName {
         Input::optional("student.attention", &["B", "h", "L", "L"], "attention scores before the softmax"),
         Input::optional("teacher.attention", &["B", "h", "L", "L"], "as the student's"),
         Input::optional("student.logits", &["B", "C"], "logits; [B, L, C] of tokens"),
-        Input::new("teacher.logits", &["B", "C"], "as the student's"),
+        Input::optional("teacher.logits", &["B", "C"], "as the student's"),
         MASK,
     ],
     example: "{ prediction-weight = 0.0 }",
