@@ -41,14 +41,8 @@ impl Sizes {
         memory: [4096, 255],
     };
     /// Those of a test.
-    pub const TINY: Self = Sizes {
-        rows: 6,
-        classes: 10,
-        width: 12,
-        maps: [4, 6, 8],
-        tokens: [2, 4, 16, 2],
-        memory: [8, 3],
-    };
+    pub const TINY: Self =
+        Sizes { rows: 6, classes: 10, width: 12, maps: [4, 6, 8], tokens: [2, 4, 16, 2], memory: [8, 3] };
 }
 
 /// What a loss compares, which decides how its letters are read.
@@ -133,7 +127,8 @@ impl Case {
                 _ => {}
             }
         }
-        let is_wanted = |name: &str| wanted.iter().any(|wanted| name == *wanted || name.ends_with(&format!(".{wanted}")));
+        let is_wanted =
+            |name: &str| wanted.iter().any(|wanted| name == *wanted || name.ends_with(&format!(".{wanted}")));
         let inputs: Vec<&Input> = row
             .inputs
             .iter()
@@ -258,13 +253,16 @@ impl Letters {
     }
 
     fn shape(&self, input: &Input) -> Vec<usize> {
-        let Sizes { classes, maps: [images, channels, side], tokens: [batch, length, width, _], .. } = self.sizes;
+        let Sizes { classes, maps: [images, channels, side], tokens: [batch, length, width, _], .. } =
+            self.sizes;
         match (self.kind, input.shape) {
             (Kind::Maps, ["B", _]) if input.name.ends_with(".SITE") => vec![images, channels, side, side],
             (Kind::Maps, ["B", _]) if input.name.ends_with(".logits") => vec![images, classes],
             (Kind::Tokens, ["B", _]) if input.name.ends_with(".logits") => vec![batch, length, classes],
             (Kind::Tokens, ["B", _]) => vec![batch, length, width],
-            (_, letters) => letters.iter().enumerate().map(|(at, letter)| self.size(letter, at, letters.len())).collect(),
+            (_, letters) => {
+                letters.iter().enumerate().map(|(at, letter)| self.size(letter, at, letters.len())).collect()
+            }
         }
     }
 
@@ -273,8 +271,14 @@ impl Letters {
         if let Some(size) = letter.parse().ok().or_else(|| self.own.get(letter).copied()) {
             return size;
         }
-        let Sizes { rows, classes, width, maps: [images, channels, side], tokens: [batch, length, state, heads], memory } =
-            self.sizes;
+        let Sizes {
+            rows,
+            classes,
+            width,
+            maps: [images, channels, side],
+            tokens: [batch, length, state, heads],
+            memory,
+        } = self.sizes;
         match (self.kind, letter) {
             (Kind::Rows, "B") => rows,
             (Kind::Rows, "C") => classes,
@@ -351,9 +355,9 @@ mod tests {
 
     #[test]
     fn letters_become_sizes_of_training() {
-        let labels: Vec<String> =
-            TABLE.iter().map(|row| Case::new(row, &Sizes::TRAINING).label()).collect();
-        for label in ["kl/256x1000", "at/64x64x32x32", "hint/64x64x32x32", "sp/256x512", "minillm/8x64x1000"] {
+        let labels: Vec<String> = TABLE.iter().map(|row| Case::new(row, &Sizes::TRAINING).label()).collect();
+        for label in ["kl/256x1000", "at/64x64x32x32", "hint/64x64x32x32", "sp/256x512", "minillm/8x64x1000"]
+        {
             assert!(labels.iter().any(|found| found == label), "{label}: {labels:?}");
         }
     }

@@ -5,9 +5,8 @@ mod example;
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use kd_core::loss::{LossName, TABLE};
 use kd_core::named::Named;
-use kd_core::{DistillLoss, Feature, Input};
+use kd_core::{DistillLoss, Feature};
 
 use crate::error::Error;
 use crate::problem::{Problem, Problems};
@@ -15,6 +14,8 @@ use crate::registry::Registry;
 use crate::tensors::{Numbers, Stored};
 
 pub use example::{Content, Example, example};
+pub use kd_core::loss::{LossName, TABLE};
+pub use kd_core::{Input, Knob};
 
 /// The loss that a line of TOML names, `kl = { temperature = 4.0 }`, and its name.
 ///

@@ -276,12 +276,11 @@ fn unknown_names() {
       | ^^ unknown loss
       help: did you mean `kl`?
     ");
-    assert_snapshot!(say(&[("cross-entropy = {", "hard = {")]), @"
-    recipe::unknown-loss: no loss is named `hard`
+    assert_snapshot!(say(&[("cross-entropy = {", "quux = {")]), @"
+    recipe::unknown-loss: no loss is named `quux`
       recipe.toml:21:1
-      | hard = { label-smoothing = 0.1 }
+      | quux = { label-smoothing = 0.1 }
       | ^^^^ unknown loss
-      help: there are `ab`, `affine`, `ard`, `at`, `ban`, `byot`, `ca-mkd`, `cc`, `cirkd`, `crd`, `cross-entropy`, `cs-kd` and 51 more
     ");
     assert_snapshot!(say(&[("kl = { temperature = 4.0 }", "dml = {}")]), @"
     recipe::loss-lacks: `dml` needs peers that are trained at the same time, which a recipe cannot give it
@@ -1102,7 +1101,7 @@ fn a_resolved_recipe_spells_out_every_default() {
 
     [[objective]]
     weight.linear = { begin = 0.0, end = 1.0, from = 0.9, to = 0.5 }
-    kl = { reduction = "batch-mean", t-squared = true, temperature = 4.0 }
+    kl = { beta = 0.5, divergence = "forward", reduction = "batch-mean", t-squared = true, temperature = 4.0 }
 
     [[stage]]
     name = "teacher"

@@ -1,8 +1,7 @@
 //! `kd explain`: more about a problem than its message says.
 
-use kd_core::loss::{LossName, TABLE};
 use kd_train::explain;
-use kd_train::loss_eval::{Content, Example, example};
+use kd_train::loss_eval::{Content, Example, Input, Knob, LossName, TABLE, example};
 
 use super::Context;
 use crate::args::Explain;
@@ -54,12 +53,12 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
         out + "\nExample\n" + &commands(row)
     };
     let json = || {
-        let input = |input: &kd_core::Input| {
+        let input = |input: &Input| {
             serde_json::json!({
                 "name": input.name, "shape": input.shape, "meaning": input.meaning, "optional": input.optional,
             })
         };
-        let knob = |knob: &kd_core::Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
+        let knob = |knob: &Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
         serde_json::json!({
             "name": row.name, "about": row.line, "formula": row.formula, "paper": row.paper,
             "reference": row.reference, "when": row.when, "recipe": row.lacks.is_none(), "lacks": row.lacks,
