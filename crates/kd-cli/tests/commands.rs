@@ -221,7 +221,7 @@ fn every_shell_gets_completions_that_name_every_command() {
 #[test]
 fn data_is_fetched_from_a_folder_into_the_cache_and_found_there() {
     // The repository's own files, unless the tests run from the published crate, which does not hold them.
-    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
     if !from.join("mnist/train-images-idx3-ubyte.gz").is_file() {
         return;
     }

@@ -3,7 +3,7 @@
 //! Burn's tensors carry their rank in their type. Losses, observers and fake-quantizers do not care which it is;
 //! they get a [`Feature`] and go back to a ranked tensor with `try_into` or [`Feature::map`].
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{DType, Gradients, Tensor};
 
 use crate::{Error, Side};
 
@@ -89,6 +89,24 @@ impl Feature {
         each!(self.clone(), x => x.grad(gradients).unwrap_or_else(|| x.without_autodiff().zeros_like()))
     }
 
+    /// The same numbers in single precision where they are in half; what is wider stays as it is.
+    ///
+    /// Losses add, divide by norms and take logarithms: in half precision their smallest constants are zero.
+    #[must_use]
+    pub fn widened(self) -> Self {
+        each!(self, x => widened(x))
+    }
+
+    pub(crate) fn is_half(&self) -> bool {
+        let dtype = match self {
+            Feature::D1(x) => x.dtype(),
+            Feature::D2(x) => x.dtype(),
+            Feature::D3(x) => x.dtype(),
+            Feature::D4(x) => x.dtype(),
+        };
+        matches!(dtype, DType::F16 | DType::BF16)
+    }
+
     /// Zeros of the same shape.
     #[must_use]
     pub fn zeros_like(&self) -> Self {
@@ -114,6 +132,10 @@ impl Feature {
             Feature::D4(x) => x.flatten(0, 3),
         }
     }
+}
+
+pub(crate) fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if matches!(x.dtype(), DType::F16 | DType::BF16) { x.cast(DType::F32) } else { x }
 }
 
 macro_rules! ranks {
@@ -208,6 +230,18 @@ impl Features {
     #[must_use]
     pub fn without_autodiff(self) -> Self {
         Features(self.0.into_iter().map(|(site, feature)| (site, feature.without_autodiff())).collect())
+    }
+}
+
+impl Features {
+    /// Whether any is in half precision.
+    pub(crate) fn has_half(&self) -> bool {
+        self.0.iter().any(|(_, feature)| feature.is_half())
+    }
+
+    /// All of them in single precision at least.
+    pub(crate) fn widened(self) -> Self {
+        Features(self.0.into_iter().map(|(site, feature)| (site, feature.widened())).collect())
     }
 }
 

@@ -11,6 +11,7 @@
 
 use burn::tensor::{Int, Tensor};
 
+use crate::feature::widened;
 use crate::{Connectors, DistillLoss, Error, Feature, Observed, Progress, View};
 
 /// Named tensors, all of one precision.
@@ -127,7 +128,9 @@ impl Named {
         let trained: Vec<_> = self.trained.into_iter().map(|(name, x)| (name, x.require_grad())).collect();
         leaves.extend(trained.iter().map(|(name, x)| (format!("connector.{name}"), x.clone())));
         let connectors = connectors.unwrap_or_else(|| Connectors::identity(&loss.sites()));
+        let trained = trained.into_iter().map(|(name, x)| (name, x.widened())).collect();
         let connectors = connectors.with_values(trained);
+        let mask = mask.map(widened);
         let value = loss.evaluate(&View {
             student: &student,
             teachers: &self.teachers,
@@ -146,6 +149,7 @@ impl Named {
 
 /// Puts a tensor where a loss looks for it; logits of tokens become rows.
 fn observe(to: &mut Observed, site: &str, x: Feature, name: &str) -> Result<(), Error> {
+    let x = x.widened();
     if site != "logits" {
         to.features.insert(site, x);
         return Ok(());

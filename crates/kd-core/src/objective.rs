@@ -109,10 +109,18 @@ impl Objective {
     /// that neither its gradient nor a NaN of its reaches the student. Where all weights are 0, the sum is 0 with a
     /// gradient of 0.
     ///
+    /// Tensors in half precision are taken to single precision first, so that all values are `f32` then; gradients go
+    /// back in the precision of what they are of.
+    ///
     /// # Errors
     ///
     /// The first error of a loss.
     pub fn evaluate(&self, view: &View<'_>) -> Result<Evaluation, Error> {
+        if view.has_half() {
+            let student = view.student.widened();
+            let teachers: Vec<_> = view.teachers.iter().map(Observed::widened).collect();
+            return self.evaluate(&View { student: &student, teachers: &teachers, ..*view });
+        }
         let mut total: Option<Tensor<1>> = None;
         let mut terms = Vec::with_capacity(self.terms.len());
         for term in &self.terms {

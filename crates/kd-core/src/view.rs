@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
+use crate::feature::widened;
 use crate::{Connectors, Error, Feature, Features, Progress, SitePair};
 
 /// Which of the two models.
@@ -56,6 +57,18 @@ impl Observed {
     }
 }
 
+impl Observed {
+    fn has_half(&self) -> bool {
+        let half = |x: &Tensor<2>| matches!(x.dtype(), DType::F16 | DType::BF16);
+        self.logits.as_ref().is_some_and(half) || self.features.has_half()
+    }
+
+    /// The same in single precision at least, as losses compute.
+    pub(crate) fn widened(&self) -> Self {
+        Observed { logits: self.logits.clone().map(widened), features: self.features.clone().widened() }
+    }
+}
+
 /// One batch as a loss sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -71,6 +84,13 @@ pub struct View<'a> {
     pub progress: Progress,
     /// What joins the student's features to the teacher's, and what else losses train.
     pub connectors: &'a Connectors,
+}
+
+impl View<'_> {
+    /// Whether anything in it is in half precision, in which losses do not compute.
+    pub(crate) fn has_half(&self) -> bool {
+        self.student.has_half() || self.teachers.iter().any(Observed::has_half)
+    }
 }
 
 impl<'a> View<'a> {

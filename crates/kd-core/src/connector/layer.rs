@@ -154,7 +154,7 @@ impl Mixture {
         let shares = softmax(self.shares.val(), 0);
         let mut sum: Option<Feature> = None;
         for (i, x) in all.into_iter().enumerate() {
-            let share = shares.clone().slice([i..i + 1]);
+            let share = shares.clone().narrow(0, i, 1);
             let made: Feature = match x {
                 Feature::D3(x) => (self.linear[i].forward(x) * share.reshape([1, 1, 1])).into(),
                 Feature::D4(x) => (self.conv[i].forward(x) * share.reshape([1, 1, 1, 1])).into(),

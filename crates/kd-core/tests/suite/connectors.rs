@@ -24,7 +24,8 @@ fn pair(kind: Option<ConnectorKind>) -> SitePair {
 
 #[test]
 fn shapes_choose_the_connector_and_it_gives_the_teachers_shape() {
-    use ConnectorKind::{Conv, ConvBatchNorm, Identity, Linear};
+    use ConnectorKind::{Conv, Conv3, Conv3BatchNorm, ConvBatchNorm, Identity, Linear};
+    use ConnectorKind::{MapToTokens, TokensToMap, Upsample};
     struct Case(Option<ConnectorKind>, &'static [usize], &'static [usize], ConnectorKind, usize);
     let cases = [
         Case(None, &[2, 5], &[2, 5], Identity, 0),
@@ -38,6 +39,11 @@ fn shapes_choose_the_connector_and_it_gives_the_teachers_shape() {
         Case(Some(Conv), &[2, 3, 4, 6], &[2, 3, 4, 6], Conv, 3 * 3 + 3),
         // Scale, shift, and the two running statistics that Burn counts.
         Case(Some(ConvBatchNorm), &[2, 3, 4, 6], &[2, 8, 4, 6], ConvBatchNorm, 3 * 8 + 4 * 8),
+        Case(Some(Conv3), &[2, 3, 4, 6], &[2, 8, 4, 6], Conv3, 9 * 3 * 8 + 8),
+        Case(Some(Conv3BatchNorm), &[2, 3, 4, 6], &[2, 8, 4, 6], Conv3BatchNorm, 9 * 3 * 8 + 4 * 8),
+        Case(None, &[2, 24, 5], &[2, 8, 4, 6], TokensToMap, 5 * 8 + 8),
+        Case(None, &[2, 3, 4, 6], &[2, 24, 7], MapToTokens, 3 * 7 + 7),
+        Case(Some(Upsample), &[2, 3, 4, 6], &[2, 8, 7, 13], Upsample, 3 * 8 + 8),
     ];
     let device = Device::default();
     for Case(asked, student, teacher, kind, parameters) in cases {
@@ -51,7 +57,7 @@ fn shapes_choose_the_connector_and_it_gives_the_teachers_shape() {
 
 #[test]
 fn what_cannot_be_joined_is_an_error_that_names_both() {
-    use ConnectorKind::{Conv, ConvBatchNorm, Identity, Linear};
+    use ConnectorKind::{Conv, ConvBatchNorm, Identity, Linear, Upsample};
     struct Case(Option<ConnectorKind>, &'static [usize], &'static [usize], Obstacle);
     let cases = [
         Case(None, &[2, 5], &[2, 5, 1], Obstacle::Ranks),
@@ -61,6 +67,8 @@ fn what_cannot_be_joined_is_an_error_that_names_both() {
         Case(Some(Identity), &[2, 5], &[2, 6], Obstacle::NotIdentical),
         Case(Some(Linear), &[2, 3, 4, 4], &[2, 5, 4, 4], Obstacle::Kind { kind: Linear }),
         Case(Some(Conv), &[2, 5], &[2, 6], Obstacle::Kind { kind: Conv }),
+        Case(None, &[2, 23, 5], &[2, 8, 4, 6], Obstacle::Pixels),
+        Case(Some(Upsample), &[2, 9, 5], &[2, 9, 5], Obstacle::Kind { kind: Upsample }),
         Case(Some(ConvBatchNorm), &[2, 5, 1], &[2, 5, 1], Obstacle::Kind { kind: ConvBatchNorm }),
     ];
     let device = Device::default();
@@ -95,6 +103,53 @@ fn a_feature_of_another_rank_than_the_connector_is_an_error() {
 
 fn features(sites: &[(&str, &[usize])], device: &Device) -> Features {
     sites.iter().map(|(site, shape)| (*site, ones(shape, device))).collect()
+}
+
+/// Tokens are pixels row by row, and those of another resolution the nearest ones.
+#[test]
+fn positions_keep_their_order() {
+    let device = Device::flex();
+    let numbers_of = |x: Feature| numbers(x.flat());
+    let ramp: Feature = Tensor::<1>::from_floats([0., 1., 2., 3., 4., 5.], &device).reshape([1, 6, 1]).into();
+    let out = |kind, student: Feature, teacher: &[usize]| {
+        let connector = Connector::create(&pair(Some(kind)), &student.dims(), teacher, &device).unwrap();
+        let zero = Connector::forward(&connector, student.zeros_like()).unwrap();
+        let base = numbers_of(zero);
+        let out = numbers_of(connector.forward(student).unwrap());
+        // Without the bias and in units of the weight, the second position's.
+        let plain: Vec<f64> = out.iter().zip(&base).map(|(a, b)| a - b).collect();
+        plain.iter().map(|x| (x / plain[1] * 1e4).round() / 1e4).collect::<Vec<_>>()
+    };
+    assert_eq!(out(ConnectorKind::TokensToMap, ramp.clone(), &[1, 1, 2, 3]), [0., 1., 2., 3., 4., 5.]);
+    let map = Tensor::<3>::try_from(ramp).unwrap().reshape([1, 1, 2, 3]);
+    assert_eq!(out(ConnectorKind::MapToTokens, map.into(), &[1, 6, 1]), [0., 1., 2., 3., 4., 5.]);
+    let row = Tensor::<1>::from_floats([1., 2., 3.], &device).reshape([1, 1, 1, 3]).into();
+    let twice = [1., 1., 2., 2., 3., 3.];
+    assert_eq!(out(ConnectorKind::Upsample, row, &[1, 1, 2, 6]), [twice, twice].concat());
+}
+
+#[test]
+fn a_mixture_is_the_shared_sum_of_several_sites() {
+    let device = Device::default();
+    let student = features(&[("a", &[2, 3, 5]), ("b", &[2, 3, 4])], &device);
+    let teacher = features(&[("c", &[2, 3, 6])], &device);
+    let pair = SitePair { connector: Some(ConnectorKind::Mixture), ..SitePair::new("a + b", "c") };
+    let pairs = [pair];
+    let connectors = Connectors::create(&pairs, &student, &teacher, &device).unwrap();
+    assert_eq!(connectors.num_params(), (5 * 6 + 6) + (4 * 6 + 6) + 2);
+    let of = |a: f64, b: f64| {
+        let scaled = |shape: &[usize], by: f64| match ones(shape, &device) {
+            Feature::D3(x) => Feature::D3(x.mul_scalar(by)),
+            other => other,
+        };
+        let all = vec![scaled(&[2, 3, 5], a), scaled(&[2, 3, 4], b)];
+        numbers(connectors.apply(&pairs[0], all).unwrap().flat())
+    };
+    // Linear in each of them, with shares that begin equal and sum to 1: f(a, b) + f(0, 0) = f(a, 0) + f(0, b).
+    let (both, none, first, second) = (of(2.0, 3.0), of(0.0, 0.0), of(2.0, 0.0), of(0.0, 3.0));
+    let left: Vec<f64> = both.iter().zip(&none).map(|(a, b)| a + b).collect();
+    let right: Vec<f64> = first.iter().zip(&second).map(|(a, b)| a + b).collect();
+    assert_close("the sum", &left, &right, 1e-5);
 }
 
 #[test]

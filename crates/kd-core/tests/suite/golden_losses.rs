@@ -16,27 +16,27 @@ use serde::de::DeserializeOwned;
 use crate::support::{labels, number};
 
 #[derive(Deserialize)]
-struct Case {
-    name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     /// `NAME = { KNOBS }`
-    loss: String,
+    pub(crate) loss: String,
     /// How closely the formula and the public implementation agree; 0 where there is none.
     reference: f64,
 }
 
 /// An array of numbers.
 #[derive(Clone)]
-struct Array {
-    shape: Vec<usize>,
-    numbers: Vec<f64>,
+pub(crate) struct Array {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) numbers: Vec<f64>,
 }
 
-struct Golden {
-    cases: Vec<Case>,
+pub(crate) struct Golden {
+    pub(crate) cases: Vec<Case>,
     arrays: BTreeMap<String, Array>,
 }
 
-fn golden(loss: &str) -> Golden {
+pub(crate) fn golden(loss: &str) -> Golden {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/losses/{loss}.safetensors"));
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -64,7 +64,7 @@ impl Golden {
         found.map(|(name, x)| (name.to_string(), x.clone())).collect()
     }
 
-    fn inputs(&self, case: &str) -> BTreeMap<String, Array> {
+    pub(crate) fn inputs(&self, case: &str) -> BTreeMap<String, Array> {
         let mut all = self.of(case, "");
         all.retain(|name, _| {
             !name.starts_with("grad.") && !name.starts_with("reference.") && name != "value"
@@ -85,7 +85,7 @@ fn feature(x: &Array, device: &Device, dtype: DType) -> Feature {
 }
 
 /// The loss on inputs in a precision.
-fn evaluate(
+pub(crate) fn evaluate(
     loss: &dyn DistillLoss,
     inputs: &BTreeMap<String, Array>,
     device: &Device,
@@ -105,7 +105,7 @@ fn evaluate(
     named.evaluate(loss)
 }
 
-fn numbers(x: Feature) -> Vec<f64> {
+pub(crate) fn numbers(x: Feature) -> Vec<f64> {
     crate::support::numbers(x.flat())
 }
 
@@ -128,7 +128,7 @@ impl Register for Reader<'_> {
     }
 }
 
-fn read(text: &str) -> Box<dyn DistillLoss> {
+pub(crate) fn read(text: &str) -> Box<dyn DistillLoss> {
     let table: toml::Table = toml::from_str(text).unwrap();
     let (name, knobs) = table.into_iter().next().unwrap();
     let mut reader = Reader { name: &name, knobs, found: None };
@@ -260,7 +260,8 @@ fn every_gradient_agrees_with_differences() {
             let value = number(here.value);
             // Rounding of the values, over the step.
             let tolerance = 1e-5 * predicted.abs().max(1e-3) + 1e-14 * value.abs() / step;
-            if !case.loss.contains("kink") && !((found - predicted).abs() <= tolerance) {
+            let agrees = (found - predicted).abs() <= tolerance;
+            if !case.loss.contains("kink") && !agrees {
                 problems.push(format!("{} {}: {predicted} against {found}", name.name, case.name));
             }
         }

@@ -5,6 +5,7 @@
 mod adaptive;
 mod combination_properties;
 mod connectors;
+mod extremes;
 mod feature_more_properties;
 mod feature_properties;
 mod features;
