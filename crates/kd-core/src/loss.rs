@@ -9,6 +9,7 @@ mod combination;
 mod data_free;
 mod feature;
 mod math;
+mod number;
 mod paired;
 mod relation;
 mod response;

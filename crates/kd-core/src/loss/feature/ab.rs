@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
 
-use crate::loss::feature::common::number;
 use crate::loss::math::{check_same, sum_rows};
+use crate::loss::number::number;
 use crate::loss::paired;
 use crate::loss::{DistillLoss, LossName};
 use crate::{ConnectorKind, Error, Feature, Input, Knob, SitePair, View};

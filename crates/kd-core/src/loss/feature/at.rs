@@ -5,8 +5,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::loss::feature::common::{maps, meet, norm_rows, number};
+use crate::loss::feature::common::{maps, meet, norm_rows};
 use crate::loss::math::{TINY, divide, mean_all, unit_rows};
+use crate::loss::number::number;
 use crate::loss::paired::{self, paired};
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, SitePair, View};

@@ -5,15 +5,16 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{conv, number, pair_beside};
+use super::layers::{conv, pair_beside};
 use crate::loss::math::{check_same, divide, ranked, sum_rows};
+use crate::loss::number::number;
 use crate::loss::paired::{self, paired};
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, Observed, Parameter, Progress, Side, SitePair, View};
 
 number! {
     /// The share of positions that is hidden, from 0 to 1.
-    MgdMaskedShare = 0.65, "masked", "from 0 to 1", |x| (0.0..=1.0).contains(&x)
+    MgdMaskedShare: "masked", 0.65, "from 0 to 1", |x| (0.0..=1.0).contains(&x)
 }
 
 /// The network that draws the teacher's map: two 3×3 convolutions with a ReLU between them.

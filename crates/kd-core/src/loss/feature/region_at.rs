@@ -3,16 +3,17 @@
 
 use burn::tensor::Tensor;
 
-use super::layers::{number, pair_beside};
+use super::layers::pair_beside;
 use super::resize::average;
 use crate::loss::math::{TINY, divide, mean_all, ranked, unit_rows};
+use crate::loss::number::number;
 use crate::loss::paired::{self, paired};
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, SitePair, View};
 
 number! {
     /// The weight of what lies outside the region: finite and at least 0.
-    RegionAtBackground = 0.1, "background", "finite and at least 0", |x| x.is_finite() && x >= 0.0
+    RegionAtBackground: "background", 0.1, "finite and at least 0", |x| x.is_finite() && x >= 0.0
 }
 
 /// Squared difference of two attention maps inside a region, and outside it with a smaller weight:

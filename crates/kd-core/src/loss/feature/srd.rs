@@ -4,8 +4,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{channels, number, position_rows, standard};
+use super::layers::{channels, position_rows, standard};
 use crate::loss::math::{divide, sum_rows};
+use crate::loss::number::number;
 use crate::loss::paired::{self, paired};
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Feature, Input, Knob, Observed, Parameter, Side, SitePair, View};
@@ -17,7 +18,7 @@ const FLOOR: f64 = 1e-12;
 
 number! {
     /// The power of a difference: finite and at least 1.
-    SrdExponent = 4.0, "exponent", "finite and at least 1", |x| x.is_finite() && x >= 1.0
+    SrdExponent: "exponent", 4.0, "finite and at least 1", |x| x.is_finite() && x >= 1.0
 }
 
 /// Logarithm of the sum of powers of the differences of two standardised features:

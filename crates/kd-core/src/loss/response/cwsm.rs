@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::flsw::{COMPAT, TemperatureCompat, at_temperatures, temperatures};
-use super::rows::{Rows, ranged};
+use super::rows::Rows;
 use crate::loss::math::{check_pair, log_p};
+use crate::loss::number::ranged;
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, Temperature, View};
 

@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Rows, kl_at, ranged};
+use super::rows::{Rows, kl_at};
 use crate::loss::math::check_pair;
+use crate::loss::number::ranged;
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, Temperature, View};
 

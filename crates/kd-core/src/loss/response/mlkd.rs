@@ -7,8 +7,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::rows::ranged;
 use crate::loss::math::{check_pair, divide, log_p, sum_rows};
+use crate::loss::number::ranged;
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, Temperature, View};
 

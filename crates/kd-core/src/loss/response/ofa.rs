@@ -6,8 +6,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Rows, ranged};
+use super::rows::Rows;
 use crate::loss::math::{check_pair, column, log_p};
+use crate::loss::number::ranged;
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, Temperature, View};
 

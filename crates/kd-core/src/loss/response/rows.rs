@@ -91,17 +91,3 @@ pub(crate) fn log_sum(x: Tensor<2>) -> Tensor<2> {
     let largest = x.clone().without_autodiff().max_dim(1);
     (x - largest.clone()).exp().sum_dim(1).log() + largest
 }
-
-/// Defines a function for `deserialize_with` that reads a number and refuses it, where it stands in a recipe, outside
-/// its range.
-macro_rules! ranged {
-    ($reader:ident, $knob:literal, $expected:literal, |$x:ident| $fits:expr) => {
-        fn $reader<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-            let $x: f64 = serde::Deserialize::deserialize(from)?;
-            let refused = || Error::OutOfRange { name: $knob, expected: $expected, found: $x };
-            ($fits).then_some($x).ok_or_else(|| serde::de::Error::custom(refused()))
-        }
-    };
-}
-
-pub(crate) use ranged;
