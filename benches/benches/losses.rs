@@ -13,9 +13,9 @@ fn losses(c: &mut Criterion) {
     let device = device();
     for row in TABLE {
         let case = Case::new(row, &Sizes::TRAINING);
-        // Only for what is measured: all inputs together are gigabytes.
-        let job = LazyCell::new(|| case.job(&device).unwrap_or_else(|error| panic!("{case:?}: {error}")));
         let label = case.label();
+        // Only for what is measured: all inputs together are gigabytes.
+        let job = LazyCell::new(|| case.job(&device).unwrap_or_else(|error| panic!("{label}: {error}")));
         let (name, shape) = label.split_once('/').unwrap_or((&label, ""));
         let mut group = c.benchmark_group(format!("loss/{name}"));
         group.sample_size(10).sampling_mode(SamplingMode::Flat);

@@ -69,7 +69,7 @@ enum Exception {
     Letter(&'static str, usize),
     /// Other knobs than those of the example, for these sizes.
     Knobs(&'static str),
-    /// Fewer images, and smaller ones, each divided by this: what it would take otherwise is said beside it.
+    /// Fewer images, and lower and narrower ones: both divided by this.
     Smaller([usize; 2]),
     /// The teacher is differentiated too.
     Teacher,
@@ -84,12 +84,19 @@ const EXCEPTIONS: &[(&str, Exception)] = &[
     ("affine", Exception::Kind(Kind::Maps)),
     ("ofd", With(&["teacher.mean", "teacher.std"])),
     ("review-kd", Sites(&["block1", "block2"])),
+    // Convolutions of 3×3 take more than a second at full size.
+    ("review-kd", Smaller([4, 1])),
+    ("mgd", Smaller([4, 1])),
     ("sem-ckd", Sites(&["block1", "block2"])),
+    ("sem-ckd", Smaller([4, 2])),
+    ("sem-ckd", Knobs("{ batch = 16 }")),
+    // Similarities of all pixels of all images with each other: 17 GB at full size.
     ("cirkd", Smaller([8, 2])),
     ("tinybert", With(&["embedding", "hidden", "attention"])),
     ("distilbert", With(&["targets", "hidden"])),
     ("minilm-v2", Knobs("{ relation-heads = 4 }")),
     ("pkd-bert", Sites(&["block1", "block2"])),
+    ("pkd-bert", Knobs("{ layers = [\"block1\", \"block2\"] }")),
     ("gkd", Exception::Kind(Kind::Tokens)),
     ("minillm", Exception::Kind(Kind::Tokens)),
     // The width of its embeddings is a knob.
@@ -342,13 +349,14 @@ mod tests {
     fn every_loss_has_inputs_and_gives_finite_numbers() {
         for row in TABLE {
             let case = Case::new(row, &Sizes::TINY);
-            let job = case.job(&crate::device()).unwrap_or_else(|error| panic!("{case:?}: {error}"));
-            let found = job.evaluate(job.named.clone()).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+            let label = case.label();
+            let job = case.job(&crate::device()).unwrap_or_else(|error| panic!("{label}: {error}"));
+            let found = job.evaluate(job.named.clone()).unwrap_or_else(|error| panic!("{label}: {error}"));
             let value = found.value.into_scalar::<f32>();
-            assert!(value.is_finite(), "{case:?}: {value}");
+            assert!(value.is_finite(), "{label}: {value}");
             for (name, gradient) in found.gradients {
                 let gradient: Vec<f32> = gradient.flat().into_data().iter().collect();
-                assert!(gradient.iter().all(|x| x.is_finite()), "{case:?}: gradient of {name}");
+                assert!(gradient.iter().all(|x| x.is_finite()), "{label}: gradient of {name}");
             }
         }
     }
