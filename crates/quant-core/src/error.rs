@@ -144,6 +144,75 @@ pub enum Error {
         /// Largest code.
         qmax: i32,
     },
+    /// A knob of an algorithm outside its range.
+    #[error("expected {what} {expected}, found {found}")]
+    Knob {
+        /// Which knob.
+        what: &'static str,
+        /// What is legal.
+        expected: &'static str,
+        /// The number.
+        found: f64,
+    },
+    /// A list, or a side of a matrix, of another length than the rest of the arguments asks for.
+    #[error("expected {what} of {expected}, found {found}")]
+    Size {
+        /// Of what.
+        what: &'static str,
+        /// How long it should be.
+        expected: usize,
+        /// How long it is.
+        found: usize,
+    },
+    /// An element of an algorithm's argument that is infinite or not a number.
+    #[error("expected finite numbers in the {what}, found {value} at position {index}")]
+    NotFiniteIn {
+        /// The argument.
+        what: &'static str,
+        /// Row-major position.
+        index: usize,
+        /// What is there.
+        value: f64,
+    },
+    /// A Hessian that no damping makes positive definite: it is not a sum of x xᵀ.
+    #[error(
+        "expected a positive semidefinite Hessian, found none up to a damping of {damping} of its mean diagonal"
+    )]
+    NotPositive {
+        /// The largest damping that was tried.
+        damping: f64,
+    },
+    /// A Hessian that is not symmetric.
+    #[error("expected a symmetric Hessian, found {upper} and {lower} at row {row}, column {column}")]
+    NotSymmetric {
+        /// Row of the upper element.
+        row: usize,
+        /// Column of the upper element.
+        column: usize,
+        /// The element.
+        upper: f64,
+        /// Its mirror image.
+        lower: f64,
+    },
+    /// Statistics asked for before anything was observed.
+    #[error("expected inputs, found none")]
+    NothingSeen,
+    /// A budget below the cheapest assignment.
+    #[error("expected a budget of at least {least}, found {budget}")]
+    Budget {
+        /// What may be spent.
+        budget: u64,
+        /// What the cheapest choices cost together.
+        least: u64,
+    },
+    /// An item of a budget among whose choices nothing can be chosen, or whose costs do not add up in 64 bits.
+    #[error("expected {expected} in item {item}")]
+    Item {
+        /// Which item.
+        item: usize,
+        /// What is legal.
+        expected: &'static str,
+    },
 }
 
 fn list(words: &[&str]) -> String {

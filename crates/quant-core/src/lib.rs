@@ -33,12 +33,14 @@
 //! # Ok::<(), quant_core::Error>(())
 //! ```
 
+pub mod budget;
 mod codec;
 mod error;
 mod fake_quant;
 mod format;
 mod layout;
 mod observer;
+pub mod ptq;
 mod qparams;
 mod scheme;
 

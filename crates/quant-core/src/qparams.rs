@@ -191,6 +191,6 @@ impl TryFrom<QParamsAsStored> for QParams {
 /// Codes up to here, and differences of two, are exact in 32-bit floats.
 const MOST: u32 = 1 << 23;
 
-fn legal(scale: f32) -> f32 {
+pub(crate) fn legal(scale: f32) -> f32 {
     if scale == 0.0 { 1.0 } else { scale.max(f32::MIN_POSITIVE) }
 }

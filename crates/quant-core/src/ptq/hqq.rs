@@ -1,0 +1,204 @@
+//! HQQ: a better zero point without any data, by half-quadratic splitting.
+
+use serde::{Deserialize, Serialize};
+
+use super::matrix::check_knob;
+use super::{Cell, Grid, GridSymmetry, Matrix, Quantized, rtn};
+use crate::Error;
+
+/// Knobs of [`hqq`] and [`hqq_integer`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Hqq {
+    /// Power p of the norm ‖W − Ŵ‖_p^p, above 0 and up to 1: the lower, the less outliers count.
+    pub lp: f64,
+    /// First weight of the splitting, above 0.
+    pub beta: f64,
+    /// Its factor from one iteration to the next, at least 1.
+    pub kappa: f64,
+    /// Iterations.
+    pub iterations: usize,
+    /// Whether to stop after the first iteration that does not lower mean|W − Ŵ| over the whole weight.
+    pub early_stop: bool,
+}
+
+impl Default for Hqq {
+    fn default() -> Self {
+        Self { lp: 0.7, beta: 10.0, kappa: 1.01, iterations: 20, early_stop: true }
+    }
+}
+
+/// A weight with zero points that are no codes: x̂ = s · (q − z) in 32-bit floats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FloatZero {
+    /// The grid, affine.
+    pub grid: Grid,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub columns: usize,
+    /// `[rows, columns]`.
+    pub codes: Vec<i32>,
+    /// `[rows, groups]`.
+    pub scale: Vec<f32>,
+    /// `[rows, groups]`; codes' own numbering, so from about qmin to qmax.
+    pub zero: Vec<f32>,
+    /// Groups that round-to-nearest served better, and kept.
+    pub kept: usize,
+}
+
+impl FloatZero {
+    /// x̂ = s · (q − z) of every element, `[rows, columns]`.
+    pub fn dequantize(&self) -> Vec<f32> {
+        let (len, groups) = (self.grid.group_len(self.columns), self.grid.groups(self.columns));
+        let value = |(index, &code): (usize, &i32)| {
+            let cell = index / self.columns * groups + index % self.columns / len;
+            (code as f32 - self.zero[cell]) * self.scale[cell]
+        };
+        self.codes.iter().enumerate().map(value).collect()
+    }
+}
+
+/// Moves each group's zero point so that ‖W − Ŵ‖_p^p falls.
+///
+/// s = (max − min) / (qmax − qmin) and z = qmin − min / s, rounded at 4 bits, to begin with; then, in f64,
+///
+/// ```text
+/// q = clamp(round(w / s + z), qmin, qmax)      ŵ = s · (q − z)      e = shrink(w − ŵ)      z ← mean(q − (w − e) / s)
+/// shrink(x) = sign(x) · max(|x| − |x|^(p − 1) / β, 0)               β ← κ β
+/// ```
+///
+/// Unlike round-to-nearest's, the range need not contain 0, and 0 need not be on the grid. A group whose squared error
+/// does not fall below [`rtn`]'s keeps what `rtn` gives it, so that the result is never worse; of weights that lie
+/// symmetrically few groups gain much. No data means that correlated inputs are not made use of: GPTQ's outputs are
+/// closer.
+///
+/// Source: Badri and Shaji 2023, mobiusml/hqq, `hqq/core/optimize.py`; the stopping rule is that of torchao's
+/// `optimize_weights_proximal_legacy`, which lets the zero point move once more in the iteration that stops it.
+///
+/// # Errors
+///
+/// [`Error::Knob`] for knobs and for a grid that is not affine, [`Error::TooWide`].
+pub fn hqq(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<FloatZero, Error> {
+    let (scale, zero) = search(weight, grid, knobs)?;
+    let nearest = rtn(weight, grid)?;
+    let (len, groups) = (grid.group_len(weight.columns()), grid.groups(weight.columns()));
+    let mut result = FloatZero {
+        grid: *grid,
+        rows: weight.rows(),
+        columns: weight.columns(),
+        codes: nearest.codes,
+        scale: nearest.cells.iter().map(|cell| cell.scale).collect(),
+        zero: nearest.cells.iter().map(|cell| cell.zero_point as f32).collect(),
+        kept: 0,
+    };
+    for (cell, w, range) in pieces(weight, len, groups) {
+        let (s, z) = (scale[cell], zero[cell] as f32);
+        let codes: Vec<i32> = w.iter().map(|&w| code(grid, w, s, f64::from(z)) as i32).collect();
+        let old = squared(w, &result.codes[range.clone()], result.scale[cell], result.zero[cell]);
+        if squared(w, &codes, s, z) < old {
+            result.codes[range].copy_from_slice(&codes);
+            (result.scale[cell], result.zero[cell]) = (s, z);
+        } else {
+            result.kept += 1;
+        }
+    }
+    Ok(result)
+}
+
+/// [`hqq`] for layouts whose zero points are codes: each is rounded to the nearest code at the end, and where that does
+/// not beat [`rtn`] the group keeps `rtn`'s. The second result counts those groups.
+///
+/// Rounding takes nearly all of the gain away: expect most groups to be kept.
+///
+/// # Errors
+///
+/// As [`hqq`].
+pub fn hqq_integer(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<(Quantized, usize), Error> {
+    let (scale, zero) = search(weight, grid, knobs)?;
+    let mut result = rtn(weight, grid)?;
+    let (qmin, qmax) = grid.limits();
+    let mut kept = 0;
+    for (index, w, range) in pieces(weight, grid.group_len(weight.columns()), grid.groups(weight.columns())) {
+        let zero_point = zero[index].round_ties_even().clamp(f64::from(qmin), f64::from(qmax)) as i32;
+        let (old, new) = (result.cells[index], Cell { scale: scale[index], zero_point });
+        let codes: Vec<i32> = w.iter().map(|&w| grid.code(new, w)).collect();
+        let before = squared(w, &result.codes[range.clone()], old.scale, old.zero_point as f32);
+        if squared(w, &codes, new.scale, zero_point as f32) < before {
+            result.codes[range].copy_from_slice(&codes);
+            result.cells[index] = new;
+        } else {
+            kept += 1;
+        }
+    }
+    Ok((result, kept))
+}
+
+/// Scales, and zero points after the iterations.
+fn search(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<(Vec<f32>, Vec<f64>), Error> {
+    let Hqq { lp, beta, kappa, iterations, early_stop } = *knobs;
+    check_knob("lp", "above 0 and up to 1", lp, lp > 0.0 && lp <= 1.0)?;
+    check_knob("beta", "above 0 and finite", beta, beta > 0.0 && beta.is_finite())?;
+    check_knob("kappa", "from 1, finite", kappa, kappa >= 1.0 && kappa.is_finite())?;
+    let affine = grid.symmetry() == GridSymmetry::Affine;
+    check_knob("a grid for HQQ", "that is affine", f64::from(grid.bits()), affine)?;
+    let (qmin, qmax) = grid.limits();
+    let (len, groups) = (grid.group_len(weight.columns()), grid.groups(weight.columns()));
+    let (mut scale, mut zero) = (Vec::new(), Vec::new());
+    for (cell, w, _) in pieces(weight, len, groups) {
+        let (min, max) = w.iter().fold((f32::MAX, f32::MIN), |(l, h), &w| (l.min(w), h.max(w)));
+        let width = (f64::from(max) - f64::from(min)) / f64::from(qmax - qmin);
+        let s = crate::qparams::legal(width as f32);
+        if !(f64::from(s) * 2.0 * f64::from(qmax - qmin) < f64::from(f32::MAX)) {
+            return Err(Error::TooWide { cell, min, max });
+        }
+        let z = f64::from(qmin) - f64::from(min) / f64::from(s);
+        scale.push(s);
+        zero.push(if grid.bits() == 4 { z.round_ties_even() } else { z });
+    }
+    let (mut beta, mut best) = (beta, f64::INFINITY);
+    for _ in 0..iterations {
+        let mut total = 0.0;
+        for (cell, w, _) in pieces(weight, len, groups) {
+            let (s, z, mut sum) = (f64::from(scale[cell]), zero[cell], 0.0);
+            for &w in w {
+                let (q, x) = (code(grid, w, scale[cell], z), f64::from(w));
+                let rest = x - s * (q - z);
+                total += rest.abs();
+                let shrunk = (rest.abs() - rest.abs().powf(lp - 1.0) / beta).max(0.0).copysign(rest);
+                sum += q - (x - shrunk) / s;
+            }
+            zero[cell] = sum / w.len() as f64;
+        }
+        beta *= kappa;
+        if early_stop && total >= best {
+            break;
+        }
+        best = total;
+    }
+    Ok((scale, zero))
+}
+
+/// Number, weights and place of every group.
+fn pieces<'a>(
+    weight: Matrix<'a>,
+    len: usize,
+    groups: usize,
+) -> impl Iterator<Item = (usize, &'a [f32], std::ops::Range<usize>)> {
+    let columns = weight.columns();
+    (0..weight.rows() * groups).map(move |cell| {
+        let (row, start) = (cell / groups, cell % groups * len);
+        let range = row * columns + start..row * columns + columns.min(start + len);
+        (cell, &weight.values()[range.clone()], range)
+    })
+}
+
+fn code(grid: &Grid, w: f32, scale: f32, zero: f64) -> f64 {
+    let (qmin, qmax) = grid.limits();
+    (f64::from(w) / f64::from(scale) + zero).round_ties_even().clamp(f64::from(qmin), f64::from(qmax))
+}
+
+fn squared(w: &[f32], codes: &[i32], scale: f32, zero: f32) -> f64 {
+    let error = |(w, q): (&f32, &i32)| f64::from(*w) - f64::from((*q as f32 - zero) * scale);
+    w.iter().zip(codes).map(error).map(|e| e * e).sum()
+}
