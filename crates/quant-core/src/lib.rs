@@ -39,6 +39,7 @@ mod fake_quant;
 mod format;
 mod layout;
 mod observer;
+pub mod qat;
 mod qparams;
 mod scheme;
 
@@ -47,6 +48,8 @@ pub use error::Error;
 pub use fake_quant::{fake_quant, fake_quant_scalar, weight_scale};
 pub use format::{FORMATS, Format};
 pub use layout::Layout;
-pub use observer::{OBSERVERS, Observer, ObserverName, ObserverSpec};
+pub use observer::{
+    Histogram, HistogramObserver, OBSERVERS, Observer, ObserverName, ObserverSpec, SEARCHES, Search,
+};
 pub use qparams::{QParams, Range};
 pub use scheme::{Granularity, Scheme, Symmetry};
