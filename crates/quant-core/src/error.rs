@@ -104,6 +104,38 @@ pub enum Error {
         /// Name of the second one.
         right: &'static str,
     },
+    /// Two histograms of different resolution.
+    #[error("expected two histograms of as many bins to merge, found {left} and {right}")]
+    Bins {
+        /// Bins of the first.
+        left: usize,
+        /// Bins of the second.
+        right: usize,
+    },
+    /// A stored histogram that no values could have made.
+    #[error("expected {what} in a histogram")]
+    Histogram {
+        /// What does not hold.
+        what: &'static str,
+    },
+    /// Two tensors that should have the same shape.
+    #[error("expected two tensors of the same shape, found {left:?} and {right:?}")]
+    Shapes {
+        /// Shape of the first.
+        left: Vec<usize>,
+        /// Shape of the second.
+        right: Vec<usize>,
+    },
+    /// A number that a rule was given, outside its range.
+    #[error("expected `{knob}` {expected}, found {found}")]
+    Knob {
+        /// Its name.
+        knob: &'static str,
+        /// Legal values.
+        expected: &'static str,
+        /// The number.
+        found: f64,
+    },
     /// As many limits, scales or zero points as there are cells are needed.
     #[error("expected {expected} {what}, one a cell, found {found}")]
     Cells {

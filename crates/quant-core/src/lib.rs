@@ -41,6 +41,7 @@ mod format;
 mod layout;
 mod observer;
 pub mod ptq;
+pub mod qat;
 mod qparams;
 mod scheme;
 
@@ -49,6 +50,8 @@ pub use error::Error;
 pub use fake_quant::{fake_quant, fake_quant_scalar, weight_scale};
 pub use format::{FORMATS, Format};
 pub use layout::Layout;
-pub use observer::{OBSERVERS, Observer, ObserverName, ObserverSpec};
+pub use observer::{
+    Histogram, HistogramObserver, OBSERVERS, Observer, ObserverName, ObserverSpec, SEARCHES, Search,
+};
 pub use qparams::{QParams, Range};
 pub use scheme::{Granularity, Scheme, Symmetry};
