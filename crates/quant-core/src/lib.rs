@@ -38,6 +38,7 @@ mod error;
 mod fake_quant;
 mod format;
 mod layout;
+pub mod number;
 mod observer;
 mod qparams;
 mod scheme;
