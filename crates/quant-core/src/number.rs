@@ -114,6 +114,41 @@ impl Number {
     }
 }
 
+impl std::fmt::Display for Number {
+    /// One line of limits, all computed from the row.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (min, max) = self.range();
+        write!(f, "{} bits", (self.bits_per_value() * 1000.0).round() / 1000.0)?;
+        match self {
+            Self::Float(row) => {
+                write!(f, "; {min:?} ..= {max:?}; smallest normal {:?}", row.smallest_normal())?;
+                match row.smallest_subnormal() {
+                    Some(x) => write!(f, ", subnormal {x:?}")?,
+                    None => f.write_str(", no zero, no subnormals")?,
+                }
+                write!(f, "; epsilon {:?}", row.epsilon())?;
+                let infinity = if row.infinity_code().is_some() { "infinity" } else { "no infinity" };
+                match row.nan_codes() {
+                    0 => write!(f, "; {infinity}, no NaN"),
+                    1 => write!(f, "; {infinity}, 1 code of NaN"),
+                    count => write!(f, "; {infinity}, {count} codes of NaN"),
+                }
+            }
+            Self::Int(row) => {
+                write!(f, "; {} ..= {}", row.min(), row.max())?;
+                if row.signed {
+                    let (min, max) = row.narrow();
+                    write!(f, ", narrow {min} ..= {max}")?;
+                }
+                f.write_str("; steps of 1; no infinity, no NaN")
+            }
+            Self::Codebook(row) => write!(f, "; {min:?} ..= {max:?} {}", row.about()),
+            Self::Block(row) => write!(f, "; {}", row.about()),
+            Self::Gguf(row) => write!(f, "; {min:?} ..= {max:?} {}", row.about()),
+        }
+    }
+}
+
 /// The name among `names` that was probably meant.
 pub(crate) fn nearest(word: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let best = names.map(|name| (distance(word, name), name)).min()?;

@@ -70,6 +70,23 @@ const NVFP4_ALONE: Block = Block {
     scale: BlockScale::Ue4m3 { global: true },
 };
 
+impl Block {
+    /// Element, block and scale.
+    pub(crate) fn about(&self) -> String {
+        let max = self.element.max();
+        let element = match self.element {
+            Element::Float(float) => float.name.to_owned(),
+            Element::Fixed { bits, fraction } => format!("int{bits} times {:?}", self.element.unit(fraction)),
+        };
+        let scale = match self.scale {
+            BlockScale::PowerOfTwo => "an e8m0fnu scale, which may be NaN",
+            BlockScale::Ue4m3 { global: true } => "a ue4m3 scale and an f32 scale of the tensor; no NaN",
+            BlockScale::Ue4m3 { global: false } => "a ue4m3 scale; no NaN",
+        };
+        format!("{:?} ..= {max:?} in {element}; {} values share {scale}", -max, self.len)
+    }
+}
+
 impl Element {
     /// Bits of a code.
     pub const fn bits(&self) -> u32 {

@@ -76,6 +76,19 @@ impl Codebook {
         }
     }
 
+    /// What the scale is, after the range.
+    pub(crate) fn about(&self) -> String {
+        match self.rule {
+            Rule::Table { values, block } => {
+                let least = values.iter().filter(|x| **x > 0.0).fold(f32::INFINITY, |least, x| least.min(*x));
+                format!("times the largest magnitude of {block} values (f32); smallest {least:?}; no NaN")
+            }
+            Rule::Ternary => "in whole numbers times the mean magnitude of the tensor (f32); no NaN".into(),
+            Rule::Binary => "without 0, times the mean magnitude of the row (f32); no NaN".into(),
+            Rule::PowersOfTwo => format!("in powers of two and 0; smallest {:?}; no NaN", power(1)),
+        }
+    }
+
     /// Smallest and largest value with the scale 1.
     pub fn range(&self) -> (f32, f32) {
         match self.rule {

@@ -71,6 +71,13 @@ impl Gguf {
         2 + 2 * minimum as usize + self.len * self.bits as usize / 8
     }
 
+    /// Block and step, after the range.
+    pub(crate) fn about(&self) -> String {
+        let minimum =
+            if matches!(self.statistic, Statistic::Affine) { ", plus a minimum (fp16)" } else { "" };
+        format!("steps of {} values' scale (fp16){minimum}; {} bytes a block; no NaN", self.len, self.bytes())
+    }
+
     /// Smallest and largest value of a code with the step 1 and the minimum 0.
     pub fn range(&self) -> (f32, f32) {
         let codes = 1u32 << self.bits;
