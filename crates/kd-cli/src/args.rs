@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, StringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Compress a neural network by a recipe, and measure what it cost.
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// How data is written to standard output.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_parser = written(), default_value = "text", value_name = "FORMAT")]
     pub(crate) format: Format,
     /// Say nothing but errors.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -44,13 +44,25 @@ pub(crate) struct Global {
 }
 
 /// Form of the data on standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
-    // Plain comments: with doc comments the help of every command would grow by ten lines.
-    // For people.
+    /// For people.
     Text,
-    // For programs.
+    /// For programs.
     Json,
+    /// A number format: under `kd cast` the option means that, and data are for people.
+    Number(String),
+}
+
+/// Reads the form of data.
+fn written() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(["text", "json"])
+        .map(|word| if word == "json" { Format::Json } else { Format::Text })
+}
+
+/// Reads a number format. It has the type of the global option, whose place it takes.
+fn number() -> impl TypedValueParser<Value = Format> {
+    StringValueParser::new().map(Format::Number)
 }
 
 /// What to do.
@@ -78,6 +90,8 @@ pub(crate) enum Command {
     Data(Data),
     /// Compute a loss on saved tensors.
     Loss(Loss),
+    /// Cast saved tensors to a number format.
+    Cast(Cast),
 }
 
 /// `kd train`
@@ -271,6 +285,26 @@ pub(crate) struct LossEval {
     /// and `connector.bias` of a linear layer or a convolution as PyTorch lays them out.
     #[arg(long, value_name = "identity|FILE", default_value = "identity")]
     pub(crate) connector: String,
+}
+
+/// `kd cast`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+    For a tensor T it writes T.codes, T.decoded and, for formats with scales, T.scales and T.global_scale. Codes stand one \
+    a byte in u8, or i8 for signed integers; 16-bit formats in i16, tf32 in i32; GGUF blocks as they stand in a file.")]
+pub(crate) struct Cast {
+    /// The number format: see `kd list formats`.
+    #[arg(long, value_name = "NAME", value_parser = number(), help_heading = "Options")]
+    pub(crate) format: Format,
+    /// Whose rounding, overflow and NaN: `onnx`, `torch`, `gguf`, `ocp` or `ml-dtypes` [default: the format's home].
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) numerics: Option<String>,
+    /// The tensors, a safetensors file.
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// Where codes and values go; an older file is replaced.
+    #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
 }
 
 /// `kd data`

@@ -1,6 +1,7 @@
 //! One file a command. Each turns its arguments into a call of the crates below, and what comes back into text or
 //! JSON.
 
+mod cast;
 mod check;
 mod completions;
 mod data;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Completions(args) => completions::run(&args, context),
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
+        Command::Cast(args) => cast::run(&args, context),
     };
     done.map(|()| Exit::Done)
 }

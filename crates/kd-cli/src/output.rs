@@ -10,12 +10,12 @@ use crate::failure::Failure;
 /// Standard output in the form that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    format: Format,
+    json: bool,
 }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self { json: format == Format::Json }
     }
 
     /// Writes one of two forms of the same data; both end with a line end.
@@ -24,10 +24,7 @@ impl Output {
         text: impl FnOnce() -> String,
         json: impl FnOnce() -> Value,
     ) -> Result<(), Failure> {
-        let mut out = match self.format {
-            Format::Text => text(),
-            Format::Json => format!("{:#}", json()),
-        };
+        let mut out = if self.json { format!("{:#}", json()) } else { text() };
         if !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');
         }

@@ -214,6 +214,17 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// A number format or a numerics profile that does not exist, or two that do not go together.
+    #[error(transparent)]
+    CastFormat(quant_core::Error),
+    /// A named tensor that a format cannot hold.
+    #[error("`{name}` cannot be cast: {source}")]
+    CastTensor {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: quant_core::Error,
+    },
     /// A forward pass that cannot be captured.
     #[error(transparent)]
     Graph(#[from] kd_graph::Error),
@@ -315,6 +326,8 @@ impl Error {
             Error::Prune(_) => "prune::impossible",
             Error::Quant(_) => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",
+            Error::CastFormat(_) => "cast::format",
+            Error::CastTensor { .. } => "cast::tensor",
             Error::LossInput { .. }
             | Error::Core(kd_core::Error::Missing { .. } | kd_core::Error::NoParameter { .. }) => {
                 "loss::missing-input"
@@ -361,6 +374,9 @@ impl Error {
             Error::RunInUse { .. } => Some("wait for it, or stop it".into()),
             Error::NonFinite { .. } | Error::ActivationNotFinite { .. } => {
                 Some("lower the learning rate, or set `gradient-clipping = 1.0`".into())
+            }
+            Error::CastFormat(quant_core::Error::UnknownNumber { .. }) => {
+                Some("`kd list formats` shows them".into())
             }
             Error::FileExists { .. } => Some("choose another folder with `--out`".into()),
             Error::DataUnknown { .. } => Some("name the data set with `--data NAME`".into()),

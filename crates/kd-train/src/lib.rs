@@ -28,6 +28,7 @@ pub mod seeds;
 pub mod sparsify;
 
 mod artifacts;
+pub mod cast;
 pub mod export;
 pub mod fold;
 mod gates;

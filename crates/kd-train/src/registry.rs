@@ -13,7 +13,8 @@ use burn::tensor::Device;
 use kd_core::loss::Scheduled;
 use kd_core::{DistillLoss, Progress, Schedule, Temperature};
 use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
-use quant_core::{FORMATS, OBSERVERS};
+use quant_core::OBSERVERS;
+use quant_core::number::Number;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -236,9 +237,12 @@ impl Registry {
 
     /// Number formats.
     pub fn formats(&self) -> Vec<Listing> {
-        let about =
-            |row: &quant_core::Format| listing(row.name, row.about, "tensor|channel symmetric|affine".into());
-        FORMATS.iter().map(about).collect()
+        let row = |number: Number| {
+            // Recipes round to these; `kd cast` knows all.
+            let scheme = quant_core::Format::named(number.name()).map(|_| "tensor|channel symmetric|affine");
+            listing(number.name(), &number.to_string(), scheme.unwrap_or_default().into())
+        };
+        Number::all().map(row).collect()
     }
 
     /// Criteria of pruning.

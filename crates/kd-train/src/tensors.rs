@@ -25,8 +25,16 @@ pub enum Numbers {
     F32(Vec<f32>),
     /// Double precision.
     F64(Vec<f64>),
-    /// Whole numbers of any width.
+    /// Whole numbers of any width; they are read as this and written in 64 bits.
     Int(Vec<i64>),
+    /// Bytes, to write.
+    U8(Vec<u8>),
+    /// Signed bytes, to write.
+    I8(Vec<i8>),
+    /// Whole numbers of 16 bits, to write.
+    I16(Vec<i16>),
+    /// Whole numbers of 32 bits, to write.
+    I32(Vec<i32>),
 }
 
 impl Stored {
@@ -35,7 +43,7 @@ impl Stored {
         match self.numbers {
             Numbers::F32(_) => "f32",
             Numbers::F64(_) => "f64",
-            Numbers::Int(_) => "integers",
+            _ => "integers",
         }
     }
 
@@ -45,6 +53,10 @@ impl Stored {
             Numbers::F32(x) => x.iter().map(|&x| f64::from(x)).collect(),
             Numbers::F64(x) => x.clone(),
             Numbers::Int(x) => x.iter().map(|&x| x as f64).collect(),
+            Numbers::U8(x) => x.iter().map(|&x| f64::from(x)).collect(),
+            Numbers::I8(x) => x.iter().map(|&x| f64::from(x)).collect(),
+            Numbers::I16(x) => x.iter().map(|&x| f64::from(x)).collect(),
+            Numbers::I32(x) => x.iter().map(|&x| f64::from(x)).collect(),
         }
     }
 }
@@ -115,5 +127,9 @@ fn bytes(numbers: &Numbers) -> (Dtype, Vec<u8>) {
         Numbers::F32(x) => (Dtype::F32, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Numbers::F64(x) => (Dtype::F64, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Numbers::Int(x) => (Dtype::I64, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Numbers::U8(x) => (Dtype::U8, x.clone()),
+        Numbers::I8(x) => (Dtype::I8, x.iter().map(|&x| x as u8).collect()),
+        Numbers::I16(x) => (Dtype::I16, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Numbers::I32(x) => (Dtype::I32, x.iter().flat_map(|x| x.to_le_bytes()).collect()),
     }
 }

@@ -245,6 +245,54 @@ pub enum Error {
         /// What is legal.
         expected: &'static str,
     },
+    /// A name of a number format that does not exist.
+    #[error("unknown number format `{found}`{}", near(nearest.as_deref()))]
+    UnknownNumber {
+        /// The name.
+        found: String,
+        /// The one that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A name of a numerics profile that does not exist.
+    #[error("unknown numerics `{found}`; expected {}{}", list(expected), near(nearest.as_deref()))]
+    UnknownNumerics {
+        /// The name.
+        found: String,
+        /// The names that exist.
+        expected: Vec<&'static str>,
+        /// The one that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A format that a numerics profile says nothing about.
+    #[error("numerics `{numerics}` do not define `{format}`; these do: {}", list(defined))]
+    Undefined {
+        /// Name of the format.
+        format: &'static str,
+        /// Name of the profile.
+        numerics: &'static str,
+        /// Profiles that define the format.
+        defined: Vec<&'static str>,
+    },
+    /// A NaN or an infinity for which a format has no code.
+    #[error("`{format}` has no code for {value}, found at position {index}")]
+    NoCode {
+        /// Name of the format.
+        format: &'static str,
+        /// Where.
+        index: usize,
+        /// What.
+        value: f32,
+    },
+    /// A negative number in a format without a sign.
+    #[error("`{format}` has no negative numbers, found {value} at position {index}")]
+    Negative {
+        /// Name of the format.
+        format: &'static str,
+        /// Where.
+        index: usize,
+        /// What.
+        value: f32,
+    },
 }
 
 fn list(words: &[&str]) -> String {

@@ -39,6 +39,7 @@ mod error;
 mod fake_quant;
 mod format;
 mod layout;
+pub mod number;
 mod observer;
 pub mod ptq;
 pub mod qat;

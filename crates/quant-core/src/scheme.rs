@@ -146,7 +146,7 @@ fn pick<T: Copy>(what: &'static str, word: &str, known: &[(&'static str, T)]) ->
 }
 
 /// Edits that turn one word into the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

@@ -242,11 +242,34 @@ floats. The message names the tensor, what was expected and what was found.
         code: "loss::tensors",
         about: "a file of tensors that cannot be read",
         text: "\
-`kd loss eval` reads a safetensors file. There is no such file, it is damaged, or it holds a type that is neither a \
+`kd loss eval` and `kd cast` read a safetensors file. There is no such file, it is damaged, or it holds a type that is neither a \
 float nor an integer.
 
     safetensors.torch.save_file({\"student.logits\": s, \"teacher.logits\": t}, \"tensors.safetensors\")
     kd loss eval --loss 'kl = { temperature = 4.0 }' --in tensors.safetensors --out result.safetensors",
+    },
+    Explanation {
+        code: "cast::format",
+        about: "a number format that does not exist or that a profile does not define",
+        text: "\
+`kd cast` takes a number format by the name that `kd list formats` shows, and rounds as one of the profiles `onnx`, \
+`torch`, `gguf`, `ocp` and `ml-dtypes` does. A profile that says nothing about a format is refused, since any codes would \
+be an invention.
+
+Without `--numerics` the format's home is used, which always defines it:
+
+    kd cast --format e2m1fn tensors.safetensors codes.safetensors",
+    },
+    Explanation {
+        code: "cast::tensor",
+        about: "a number that a format has no code for",
+        text: "\
+A tensor holds NaN and the format has no NaN, or an infinity and a scale would be infinite, or a negative number and the \
+format has no sign. Another code would hide that.
+
+Mend the tensor, or choose a format that has a code for it:
+
+    kd cast --format e4m3fn tensors.safetensors codes.safetensors",
     },
     Explanation {
         code: "prune::impossible",

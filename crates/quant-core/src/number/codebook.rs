@@ -1,0 +1,172 @@
+//! Formats whose values are a table or the powers of two, and the scales that go with them.
+
+use rayon::prelude::*;
+
+use super::parallel::{self, Blocks};
+
+/// The 16 values of NF4: quantiles of the normal distribution, with an exact zero.
+///
+/// Source: Dettmers et al. 2023, arXiv 2305.14314; the numbers as bitsandbytes has them.
+pub const NF4: [f32; 16] = [
+    -1.0,
+    -0.696_192_8,
+    -0.525_073_05,
+    -0.394_917_5,
+    -0.284_441_38,
+    -0.184_773_43,
+    -0.091_050_036,
+    0.0,
+    0.079_580_3,
+    0.160_930_2,
+    0.246_112_3,
+    0.337_915_24,
+    0.440_709_83,
+    0.562_617,
+    0.722_956_84,
+    1.0,
+];
+
+/// A format of this kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Codebook {
+    /// Name.
+    pub name: &'static str,
+    /// What values become.
+    pub rule: Rule,
+}
+
+/// How values find codes, and scales values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// The nearest of `values`, which ascend, times the largest magnitude of a block; exact ties to the lower code.
+    Table {
+        /// Values of the codes 0, 1, ….
+        values: &'static [f32; 16],
+        /// Values that share a scale.
+        block: usize,
+    },
+    /// −1, 0 or 1 times γ = mean|W| of the tensor: clamp(round_half_even(x / γ), −1, 1).
+    ///
+    /// Source: Ma et al. 2024, arXiv 2402.17764 (BitNet b1.58), without its ε: zeros alone have γ = 0, and code 0.
+    Ternary,
+    /// −1 or 1, zero counting as positive, times mean|W| of the row.
+    ///
+    /// Source: Rastegari et al. 2016, arXiv 1603.05279.
+    Binary,
+    /// ±2^e for e from −63 to 63, and zero: the code is the sign times e + 64. Nearest in value, ties to the larger.
+    PowersOfTwo,
+}
+
+/// The formats of this kind.
+pub const CODEBOOKS: &[Codebook] = &[
+    Codebook { name: "nf4", rule: Rule::Table { values: &NF4, block: 64 } },
+    Codebook { name: "ternary", rule: Rule::Ternary },
+    Codebook { name: "binary", rule: Rule::Binary },
+    Codebook { name: "pow2", rule: Rule::PowersOfTwo },
+];
+
+impl Codebook {
+    /// Bits of a code and its part of a scale; scales of a tensor or a row are not counted.
+    pub fn bits_per_value(&self) -> f64 {
+        match self.rule {
+            Rule::Table { values, block } => (values.len() as f64).log2() + 32.0 / block as f64,
+            Rule::Ternary => 3f64.log2(),
+            Rule::Binary => 1.0,
+            Rule::PowersOfTwo => 8.0,
+        }
+    }
+
+    /// What the scale is, after the range.
+    pub(crate) fn about(&self) -> String {
+        match self.rule {
+            Rule::Table { values, block } => {
+                let least = values.iter().filter(|x| **x > 0.0).fold(f32::INFINITY, |least, x| least.min(*x));
+                format!("times the largest magnitude of {block} values (f32); smallest {least:?}; no NaN")
+            }
+            Rule::Ternary => "in whole numbers times the mean magnitude of the tensor (f32); no NaN".into(),
+            Rule::Binary => "without 0, times the mean magnitude of the row (f32); no NaN".into(),
+            Rule::PowersOfTwo => format!("in powers of two and 0; smallest {:?}; no NaN", power(1)),
+        }
+    }
+
+    /// Smallest and largest value with the scale 1.
+    pub fn range(&self) -> (f32, f32) {
+        match self.rule {
+            Rule::Table { values, .. } => (values[0], values[values.len() - 1]),
+            Rule::Ternary | Rule::Binary => (-1.0, 1.0),
+            Rule::PowersOfTwo => (-power(127), power(127)),
+        }
+    }
+}
+
+/// Codes and scales of [`Rule::Table`] in blocks along rows of `columns` values.
+pub(crate) fn table(values: &[f32], table: &[f32; 16], blocks: Blocks) -> (Vec<u8>, Vec<f32>) {
+    let mut codes = vec![0u8; values.len()];
+    let mut scales = vec![0f32; values.len().checked_div(blocks.columns).unwrap_or(0) * blocks.per_row()];
+    let zero = table.iter().position(|&x| x == 0.0).unwrap_or(0) as u8;
+    blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
+        *scale = largest(values);
+        if *scale == 0.0 {
+            codes.fill(zero);
+            return;
+        }
+        // x > midpoint · scale for exact numbers: the product is exact in f64, and for an f32 `x` it is enough to
+        // compare with the f32 at or below it.
+        let mut limits = [0f32; 15];
+        for (limit, pair) in limits.iter_mut().zip(table.windows(2)) {
+            let exact = (f64::from(pair[0]) + f64::from(pair[1])) / 2.0 * f64::from(*scale);
+            let near = exact as f32;
+            *limit = if f64::from(near) > exact { near.next_down() } else { near };
+        }
+        for (code, &x) in codes.iter_mut().zip(values) {
+            *code = limits.iter().map(|&limit| u8::from(x > limit)).sum();
+        }
+    });
+    (codes, scales)
+}
+
+/// Codes of [`Rule::Ternary`], and γ.
+pub(crate) fn ternary(values: &[f32]) -> (Vec<i8>, f32) {
+    let scale = mean_magnitude(values);
+    // |x| / γ > 1/2 without a division; half of γ is exact, and a tie goes to 0, the even code.
+    let half = f64::from(scale) / 2.0;
+    let low = half as f32;
+    let low = if f64::from(low) > half { low.next_down() } else { low };
+    (parallel::map(values, |_, x| i8::from(x > low) - i8::from(x < -low)), scale)
+}
+
+/// Codes of [`Rule::Binary`], and a scale for each row.
+pub(crate) fn binary(values: &[f32], columns: usize) -> (Vec<i8>, Vec<f32>) {
+    let codes = parallel::map(values, |_, x| if x >= 0.0 { 1 } else { -1 });
+    (codes, values.par_chunks(columns.max(1)).map(mean_magnitude).collect())
+}
+
+/// The code of [`Rule::PowersOfTwo`].
+pub(crate) fn power_code(x: f32) -> i8 {
+    let (bits, size) = (x.to_bits(), x.abs().to_bits());
+    // Adding half of the leading bit carries into the exponent from 1.5 · 2^e on.
+    let exponent = ((size + 0x0040_0000) >> 23) as i32 - 127;
+    let zero = size < (127 - 64) << 23;
+    let code = if zero { 0 } else { (exponent.clamp(-63, 63) + 64) as i8 };
+    if bits >> 31 == 1 { -code } else { code }
+}
+
+/// The value of a code of [`Rule::PowersOfTwo`]; −128, which is none, is read as −127.
+pub(crate) fn power(code: i8) -> f32 {
+    let size = i32::from(code.unsigned_abs().min(127));
+    let value = if size == 0 { 0.0 } else { super::float::exp2(size - 64) as f32 };
+    if code < 0 { -value } else { value }
+}
+
+/// Largest magnitude; NaN is passed over.
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0f32, |most, x| most.max(x.abs()))
+}
+
+/// mean|x| from a sum in f64, the same whatever the number of threads; 0 of no values.
+fn mean_magnitude(values: &[f32]) -> f32 {
+    let parts: Vec<f64> =
+        values.par_chunks(1 << 16).map(|part| part.iter().map(|x| f64::from(x.abs())).sum()).collect();
+    let sum: f64 = parts.iter().sum();
+    if values.is_empty() { 0.0 } else { (sum / values.len() as f64) as f32 }
+}

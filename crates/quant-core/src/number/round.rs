@@ -1,0 +1,239 @@
+//! The two rounding functions, one for floats and one for integers.
+//!
+//! Both are written without branches over the data, so that the compiler turns a loop over them into vector
+//! instructions; `Rounding` is known outside of the loop.
+
+use super::draw::draw;
+use super::numerics::{NanCode, Overflow, Rule, Unsigned, Zeroless};
+use super::parallel;
+use super::{Float, Int, Specials};
+
+/// Which of the two neighbours on the grid a value goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// The nearer one; of two equally near the one with an even last digit. Where a mantissa has no bits, its only
+    /// digit is the leading one and 2^e is odd beside 2^(e+1) = 10₂ · 2^e: ties go up.
+    NearestEven,
+    /// The nearer one; of two equally near the one farther from zero.
+    HalfAway,
+    /// The one farther from zero.
+    Away,
+    /// Either, the nearer one more often: up with the probability (x − below) / (above − below). Unbiased; the
+    /// number is the seed.
+    Stochastic(u64),
+}
+
+/// Turns f32 into the codes of a float format by the rule of a profile.
+#[derive(Debug, Clone, Copy)]
+pub struct FloatRounder {
+    rounding: Rounding,
+    /// Mantissa bits that go away.
+    shift: u32,
+    /// Difference of the biases, at the place of the exponent.
+    rebias: u32,
+    /// One where the leading bit of the mantissa is its last one.
+    leading: u32,
+    /// Bits of the smallest f32 for which shifting is enough.
+    normal: u32,
+    /// Two factors whose product is one over the spacing below `normal`.
+    spacing: [f32; 2],
+    /// One where the code 0 is not zero but the first value.
+    skip: u32,
+    largest: u32,
+    /// What lies above the largest.
+    overflow: u32,
+    sign: u32,
+    /// The code of −0 if it differs from that of 0.
+    negative_zero: bool,
+    nan: Nan,
+    /// Instead of 0, where there is no zero.
+    zero: Option<u32>,
+    /// Instead of what is below zero.
+    negative: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Nan {
+    base: u32,
+    /// Which bits of the mantissa are kept.
+    payload: u32,
+    /// A code that is no NaN and has to be left.
+    infinity: u32,
+}
+
+impl FloatRounder {
+    /// A rounder to `float` by `rule`.
+    pub fn new(float: &Float, rule: &Rule) -> Self {
+        let mantissa = (1u32 << float.mantissa) - 1;
+        let infinity = float.largest_code() + 1;
+        let nan = float.nan_code().unwrap_or(float.largest_code());
+        let nan = match (float.specials, rule.nan) {
+            (Specials::Ieee, NanCode::Quiet) => Nan { base: nan, payload: 0, infinity },
+            (Specials::Ieee, NanCode::Ones) => Nan { base: float.magnitude_mask(), payload: 0, infinity },
+            (Specials::Ieee, NanCode::Payload) => Nan { base: infinity, payload: mantissa, infinity },
+            (Specials::Ieee, NanCode::QuietPayload) => Nan { base: nan, payload: mantissa, infinity },
+            _ => Nan { base: nan, payload: 0, infinity: u32::MAX },
+        };
+        let overflow = match rule.overflow {
+            Overflow::Saturate => float.largest_code(),
+            Overflow::Special => float.infinity_code().or(float.nan_code()).unwrap_or(float.largest_code()),
+        };
+        // 1 / spacing may be above f32's range, its square root is not.
+        let first = (-float.quantum()).min(126);
+        let power = |n: i32| super::float::exp2(n) as f32;
+        Self {
+            rounding: rule.rounding,
+            shift: 23 - float.mantissa,
+            rebias: ((127 - float.bias) as u32) << float.mantissa,
+            leading: u32::from(float.mantissa == 0),
+            normal: ((128 - float.bias) as u32) << 23,
+            spacing: [power(first), power(-float.quantum() - first)],
+            skip: u32::from(!float.zero),
+            largest: float.largest_code(),
+            overflow,
+            sign: if float.signed { float.magnitude_mask() + 1 } else { 0 },
+            negative_zero: float.negative_zero(),
+            nan,
+            zero: (!float.zero).then_some(match rule.zeroless {
+                Zeroless::Smallest => 0,
+                Zeroless::Nan => nan.base,
+            }),
+            negative: match (float.signed, rule.unsigned) {
+                (false, Unsigned::Nan | Unsigned::Refuse) => Some(nan.base),
+                _ => None,
+            },
+        }
+    }
+
+    /// The same, rounding another way.
+    pub fn with_rounding(self, rounding: Rounding) -> Self {
+        Self { rounding, ..self }
+    }
+
+    /// The code of the value at `index`, a position that only stochastic rounding looks at.
+    #[inline]
+    pub fn code(&self, x: f32, index: usize) -> u32 {
+        self.round(x, self.rounding, index)
+    }
+
+    /// Codes of all values, the first of them at position `start`.
+    pub fn codes<T: Send, F: Fn(u32) -> T + Sync>(&self, values: &[f32], store: F) -> Vec<T> {
+        // Matched here, so that each loop is compiled for its rounding.
+        match self.rounding {
+            Rounding::NearestEven => {
+                parallel::map(values, |_, x| store(self.round(x, Rounding::NearestEven, 0)))
+            }
+            rounding => parallel::map(values, |index, x| store(self.round(x, rounding, index))),
+        }
+    }
+
+    /// The one rounding function of floats.
+    ///
+    /// | x | code |
+    /// | --- | --- |
+    /// | at least the smallest normal number | exponent and mantissa as one integer, rounded by a carry into the kept bits |
+    /// | below | x over the spacing, rounded to a whole number, which is the code |
+    /// | rounded above the largest | what the rule says |
+    #[inline(always)]
+    fn round(&self, x: f32, rounding: Rounding, index: usize) -> u32 {
+        const INFINITY: u32 = 0x7f80_0000;
+        /// Adding it leaves the whole part in the mantissa, to nearest even.
+        const WHOLE: f32 = 8_388_608.0;
+        let bits = x.to_bits();
+        let size = bits & 0x7fff_ffff;
+
+        let lost = (1 << self.shift) - 1;
+        let carry = match rounding {
+            Rounding::NearestEven => (lost >> 1) + ((size >> self.shift) & 1 | self.leading),
+            Rounding::HalfAway => (lost >> 1) + 1,
+            Rounding::Away => lost,
+            Rounding::Stochastic(seed) => draw(seed, index) & lost,
+        };
+        let normal = ((size + carry) >> self.shift).wrapping_sub(self.rebias);
+
+        let steps = f32::from_bits(size) * self.spacing[0] * self.spacing[1];
+        let steps = match rounding {
+            Rounding::NearestEven => steps,
+            Rounding::HalfAway => steps.round(),
+            Rounding::Away => steps.ceil(),
+            Rounding::Stochastic(seed) => stochastic(steps, draw(seed, index)),
+        };
+        let small = ((steps + WHOLE).to_bits() & 0x007f_ffff).saturating_sub(self.skip);
+
+        let size_code = if size < self.normal { small } else { normal };
+        let size_code = if size_code > self.largest { self.overflow } else { size_code };
+        let payload = self.nan.base | ((size >> self.shift) & self.nan.payload);
+        let nan = payload + u32::from(payload == self.nan.infinity);
+        let size_code = if size > INFINITY { nan } else { size_code };
+        let signed = size_code != 0 || self.negative_zero;
+        let code = size_code | if bits >> 31 == 1 && signed { self.sign } else { 0 };
+
+        let code = match self.zero {
+            Some(zero) if size == 0 => zero,
+            _ => code,
+        };
+        match self.negative {
+            Some(negative) if bits > 0x8000_0000 => negative,
+            _ => code,
+        }
+    }
+}
+
+/// Turns f32 into integers, which saturate. NaN has no integer; what it gives is not specified.
+#[derive(Debug, Clone, Copy)]
+pub struct IntRounder {
+    rounding: Rounding,
+    min: f32,
+    max: f32,
+}
+
+impl IntRounder {
+    /// A rounder to all codes of `int`.
+    pub fn new(int: &Int, rounding: Rounding) -> Self {
+        Self::between(int.min(), int.max(), rounding)
+    }
+
+    /// A rounder to the integers from `min` to `max`, which are within 2^22 of 0.
+    pub fn between(min: i32, max: i32, rounding: Rounding) -> Self {
+        Self { rounding, min: min as f32, max: max as f32 }
+    }
+
+    /// The integer of the value at `index`, a position that only stochastic rounding looks at.
+    #[inline]
+    pub fn code(&self, x: f32, index: usize) -> i32 {
+        self.round(x, self.rounding, index)
+    }
+
+    /// Integers of all values.
+    pub fn codes<T: Send, F: Fn(i32) -> T + Sync>(&self, values: &[f32], store: F) -> Vec<T> {
+        match self.rounding {
+            Rounding::NearestEven => {
+                parallel::map(values, |_, x| store(self.round(x, Rounding::NearestEven, 0)))
+            }
+            rounding => parallel::map(values, |index, x| store(self.round(x, rounding, index))),
+        }
+    }
+
+    /// The one rounding function of integers. The limits are integers, so that clamping may go first.
+    #[inline(always)]
+    fn round(&self, x: f32, rounding: Rounding, index: usize) -> i32 {
+        /// 1.5 · 2^23: adding it leaves the whole part in the mantissa, to nearest even, of either sign.
+        const WHOLE: f32 = 12_582_912.0;
+        let x = x.max(self.min).min(self.max);
+        let x = match rounding {
+            Rounding::NearestEven => x,
+            Rounding::HalfAway => x.round(),
+            Rounding::Away => x.abs().ceil().copysign(x),
+            Rounding::Stochastic(seed) => stochastic(x, draw(seed, index)),
+        };
+        (x + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
+    }
+}
+
+/// One of the two integers around `x`: the upper one where `draw` · 2^−32 is below the fraction.
+#[inline(always)]
+fn stochastic(x: f32, draw: u32) -> f32 {
+    let below = x.floor();
+    let up = f64::from(draw) < f64::from(x - below) * 4_294_967_296.0;
+    below + f32::from(u8::from(up))
+}
