@@ -13,6 +13,7 @@ mod ci;
 mod docs;
 mod golden;
 mod results;
+mod sweep;
 mod tidy;
 mod workspace;
 
@@ -32,6 +33,8 @@ enum Task {
     Results(results::Args),
     /// Write the reference pages from the program's own tables
     Docs(docs::Args),
+    /// Train one student with each of many losses, and say which of them help
+    Sweep(sweep::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Golden(args) => golden::run(&args),
         Task::Results(args) => results::run(&args),
         Task::Docs(args) => docs::run(&args),
+        Task::Sweep(args) => sweep::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

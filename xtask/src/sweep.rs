@@ -1,0 +1,284 @@
+//! One student, many losses: what each of them adds to labels alone, over several seeds.
+//!
+//! Everything but the objective is the same within a seed: the teacher, the examples, the student's first weights, the
+//! order of the batches, the number of steps. So a loss is compared seed by seed with the student that learns from
+//! labels alone, and the spread is that of the differences. `kd` does all of it; this puts its runs in order, keeps
+//! what is done, and says of each loss whether so few seeds show that it helps.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::workspace;
+use losses::{ALONE, LOSSES, Loss};
+use runs::{Manifest, Summary, Wanted};
+use table::{Reached, Row};
+
+mod losses;
+mod runs;
+mod statistics;
+mod table;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Seeds, counted up from the recipe's
+    #[arg(long, default_value_t = 3, value_parser = seeds)]
+    seeds: u64,
+    /// Losses to compare, if not all
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    losses: Vec<String>,
+    /// Train for one epoch only, to see that everything runs: the numbers say nothing
+    #[arg(long)]
+    quick: bool,
+    /// Put the table into `docs/losses.md`
+    #[arg(long, conflicts_with_all = ["losses", "quick"])]
+    write: bool,
+}
+
+const RECIPE: &str = "configs/mnist-losses.toml";
+const RUNS: &str = "runs/sweep-mnist-losses";
+
+/// How the teacher's run differs from the recipe: it has all examples but those that choose its best epoch.
+const TEACHER: &str = "data.mnist.validation=5000";
+
+const PAGE: &str = "docs/losses.md";
+const BEGIN: &str = "<!-- losses:begin -->\n";
+const END: &str = "<!-- losses:end -->";
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let sh = workspace::shell()?;
+    let page = args.write.then(|| sh.read_file(PAGE)).transpose()?;
+    if let Some(page) = &page {
+        between(page, "").with_context(|| format!("`{PAGE}` has no place for a table"))?;
+    }
+    let sweep = Sweep::new(&sh, args)?;
+    let reached = sweep.run(&chosen(&args.losses)?)?;
+    let text = format!("{}{}\n", table::render(&reached), sweep.about()?);
+    print!("{text}");
+    if let Some(page) = page.and_then(|page| between(&page, &text)) {
+        sh.write_file(PAGE, page)?;
+        println!("wrote {PAGE}");
+    }
+    Ok(())
+}
+
+/// A sweep that is set up.
+struct Sweep<'a> {
+    sh: &'a Shell,
+    kd: PathBuf,
+    /// Where the runs are, from the root.
+    runs: String,
+    /// The recipe without the stage that trains the teacher.
+    student: PathBuf,
+    seeds: Vec<u64>,
+    quick: bool,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(sh: &'a Shell, args: &Args) -> Result<Self> {
+        let runs = if args.quick { format!("{RUNS}-quick") } else { RUNS.to_owned() };
+        let recipe = sh.read_file(RECIPE)?;
+        let first = seed(&recipe).with_context(|| format!("`{RECIPE}` has no line `seed = …`"))?;
+        let without = without_teacher(&recipe)
+            .with_context(|| format!("`{RECIPE}` has no stage that is named `teacher`"))?;
+        let student = workspace::root().join(&runs).join("student.toml");
+        sh.write_file(&student, without)?;
+        let kd = build(sh)?;
+        Ok(Self { sh, kd, runs, student, seeds: (first..first + args.seeds).collect(), quick: args.quick })
+    }
+
+    /// Seed by seed, so that a sweep that is cut off has compared all losses with as many seeds as it came to.
+    fn run(&self, losses: &[&'static Loss]) -> Result<Reached> {
+        let mut reached = Reached {
+            seeds: self.seeds.clone(),
+            examples: 0,
+            teacher: Vec::new(),
+            with_all: Vec::new(),
+            alone: Vec::new(),
+            losses: losses.iter().map(|loss| Row { loss, accuracy: Ok(Vec::new()) }).collect(),
+        };
+        for &seed in &self.seeds {
+            let teacher = self.teacher(seed).with_context(|| format!("teacher, seed {seed}"))?;
+            reached.examples = teacher.examples();
+            reached.teacher.push(teacher.accuracy("teacher")? * 100.0);
+            reached.with_all.push(teacher.accuracy("student")? * 100.0);
+            let alone = self.student("alone", seed, ALONE);
+            reached.alone.push(alone.with_context(|| format!("the student alone, seed {seed}"))?);
+            for Row { loss, accuracy } in &mut reached.losses {
+                let Ok(list) = accuracy else { continue };
+                match self.student(loss.name, seed, &loss.objective()) {
+                    Ok(value) => list.push(value),
+                    Err(error) => {
+                        eprintln!("{} failed, seed {seed}: {error:#}", loss.name);
+                        // Its first line says what; the rest is for who looks into it.
+                        let reason = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+                        *accuracy = Err(format!("with seed {seed}, {reason}"));
+                    }
+                }
+            }
+        }
+        Ok(reached)
+    }
+
+    /// The teacher of a seed, and beside it a student from labels that has all examples too.
+    fn teacher(&self, seed: u64) -> Result<Summary> {
+        let mut set = vec![format!("seed={seed}"), TEACHER.to_owned(), objective(ALONE)];
+        set.extend(self.quick.then(|| epochs("teacher")));
+        self.go("teacher", seed, workspace::root().join(RECIPE), set, "teacher")
+    }
+
+    /// The test accuracy in percent of the student that learns from `objective`.
+    fn student(&self, name: &str, seed: u64, objective: &str) -> Result<f64> {
+        // A path from the root, where `kd` runs: it is the same on every machine.
+        let teacher = format!("teacher.checkpoint=\"{}/teacher/seed-{seed}\"", self.runs);
+        let set = vec![format!("seed={seed}"), teacher, self::objective(objective)];
+        Ok(self.go(name, seed, self.student.clone(), set, "student")?.accuracy("student")? * 100.0)
+    }
+
+    /// Runs a recipe in the folder of `name` and `seed`, and tells what the stage `of` reached.
+    fn go(&self, name: &str, seed: u64, recipe: PathBuf, mut set: Vec<String>, of: &str) -> Result<Summary> {
+        set.extend(self.quick.then(|| epochs("student")));
+        let folder = self.folder(name, seed);
+        let begun = Instant::now();
+        let summary = Wanted { recipe, folder, set }.summary(self.sh, &self.kd)?;
+        eprintln!(
+            "seed {seed}, {name}: {:.2} %, {:.0} s",
+            summary.accuracy(of)? * 100.0,
+            begun.elapsed().as_secs_f64()
+        );
+        Ok(summary)
+    }
+
+    fn folder(&self, name: &str, seed: u64) -> PathBuf {
+        workspace::root().join(&self.runs).join(name).join(format!("seed-{seed}"))
+    }
+
+    /// What made the numbers.
+    fn about(&self) -> Result<String> {
+        let first = self.seeds.first().context("no seed")?;
+        let Manifest { version, burn, device, .. } = Manifest::read(&self.folder("alone", *first))?;
+        Ok(format!("`{RECIPE}`, kd {version}, burn {burn}, device `{device}`."))
+    }
+}
+
+/// Builds `kd` as it is shipped, and says where it is.
+fn build(sh: &Shell) -> Result<PathBuf> {
+    cmd!(sh, "cargo build --quiet --release").quiet().run()?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
+    Ok(target.join("release").join(format!("kd{}", std::env::consts::EXE_SUFFIX)))
+}
+
+fn objective(terms: &str) -> String {
+    format!("stage.student.train.objective={terms}")
+}
+
+fn epochs(stage: &str) -> String {
+    format!("stage.{stage}.train.epochs=1")
+}
+
+/// Those that are asked for, or all, in the order of the table.
+fn chosen(asked: &[String]) -> Result<Vec<&'static Loss>> {
+    if let Some(name) = asked.iter().find(|name| LOSSES.iter().all(|loss| loss.name != name.as_str())) {
+        let names: Vec<&str> = LOSSES.iter().map(|loss| loss.name).collect();
+        bail!("the sweep has no loss `{name}`; it has {}", names.join(", "));
+    }
+    Ok(LOSSES.iter().filter(|loss| asked.is_empty() || asked.iter().any(|name| name == loss.name)).collect())
+}
+
+fn seeds(text: &str) -> Result<u64, String> {
+    let most = statistics::MOST as u64;
+    text.parse()
+        .ok()
+        .filter(|seeds| (1..=most).contains(seeds))
+        .ok_or(format!("expected a number from 1 to {most}"))
+}
+
+/// The recipe's seed.
+fn seed(recipe: &str) -> Option<u64> {
+    recipe.lines().find_map(|line| line.strip_prefix("seed = ")?.trim().parse().ok())
+}
+
+/// The recipe for a teacher that is given: the stage that trains it becomes a comment, so that a change of it still
+/// shows in the text, by which runs are known.
+fn without_teacher(recipe: &str) -> Option<String> {
+    const STAGE: &str = "[[stage]]\n";
+    let begin = recipe.find(&format!("{STAGE}name = \"teacher\"\n"))?;
+    let end = begin + recipe[begin + 1..].find(STAGE)? + 1;
+    let trained: String = recipe[begin..end].lines().map(|line| format!("# {line}\n")).collect();
+    Some(format!("{}# Trained before, with {TEACHER}:\n{trained}{}", &recipe[..begin], &recipe[end..]))
+}
+
+/// The page with `text` in the place that its marks leave for it.
+fn between(page: &str, text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe() -> Result<String> {
+        Ok(workspace::shell()?.read_file(RECIPE)?)
+    }
+
+    #[test]
+    fn the_recipe_can_do_without_its_teacher() -> Result<()> {
+        let recipe = recipe()?;
+        assert_eq!(seed(&recipe), Some(42));
+        let without = without_teacher(&recipe).context("it has a teacher")?;
+        let stages: Vec<&str> = without.lines().filter(|line| line.starts_with("name = ")).collect();
+        assert_eq!(stages, ["name = \"mnist-losses\"", "name = \"student\""]);
+        assert!(without.contains("\n# [[stage]]\n# name = \"teacher\"\n"), "{without}");
+        // Nothing else is gone, and a change of the teacher shows.
+        assert_eq!(without.lines().count(), recipe.lines().count() + 1);
+        assert_ne!(without_teacher(&recipe.replace("peak = 4e-3", "peak = 1e-3")), Some(without));
+        assert_eq!(without_teacher("[[stage]]\nname = \"other\"\n"), None);
+        Ok(())
+    }
+
+    #[test]
+    fn losses_are_those_that_the_sweep_has() -> Result<()> {
+        assert_eq!(chosen(&[])?.len(), LOSSES.len());
+        let names = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
+            chosen(&asked).map(|losses| losses.iter().map(|loss| loss.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["sp", "kl"])?, ["kl", "sp"]);
+        let error = names(&["ssp"]).map_err(|error| error.to_string());
+        assert!(error.is_err_and(|error| error.starts_with("the sweep has no loss `ssp`; it has kl, ")));
+        Ok(())
+    }
+
+    #[test]
+    fn there_are_at_least_twelve_and_each_comes_once() {
+        assert!(LOSSES.len() >= 12);
+        for (i, loss) in LOSSES.iter().enumerate() {
+            assert!(LOSSES[..i].iter().all(|other| other.name != loss.name), "`{}` comes again", loss.name);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_the_whole_table() {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let parse = |line: &str| <Line as clap::Parser>::try_parse_from(line.split(' ')).is_ok();
+        assert!(parse("sweep --seeds 3 --write") && parse("sweep --losses kl,at --seeds 1 --quick"));
+        assert!(!parse("sweep --losses kl --write") && !parse("sweep --quick --write"));
+        assert!(!parse("sweep --seeds 0") && !parse("sweep --seeds 22"));
+    }
+
+    #[test]
+    fn a_table_replaces_the_one_before() {
+        let page = |text: &str| format!("# Losses\n\n{BEGIN}\n{text}\n\n{END}\n\nMore.\n");
+        assert_eq!(between(&page("old"), "new\n"), Some(page("new")));
+        assert_eq!(between("# Losses\n", "new\n"), None);
+    }
+}
