@@ -49,7 +49,7 @@ pub enum Number {
 
 impl Number {
     /// Every format, in the order of lists.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         let floats = FLOATS.iter().map(Self::Float);
         let ints = INTS.iter().map(Self::Int);
         let codebooks = CODEBOOKS.iter().map(Self::Codebook);
@@ -149,8 +149,13 @@ impl std::fmt::Display for Number {
     }
 }
 
-/// The name among `names` that was probably meant.
-pub(crate) fn nearest(word: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+/// The name among `names` that was probably meant: one that begins like it, else one that few edits reach.
+pub(crate) fn nearest(word: &str, names: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
+    if word.len() > 2
+        && let Some(name) = names.clone().find(|name| name.starts_with(word))
+    {
+        return Some(name);
+    }
     let best = names.map(|name| (distance(word, name), name)).min()?;
     (best.0 <= best.1.len() / 2).then_some(best.1)
 }

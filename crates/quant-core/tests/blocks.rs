@@ -3,6 +3,7 @@
 
 mod common;
 
+use burn::tensor::f16;
 use common::{check, splitmix};
 use quant_core::number::*;
 use serde::Deserialize;
@@ -106,7 +107,7 @@ fn a_tail_counts_only_what_is_there() {
     let x = [5.0, 6.0, 7.0];
     let done = cast(&x, &[3], Number::named("q4_1").unwrap(), None).unwrap();
     let Codes::U8(bytes) = done.codes else { panic!() };
-    assert_eq!(half::f16::from_le_bytes([bytes[2], bytes[3]]).to_f32(), 5.0);
+    assert_eq!(f16::from_le_bytes([bytes[2], bytes[3]]).to_f32(), 5.0);
     assert!((done.decoded[1] - 6.0).abs() < 0.1);
 }
 

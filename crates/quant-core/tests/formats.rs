@@ -3,6 +3,7 @@
 
 mod common;
 
+use burn::tensor::{bf16, f16};
 use common::{check, splitmix};
 use quant_core::Error;
 use quant_core::number::*;
@@ -109,9 +110,9 @@ fn casts_agree_in_every_profile_that_defines_the_format() {
         check(&what("halfway"), wide(codes(&halfway(float))), &row.halfway);
     }
     // Each pair of a format and a profile is there, but for those of our own.
-    let defined = |float: &&Float| NUMERICS.iter().filter(|n| n.defines(Number::Float(float))).count();
+    let defined = |float: &'static Float| NUMERICS.iter().filter(|n| n.defines(Number::Float(float))).count();
     let own = ["tf32", "ue4m3"];
-    let pairs: usize = FLOATS.iter().filter(|float| !own.contains(&float.name)).map(|f| defined(&f)).sum();
+    let pairs: usize = FLOATS.iter().filter(|float| !own.contains(&float.name)).map(defined).sum();
     assert_eq!(golden.casts.len(), pairs);
 }
 
@@ -289,5 +290,5 @@ fn doubles_round_once() {
     assert_eq!(to_odd(-1e-300), -f32::from_bits(1));
     assert_eq!(to_odd(f64::INFINITY), f32::INFINITY);
     assert!((f64::from(to_odd(0.1)) - 0.1).abs() < 1e-8 && to_odd(0.1).to_bits() & 1 == 1);
-    assert_eq!(from_f16(&[half::f16::from_f32(0.5)]), from_bf16(&[half::bf16::from_f32(0.5)]));
+    assert_eq!(from_f16(&[f16::from_f32(0.5)]), from_bf16(&[bf16::from_f32(0.5)]));
 }

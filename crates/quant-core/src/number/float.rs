@@ -153,11 +153,6 @@ impl Float {
         exp2(-(self.mantissa as i32)) as f32
     }
 
-    /// Exponent of the spacing of the smallest values: log2 of the smallest subnormal, or of the smallest value.
-    pub(crate) const fn quantum(&self) -> i32 {
-        self.zero as i32 - self.bias - self.mantissa as i32
-    }
-
     /// floor(log2(max)).
     pub const fn largest_exponent(&self) -> i32 {
         (self.largest_code() >> self.mantissa) as i32 - self.bias
@@ -182,7 +177,7 @@ impl Float {
         let fraction = magnitude & ((1 << self.mantissa) - 1);
         let exponent = (magnitude >> self.mantissa) as i32;
         let value = match (exponent, self.zero) {
-            (0, true) => f64::from(fraction) * exp2(self.quantum()),
+            (0, true) => f64::from(fraction) * exp2(1 - self.bias - self.mantissa as i32),
             _ => {
                 f64::from(fraction + (1 << self.mantissa)) * exp2(exponent - self.bias - self.mantissa as i32)
             }

@@ -5,7 +5,7 @@
 //! Codes are computed from the step in f32, whose inverse is rounded too; only then is the step stored, as fp16.
 //! Ties go up or away from zero, never to even.
 
-use half::f16;
+use burn::tensor::f16;
 
 use super::parallel::{self, Blocks};
 

@@ -26,6 +26,7 @@ pub enum Rounding {
 /// Turns f32 into the codes of a float format by the rule of a profile.
 #[derive(Debug, Clone, Copy)]
 pub struct FloatRounder {
+    float: Float,
     rounding: Rounding,
     /// Mantissa bits that go away.
     shift: u32,
@@ -35,10 +36,7 @@ pub struct FloatRounder {
     leading: u32,
     /// Bits of the smallest f32 for which shifting is enough.
     normal: u32,
-    /// Two factors whose product is one over the spacing below `normal`.
-    spacing: [f32; 2],
-    /// One where the code 0 is not zero but the first value.
-    skip: u32,
+    below: Below,
     largest: u32,
     /// What lies above the largest.
     overflow: u32,
@@ -50,6 +48,28 @@ pub struct FloatRounder {
     zero: Option<u32>,
     /// Instead of what is below zero.
     negative: Option<u32>,
+}
+
+/// The grid below the smallest f32 for which shifting is enough.
+#[derive(Debug, Clone, Copy)]
+struct Below {
+    /// Two factors whose product is one over the spacing, which may be above f32's range.
+    inverse: [f32; 2],
+    /// One where the code 0 is not zero but the first value.
+    skip: u32,
+}
+
+impl Below {
+    /// Where there is no zero, ml_dtypes and torch round to nearest as if the code 0 were zero: e8m0 of 1.1 · 2^−127 is
+    /// 2^−126, although 2^−127 is nearer. That is kept, since their profiles are what they do. Other roundings, which
+    /// they do not have, know what the code is.
+    fn new(float: &Float, rounding: Rounding) -> Self {
+        let skip = !float.zero && rounding != Rounding::NearestEven;
+        let exponent = float.bias + float.mantissa as i32 - 1 + i32::from(skip);
+        let first = exponent.min(126);
+        let power = |n: i32| super::float::exp2(n) as f32;
+        Self { inverse: [power(first), power(exponent - first)], skip: u32::from(skip) }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,17 +98,14 @@ impl FloatRounder {
             Overflow::Saturate => float.largest_code(),
             Overflow::Special => float.infinity_code().or(float.nan_code()).unwrap_or(float.largest_code()),
         };
-        // 1 / spacing may be above f32's range, its square root is not.
-        let first = (-float.quantum()).min(126);
-        let power = |n: i32| super::float::exp2(n) as f32;
         Self {
             rounding: rule.rounding,
             shift: 23 - float.mantissa,
             rebias: ((127 - float.bias) as u32) << float.mantissa,
             leading: u32::from(float.mantissa == 0),
             normal: ((128 - float.bias) as u32) << 23,
-            spacing: [power(first), power(-float.quantum() - first)],
-            skip: u32::from(!float.zero),
+            below: Below::new(float, rule.rounding),
+            float: *float,
             largest: float.largest_code(),
             overflow,
             sign: if float.signed { float.magnitude_mask() + 1 } else { 0 },
@@ -107,7 +124,7 @@ impl FloatRounder {
 
     /// The same, rounding another way.
     pub fn with_rounding(self, rounding: Rounding) -> Self {
-        Self { rounding, ..self }
+        Self { rounding, below: Below::new(&self.float, rounding), ..self }
     }
 
     /// The code of the value at `index`, a position that only stochastic rounding looks at.
@@ -151,14 +168,14 @@ impl FloatRounder {
         };
         let normal = ((size + carry) >> self.shift).wrapping_sub(self.rebias);
 
-        let steps = f32::from_bits(size) * self.spacing[0] * self.spacing[1];
+        let steps = f32::from_bits(size) * self.below.inverse[0] * self.below.inverse[1];
         let steps = match rounding {
             Rounding::NearestEven => steps,
             Rounding::HalfAway => steps.round(),
             Rounding::Away => steps.ceil(),
             Rounding::Stochastic(seed) => stochastic(steps, draw(seed, index)),
         };
-        let small = ((steps + WHOLE).to_bits() & 0x007f_ffff).saturating_sub(self.skip);
+        let small = ((steps + WHOLE).to_bits() & 0x007f_ffff).saturating_sub(self.below.skip);
 
         let size_code = if size < self.normal { small } else { normal };
         let size_code = if size_code > self.largest { self.overflow } else { size_code };

@@ -1,12 +1,14 @@
 //! Numbers of other widths on their way into a cast, which starts from f32.
 
+use burn::tensor::{bf16, f16};
+
 /// Every f16 is an f32.
-pub fn from_f16(values: &[half::f16]) -> Vec<f32> {
+pub fn from_f16(values: &[f16]) -> Vec<f32> {
     values.iter().map(|x| x.to_f32()).collect()
 }
 
 /// Every bf16 is an f32.
-pub fn from_bf16(values: &[half::bf16]) -> Vec<f32> {
+pub fn from_bf16(values: &[bf16]) -> Vec<f32> {
     values.iter().map(|x| x.to_f32()).collect()
 }
 
