@@ -405,7 +405,8 @@ fn percentiles_are_order_statistics_within_a_bin() {
         for golden in case["quantiles"].as_array().unwrap() {
             let search = Search::percentile(number(&golden["share"])).unwrap();
             let (min, max) = range(&observer, search, "int8 tensor affine");
-            let (low, high) = (number(&golden["min"]) - f64::from(min), f64::from(max) - exact("max"));
+            let exact = |key: &str| f64::from(number(&golden[key]) as f32);
+            let (low, high) = (exact("min") - f64::from(min), f64::from(max) - exact("max"));
             assert!(
                 (0.0..=width).contains(&low) && (0.0..=width).contains(&high),
                 "{name}: {golden}, {min} .. {max}"
