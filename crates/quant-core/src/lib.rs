@@ -3,7 +3,8 @@
 //! A [`Scheme`] says how numbers are rounded (`int8 channel symmetric`). An [`Observer`] watches values and gives
 //! their [`Range`]; range and scheme make [`QParams`], scales and zero points. With them [`quantize`] and
 //! [`dequantize`] work on slices, and [`fake_quant`] does both at once on a Burn tensor, with a straight-through
-//! gradient:
+//! gradient. A [`HistogramObserver`] serves calibration, where the tails are cut by a [`Search`]; [`qat`] has the
+//! estimators that train scales and clipping levels, or very few levels. Everywhere
 //!
 //! ```text
 //! q = clamp(round_half_even(x / s) + z, qmin, qmax)        x̂ = s · (q − z)

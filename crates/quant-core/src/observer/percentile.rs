@@ -6,8 +6,9 @@ use super::Histogram;
 /// of the bin that holds the value with `c` larger ones. Both ends lie within a bin's width of the order statistics.
 pub(super) fn range(histogram: &Histogram, share: f64) -> (f32, f32) {
     let counts = histogram.counts();
-    // Of 20 000 values the share 0.9999 leaves one on either side, though 1 − 0.9999 is a last bit too small.
-    let cut = (histogram.total() as f64 * (1.0 - share) / 2.0 * (1.0 + 1e-9)).floor();
+    // Of 20 000 values the share 0.9999 leaves one on either side, though 1 − 0.9999 may be a last bit too small.
+    let total = histogram.total() as f64;
+    let cut = (total * (1.0 - share) / 2.0 + total * f64::EPSILON).floor();
     let passes = |sum: &mut u64, count: &u64| {
         *sum = sum.saturating_add(*count);
         Some(*sum as f64 > cut)
