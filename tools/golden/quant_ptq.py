@@ -3,8 +3,8 @@ torch, in 64-bit floats, and compared here with public packages where those run 
 
 Run with the packages of requirements.txt and torchao==0.18.* installed: python tools/golden/quant_ptq.py
 With hqq==0.2.8.post1 importable, and GPTQ_REFERENCE a checkout of IST-DASLab/gptq, their results are compared too.
-32-bit floats are stored as the integers of their bits, 64-bit floats as decimals. Tolerances are those of the test:
-codes equal; 1e-9 of the largest for numbers that stay in 64 bits, 1e-6 for those rounded to 32.
+32-bit floats are stored as the integers of their bits, inputs of layers in 64ths, 64-bit floats as decimals.
+Tolerances are those of the test: codes equal; 1e-9 of the largest for numbers that stay in 64 bits, 1e-6 for those rounded to 32.
 """
 
 import contextlib
@@ -144,7 +144,12 @@ def rtn_cases():
 
 def correlated(random, tokens, columns):
     mix = random.normal(0, 1, (columns, columns)) / math.sqrt(columns) + 0.6 * random.normal(0, 1, (1, columns))
-    return np.asarray(random.normal(0, 1, (tokens, columns)) @ mix * random.uniform(0.3, 2, columns), np.float32)
+    return sixtyfourths(random.normal(0, 1, (tokens, columns)) @ mix * random.uniform(0.3, 2, columns))
+
+
+def sixtyfourths(x):
+    """Inputs of few digits, which the file holds as small integers."""
+    return (np.round(x * 64) / 64).astype(np.float32)
 
 
 def hessian(x):
@@ -236,12 +241,12 @@ def gptq_cases():
     random = np.random.default_rng(SEED + 1)
     for number, (shape, tokens, grid, damping, activation, static) in enumerate(
         [
-            ((32, 64), 160, with_group(4, 16, "affine"), 0.01, False, False),
-            ((8, 48), 160, with_group(3, 16, "affine"), 0.01, True, True),
-            ((8, 48), 160, with_group(3, 16, "affine"), 0.01, True, False),
-            ((8, 48), 160, with_group(4, None, "affine"), 0.001, True, False),
-            ((6, 30), 90, with_group(4, 8, "full-half-step"), 0.01, False, True),
-            ((6, 30), 90, with_group(2, 7, "narrow"), 0.1, True, False),
+            ((32, 64), 96, with_group(4, 16, "affine"), 0.01, False, False),
+            ((8, 48), 96, with_group(3, 16, "affine"), 0.01, True, True),
+            ((8, 48), 96, with_group(3, 16, "affine"), 0.01, True, False),
+            ((8, 48), 96, with_group(4, None, "affine"), 0.001, True, False),
+            ((6, 30), 60, with_group(4, 8, "full-half-step"), 0.01, False, True),
+            ((6, 30), 60, with_group(2, 7, "narrow"), 0.1, True, False),
             ((6, 30), 12, with_group(4, 8, "affine"), 0.0, False, False),
         ]
     ):
@@ -267,7 +272,7 @@ def gptq_cases():
             "activation": activation,
             "static": static,
             "w": bits(w),
-            "x": bits(x),
+            "x": codes(x * 64),
             "group_of": codes(group_of),
             "error": error(v),
             "nearest": error(rtn(w, grid)[1]),
@@ -281,7 +286,7 @@ def spqr_cases():
         grid, tau = with_group(3, 8, "affine"), 0.05
         w = np.asarray(random.normal(0, 1, (8, 32)), np.float32)
         w[random.integers(0, 8, 6), random.integers(0, 32, 6)] *= 8
-        x = correlated(random, 120, 32)
+        x = correlated(random, 64, 32)
 
         def threshold(u, order):
             variance = w.astype(np.float64)[:, order].var(0, ddof=1)
@@ -311,7 +316,7 @@ def spqr_cases():
             "threshold": tau,
             "activation": activation,
             "w": bits(w),
-            "x": bits(x),
+            "x": codes(x * 64),
             "rows": [k[0] for k in kept],
             "columns": [k[1] for k in kept],
             "values": bits([k[2] for k in kept]),
@@ -370,7 +375,7 @@ def awq_cases():
     for width, kind in ((4, torch.int4), (3, torch.int3)):
         grid = with_group(width, 16, "affine")
         w = np.asarray(random.normal(0, 1, (8, 32)), np.float32)
-        x = correlated(random, 100, 32) * np.asarray(random.choice([0.3, 1, 8], 32, p=[0.4, 0.5, 0.1]), np.float32)
+        x = sixtyfourths(correlated(random, 60, 32) * random.choice([0.3, 1, 8], 32, p=[0.4, 0.5, 0.1]))
         wide = x.astype(np.float64)
         importance = np.abs(wide).mean(0)
 
@@ -414,7 +419,7 @@ def awq_cases():
             "grid": grid,
             "shape": list(w.shape),
             "w": bits(w),
-            "x": bits(x),
+            "x": codes(x * 64),
             "input_scale": bits(s),
             "ratio": best / 20,
             "errors": errors,
@@ -469,7 +474,7 @@ def adaround_cases():
     ):
         qmin, qmax = limits(grid)
         w = np.asarray(random.normal(0, 1, (5, 24)), np.float32)
-        x = correlated(random, 80, 24)
+        x = correlated(random, 48, 24)
         q, _, cells = rtn(w, grid)
         groups = len(split(24, grid))
         size = grid["group"] or 24
@@ -498,7 +503,7 @@ def adaround_cases():
             "lambda": lam,
             "shape": [5, 24],
             "w": bits(w),
-            "x": bits(x),
+            "x": codes(x * 64),
             "v": numbers(v.detach().numpy()),
         }
 
@@ -557,7 +562,7 @@ def bias_cases():
 def llm_int8_cases():
     random = np.random.default_rng(SEED + 10)
     w = np.asarray(random.normal(0, 1, (7, 32)), np.float32)
-    x = np.asarray(random.normal(0, 1, (9, 32)), np.float32)
+    x = sixtyfourths(random.normal(0, 1, (9, 32)))
     x[:, [4, 20]] *= 15
     x[3, 9] = 6
     outliers = np.flatnonzero((np.abs(x) >= 6).any(0))
@@ -570,7 +575,7 @@ def llm_int8_cases():
 
     (qx, sx), (qw, sw) = int8(rest), int8(w)
     y = (qx @ qw.T) * sx * sw.T + x[:, outliers].astype(np.float64) @ w[:, outliers].T.astype(np.float64)
-    yield {"w": bits(w), "x": bits(x), "outliers": codes(outliers), "y": bits(y)}
+    yield {"w": bits(w), "x": codes(x * 64), "outliers": codes(outliers), "y": bits(y)}
 
 
 content = {

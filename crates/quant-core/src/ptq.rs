@@ -39,7 +39,7 @@ pub use adaround::{AdaRound, AdaRounded, adaround};
 pub use awq::{Awq, AwqWeight, awq};
 pub use bias::{Activation, OutputShift, activation_mean, bias_correction};
 pub use equalize::{Equalized, equalize};
-pub use gptq::{Gptq, GptqWeight, Groups, Order, gptq};
+pub use gptq::{Gptq, GptqWeight, GroupRange, Groups, Order, gptq};
 pub use grid::{Cell, Grid, GridSymmetry, Quantized};
 pub use hqq::{FloatZero, Hqq, hqq, hqq_integer};
 pub use inputs::{Hessian, InputStats};
