@@ -178,7 +178,7 @@ pub enum Error {
     },
     /// A knob of an algorithm outside its range.
     #[error("expected {what} {expected}, found {found}")]
-    Knob {
+    Setting {
         /// Which knob.
         what: &'static str,
         /// What is legal.

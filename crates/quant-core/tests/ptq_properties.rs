@@ -418,7 +418,7 @@ fn what_is_not_a_layer_is_refused_by_name() {
     assert!(matches!(gptq(three, &hessian, &grid, &Gptq::default()), Err(Error::Size { .. })));
     for damping in [-0.1, 1.5, f64::NAN] {
         let error = gptq(two, &hessian, &grid, &Gptq { damping, ..Gptq::default() });
-        assert!(matches!(error, Err(Error::Knob { what: "a damping", .. })));
+        assert!(matches!(error, Err(Error::Setting { what: "a damping", .. })));
     }
     assert!(spqr(two, &hessian, &grid, &Spqr { threshold: 0.0, ..Spqr::default() }).is_err());
     assert!(hqq(two, &Grid::new(4, None, GridSymmetry::Narrow).unwrap(), &Hqq::default()).is_err());
@@ -430,7 +430,7 @@ fn what_is_not_a_layer_is_refused_by_name() {
         (1, GridSymmetry::Narrow),
         (1, GridSymmetry::NoClip),
     ] {
-        assert!(matches!(Grid::new(bits, None, symmetry), Err(Error::Knob { what: "bits", .. })));
+        assert!(matches!(Grid::new(bits, None, symmetry), Err(Error::Setting { what: "bits", .. })));
     }
     assert!(Grid::new(4, Some(0), GridSymmetry::Affine).is_err());
     let huge = [1.0, 2.0, f32::MAX, f32::MIN];

@@ -20,7 +20,7 @@ impl<'a> Matrix<'a> {
     pub fn new(what: &'static str, rows: usize, columns: usize, values: &'a [f32]) -> Result<Self, Error> {
         let least = rows.min(columns);
         if least == 0 {
-            return Err(Error::Knob { what: "rows and columns", expected: "of at least one", found: 0.0 });
+            return Err(Error::Setting { what: "rows and columns", expected: "of at least one", found: 0.0 });
         }
         let expected = rows.checked_mul(columns).unwrap_or(usize::MAX);
         if values.len() != expected {
@@ -102,6 +102,6 @@ pub(crate) fn check_knob(
 ) -> Result<(), Error> {
     match legal {
         true => Ok(()),
-        false => Err(Error::Knob { what, expected, found }),
+        false => Err(Error::Setting { what, expected, found }),
     }
 }
