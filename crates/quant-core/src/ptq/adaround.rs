@@ -63,7 +63,7 @@ pub struct AdaRounded {
 ///
 /// # Errors
 ///
-/// [`Error::Knob`], [`Error::Size`], [`Error::TooWide`].
+/// [`Error::Setting`], [`Error::Size`], [`Error::TooWide`].
 pub fn adaround(
     weight: Matrix<'_>,
     hessian: &Hessian,

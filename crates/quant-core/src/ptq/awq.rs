@@ -61,7 +61,7 @@ impl AwqWeight {
 ///
 /// # Errors
 ///
-/// [`Error::Knob`], [`Error::Size`], [`Error::NotFiniteIn`], [`Error::TooWide`].
+/// [`Error::Setting`], [`Error::Size`], [`Error::NotFiniteIn`], [`Error::TooWide`].
 pub fn awq(
     weight: Matrix<'_>,
     hessian: &Hessian,

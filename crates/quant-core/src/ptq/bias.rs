@@ -15,7 +15,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Size`] for weights of different shapes, [`Error::Knob`] where columns are no multiple of the channels,
+/// [`Error::Size`] for weights of different shapes, [`Error::Setting`] where columns are no multiple of the channels,
 /// [`Error::NotFiniteIn`].
 pub fn bias_correction(weight: Matrix<'_>, quantized: Matrix<'_>, mean: &[f64]) -> Result<Vec<f64>, Error> {
     check_size("rows", weight.rows(), quantized.rows())?;
@@ -58,7 +58,7 @@ pub enum Activation {
 ///
 /// # Errors
 ///
-/// [`Error::Size`], [`Error::NotFiniteIn`], [`Error::Knob`] for a clamp whose ends are no interval.
+/// [`Error::Size`], [`Error::NotFiniteIn`], [`Error::Setting`] for a clamp whose ends are no interval.
 pub fn activation_mean(beta: &[f64], gamma: &[f64], activation: Activation) -> Result<Vec<f64>, Error> {
     check_size("weights of a normalization", beta.len(), gamma.len())?;
     check_finite("shift of a normalization", beta.iter().copied())?;

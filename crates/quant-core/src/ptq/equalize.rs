@@ -32,7 +32,7 @@ pub struct Equalized {
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] where the second layer's columns are no multiple of the channels, [`Error::Size`],
+/// [`Error::Setting`] where the second layer's columns are no multiple of the channels, [`Error::Size`],
 /// [`Error::NotFiniteIn`].
 pub fn equalize(first: Matrix<'_>, bias: Option<&[f32]>, second: Matrix<'_>) -> Result<Equalized, Error> {
     let channels = first.rows();

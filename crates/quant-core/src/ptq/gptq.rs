@@ -113,7 +113,7 @@ pub struct GptqWeight {
 ///
 /// # Errors
 ///
-/// [`Error::Knob`], [`Error::Size`], [`Error::NotPositive`] where no damping up to 1 helps, [`Error::TooWide`].
+/// [`Error::Setting`], [`Error::Size`], [`Error::NotPositive`] where no damping up to 1 helps, [`Error::TooWide`].
 pub fn gptq(weight: Matrix<'_>, hessian: &Hessian, grid: &Grid, knobs: &Gptq) -> Result<GptqWeight, Error> {
     weight.check_columns(hessian.columns())?;
     let sweep = Sweep::new(hessian, knobs.damping, knobs.order)?;

@@ -57,7 +57,7 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`].
+    /// [`Error::Setting`].
     pub fn new(bits: u32, group: Option<usize>, symmetry: GridSymmetry) -> Result<Self, Error> {
         let (least, expected) = match symmetry {
             GridSymmetry::Narrow | GridSymmetry::NoClip => (2, "from 2 to 16"),

@@ -78,7 +78,7 @@ impl FloatZero {
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] for knobs and for a grid that is not affine, [`Error::TooWide`].
+/// [`Error::Setting`] for knobs and for a grid that is not affine, [`Error::TooWide`].
 pub fn hqq(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<FloatZero, Error> {
     let (scale, zero) = search(weight, grid, knobs)?;
     let nearest = rtn(weight, grid)?;

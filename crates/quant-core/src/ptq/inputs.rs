@@ -141,7 +141,7 @@ impl Hessian {
     ///
     /// # Errors
     ///
-    /// [`Error::Size`], [`Error::NotFiniteIn`], [`Error::NotSymmetric`], [`Error::Knob`] for a negative diagonal
+    /// [`Error::Size`], [`Error::NotFiniteIn`], [`Error::NotSymmetric`], [`Error::Setting`] for a negative diagonal
     /// element.
     pub fn new(columns: usize, mut values: Vec<f64>) -> Result<Self, Error> {
         check_size("a Hessian", columns * columns, values.len())?;

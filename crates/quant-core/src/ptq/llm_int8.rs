@@ -34,7 +34,7 @@ impl Int8Decomposed {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`].
+    /// [`Error::Setting`].
     pub fn new(weight: Matrix<'_>, threshold: f32) -> Result<Self, Error> {
         check_knob("a threshold", "above 0", f64::from(threshold), threshold > 0.0)?;
         let (codes, scale) = absmax(weight.iter_rows());

@@ -51,7 +51,7 @@ impl LowRank {
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] for the rank, [`Error::Size`] for weights of different shapes.
+/// [`Error::Setting`] for the rank, [`Error::Size`] for weights of different shapes.
 pub fn lorc(weight: Matrix<'_>, quantized: Matrix<'_>, rank: usize) -> Result<LowRank, Error> {
     let (rows, columns) = (weight.rows(), weight.columns());
     check_size("rows", rows, quantized.rows())?;

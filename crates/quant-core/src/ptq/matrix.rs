@@ -15,7 +15,7 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Size`] unless there are rows · columns values, [`Error::Knob`] without a row or a column,
+    /// [`Error::Size`] unless there are rows · columns values, [`Error::Setting`] without a row or a column,
     /// [`Error::NotFiniteIn`].
     pub fn new(what: &'static str, rows: usize, columns: usize, values: &'a [f32]) -> Result<Self, Error> {
         let least = rows.min(columns);

@@ -17,7 +17,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] for α or without a weight, [`Error::Size`], [`Error::NotFiniteIn`].
+/// [`Error::Setting`] for α or without a weight, [`Error::Size`], [`Error::NotFiniteIn`].
 pub fn smooth_scales(input_max: &[f32], weights: &[Matrix<'_>], alpha: f64) -> Result<Vec<f32>, Error> {
     check_knob("alpha", "from 0 to 1", alpha, (0.0..=1.0).contains(&alpha))?;
     check_knob("weights", "of at least 1", 0.0, !weights.is_empty())?;
