@@ -24,7 +24,10 @@ const TABLES: &[(&str, &str)] = &[
     ("losses", "Terms of an objective: keys of `[[objective]]` beside `weight`."),
     ("schedules", "Values over a stage, for `weight`, `learning-rate` and others; `p` goes from 0 to 1."),
     ("optimizers", "What turns gradients into steps: keys of `optimizer`."),
-    ("formats", "Number formats that weights and activations can be rounded to."),
+    (
+        "formats",
+        "Number formats that `kd cast` knows; recipes round weights and activations to those with keys.",
+    ),
     ("observers", "What finds the range of an activation: keys of `observer`."),
     ("criteria", "What decides which weights and channels stay: keys of `criterion`."),
 ];

@@ -294,7 +294,7 @@ pub(crate) struct LossEval {
     a byte in u8, or i8 for signed integers; 16-bit formats in i16, tf32 in i32; GGUF blocks as they stand in a file.")]
 pub(crate) struct Cast {
     /// The number format: see `kd list formats`.
-    #[arg(long, value_name = "NAME", value_parser = number(), help_heading = "Options")]
+    #[arg(long, value_name = "NAME", value_parser = number())]
     pub(crate) format: Format,
     /// Whose rounding, overflow and NaN: `onnx`, `torch`, `gguf`, `ocp` or `ml-dtypes` [default: the format's home].
     #[arg(long, value_name = "PROFILE")]

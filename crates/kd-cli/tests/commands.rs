@@ -175,6 +175,48 @@ fn an_interrupted_run_says_how_to_go_on_and_does() {
 }
 
 #[test]
+fn tensors_are_cast_to_a_format_and_what_has_no_code_is_refused() {
+    use kd_train::tensors::{Numbers, Stored, read, write};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let stored = |numbers: Vec<f32>| Stored { shape: vec![1, numbers.len()], numbers: Numbers::F32(numbers) };
+    let put =
+        |name: &str, numbers| write(&path.join("in.safetensors"), &[(name.into(), stored(numbers))].into());
+    put("w", vec![1.0, -6.0, 0.25, 500.0]).unwrap();
+    let cast = |options: &[&str]| {
+        done(path, &[&["cast"], options, &["in.safetensors", "out.safetensors"]].concat());
+        read(&path.join("out.safetensors")).unwrap()
+    };
+    let out = cast(&["--format", "e4m3fn"]);
+    assert_eq!(out["w.codes"].to_f64(), [56.0, 204.0, 40.0, 127.0]);
+    assert!(out["w.decoded"].to_f64()[3].is_nan());
+    let out = cast(&["--format", "e4m3fn", "--numerics", "onnx"]);
+    assert_eq!(out["w.decoded"].to_f64(), [1.0, -6.0, 0.25, 448.0]);
+    let out = cast(&["--format", "nvfp4"]);
+    let names: Vec<_> = out.keys().map(String::as_str).collect();
+    assert_eq!(names, ["w.codes", "w.decoded", "w.global_scale", "w.scales"]);
+    assert_eq!(out["w.scales"].shape, [1, 1]);
+    assert_eq!(cast(&["--format", "nvfp4 global=none"]).len(), 3);
+    assert_eq!(cast(&["--format", "q8_0"])["w.codes"].shape, [1, 34]);
+
+    let refused = |options: &[&str], says: &str| {
+        let output = run(path, &[&["cast"], options, &["in.safetensors", "out.safetensors"]].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{stderr}");
+    };
+    refused(&["--format", "e4m3"], "unknown number format `e4m3`; did you mean `e4m3fn`?");
+    refused(&["--format", "mxfp4", "--numerics", "torch"], "numerics `torch` do not define `mxfp4`");
+    refused(
+        &["--format", "ue4m3"],
+        "`w` cannot be cast: `ue4m3` has no negative numbers, found -6 at position 1",
+    );
+    put("v", vec![0.0, f32::NAN]).unwrap();
+    refused(&["--format", "int4"], "`v` cannot be cast: `int4` has no code for NaN, found at position 1");
+}
+
+#[test]
 fn every_list_is_json_too() {
     let folder = tempfile::tempdir().unwrap();
     let kinds =

@@ -118,7 +118,8 @@ impl std::fmt::Display for Number {
     /// One line of limits, all computed from the row.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (min, max) = self.range();
-        write!(f, "{} bits", (self.bits_per_value() * 1000.0).round() / 1000.0)?;
+        let bits = (self.bits_per_value() * 1000.0).round() / 1000.0;
+        write!(f, "{bits} bit{}", if bits == 1.0 { "" } else { "s" })?;
         match self {
             Self::Float(row) => {
                 write!(f, "; {min:?} ..= {max:?}; smallest normal {:?}", row.smallest_normal())?;

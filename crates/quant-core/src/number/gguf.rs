@@ -75,7 +75,11 @@ impl Gguf {
     pub(crate) fn about(&self) -> String {
         let minimum =
             if matches!(self.statistic, Statistic::Affine) { ", plus a minimum (fp16)" } else { "" };
-        format!("steps of {} values' scale (fp16){minimum}; {} bytes a block; no NaN", self.len, self.bytes())
+        format!(
+            "in whole numbers times the scale (fp16) of {} values{minimum}; {} bytes a block; no NaN",
+            self.len,
+            self.bytes()
+        )
     }
 
     /// Smallest and largest value of a code with the step 1 and the minimum 0.

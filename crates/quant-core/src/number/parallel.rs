@@ -65,11 +65,10 @@ impl Blocks {
             return;
         }
         // Rows of whole blocks are one long row, cut anywhere between blocks.
-        let blocks = match self.columns % self.len {
-            0 => TASK.div_ceil(self.len),
-            _ => self.per_row(),
+        let (blocks, columns) = match self.columns.is_multiple_of(self.len) {
+            true => (TASK.div_ceil(self.len), TASK.next_multiple_of(self.len)),
+            false => (self.per_row(), self.columns),
         };
-        let columns = if self.columns % self.len == 0 { blocks * self.len } else { self.columns };
         let (row, step) = if width == 0 { (columns, self.len) } else { (blocks * width, width) };
         let parts = values.par_chunks(columns).zip(codes.par_chunks_mut(row));
         parts.zip(scales.par_chunks_mut(blocks)).for_each(|((values, codes), scales)| {
