@@ -56,8 +56,9 @@ pub struct AdaRounded {
 /// nothing is sampled, and a row does not depend on others. V starts where W̃ = W. Each row keeps the nearest codes if
 /// learned ones have a larger error on the calibration data, as they do after too few steps.
 ///
-/// Scales and λ belong together: with outputs much smaller than 1 the regularizer wins early; lower λ then. A step
-/// costs rows · K² operations.
+/// The size of outputs and λ belong together: with errors far below 1 the regularizer wins early, with errors in the
+/// hundreds it never does, V stays undecided, and rounding it at the end loses what was learned. Scale λ with
+/// [`rtn`]'s error per weight then. A step costs rows · K² operations.
 ///
 /// Source: Nagel et al. 2020, arXiv 2004.10568; aimet, `adaround_loss.py`, which draws batches of inputs.
 ///
@@ -140,10 +141,10 @@ impl Row {
         let (mut delta, mut pull) = (vec![0.0; count], vec![0.0; count]);
         for step in 0..knobs.iterations {
             let beta = exponent(step, knobs);
-            for j in 0..count {
+            for (j, delta) in delta.iter_mut().enumerate() {
                 let (low, high) = self.limits[j];
                 let soft = self.floor[j] + stretched(self.v[j]).clamp(0.0, 1.0);
-                delta[j] = self.scale[j] * soft.clamp(low, high) - self.w[j];
+                *delta = self.scale[j] * soft.clamp(low, high) - self.w[j];
             }
             // ∂(½ δ H δᵀ)/∂δ = H δ.
             pull.fill(0.0);

@@ -37,7 +37,7 @@ pub struct Equalized {
 pub fn equalize(first: Matrix<'_>, bias: Option<&[f32]>, second: Matrix<'_>) -> Result<Equalized, Error> {
     let channels = first.rows();
     let inner = second.columns() / channels;
-    let divides = inner > 0 && second.columns() % channels == 0;
+    let divides = inner > 0 && second.columns().is_multiple_of(channels);
     check_knob("columns", "a multiple of the channels before", second.columns() as f64, divides)?;
     if let Some(bias) = bias {
         check_size("a bias", channels, bias.len())?;

@@ -144,6 +144,9 @@ pub(crate) struct Sweep {
     pub(crate) damping: f64,
 }
 
+/// The cell of a group: position of its first column, its weights in the order of rounding.
+pub(crate) type FitGroup<'a> = dyn Fn(usize, &[f64]) -> Result<Cell, Error> + 'a;
+
 /// Row, column and value of a weight that stays as it is.
 pub(crate) type Kept = (usize, usize, f32);
 
@@ -198,7 +201,7 @@ impl Sweep {
         grid: &Grid,
         cells: Option<Vec<Cell>>,
         most: f64,
-        fit: &dyn Fn(usize, &[f64]) -> Result<Cell, Error>,
+        fit: &FitGroup<'_>,
     ) -> Result<(Quantized, Vec<Kept>), Error> {
         let (rows, columns) = (weight.rows(), self.columns);
         let (len, groups) = (grid.group_len(columns), grid.groups(columns));

@@ -70,8 +70,9 @@ impl FloatZero {
 ///
 /// Unlike round-to-nearest's, the range need not contain 0, and 0 need not be on the grid. A group whose squared error
 /// does not fall below [`rtn`]'s keeps what `rtn` gives it, so that the result is never worse; of weights that lie
-/// symmetrically few groups gain much. No data means that correlated inputs are not made use of: GPTQ's outputs are
-/// closer.
+/// symmetrically few groups gain much. No data means that correlations of inputs are not made use of: where they are
+/// strong, GPTQ's outputs are closer by far. Where little but a common mean correlates inputs, a float zero point can be
+/// worth more, as it keeps the mean of a group's errors near 0.
 ///
 /// Source: Badri and Shaji 2023, mobiusml/hqq, `hqq/core/optimize.py`; the stopping rule is that of torchao's
 /// `optimize_weights_proximal_legacy`, which lets the zero point move once more in the iteration that stops it.
@@ -149,7 +150,7 @@ fn search(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<(Vec<f32>, Vec
         let (min, max) = w.iter().fold((f32::MAX, f32::MIN), |(l, h), &w| (l.min(w), h.max(w)));
         let width = (f64::from(max) - f64::from(min)) / f64::from(qmax - qmin);
         let s = crate::qparams::legal(width as f32);
-        if !(f64::from(s) * 2.0 * f64::from(qmax - qmin) < f64::from(f32::MAX)) {
+        if f64::from(s) * 2.0 * f64::from(qmax - qmin) >= f64::from(f32::MAX) {
             return Err(Error::TooWide { cell, min, max });
         }
         let z = f64::from(qmin) - f64::from(min) / f64::from(s);

@@ -22,7 +22,7 @@ impl<'a> Matrix<'a> {
         if least == 0 {
             return Err(Error::Setting { what: "rows and columns", expected: "of at least one", found: 0.0 });
         }
-        let expected = rows.checked_mul(columns).unwrap_or(usize::MAX);
+        let expected = rows.saturating_mul(columns);
         if values.len() != expected {
             return Err(Error::Size { what, expected, found: values.len() });
         }
