@@ -148,7 +148,11 @@ impl Hessian {
         check_finite("Hessian", values.iter().copied())?;
         let diagonal = || (0..columns).map(|j| values[j * columns + j]);
         if let Some(found) = diagonal().find(|x| *x < 0.0) {
-            return Err(Error::Setting { what: "the diagonal of a Hessian", expected: "of at least 0", found });
+            return Err(Error::Setting {
+                what: "the diagonal of a Hessian",
+                expected: "of at least 0",
+                found,
+            });
         }
         let most = 1e-5 * diagonal().fold(0.0, f64::max);
         for row in 0..columns {
