@@ -160,6 +160,11 @@ fn losses_on_tensors() {
             },
             kd_core::Error::UnknownInput { name: "logits".into() }.into(),
             Error::TensorFile { path: "x.safetensors".into(), reason: "it is no safetensors file".into() },
+            Error::CastFormat(quant_core::Error::UnknownNumber { found: "e4m3".into(), nearest: Some("e4m3fn") }),
+            Error::CastTensor {
+                name: "weight".into(),
+                source: quant_core::Error::NoCode { format: "e2m1fn", index: 3, value: f32::NAN },
+            },
         ]),
         @"
         loss::missing-input: the loss `kl` reads `teacher.logits [B, C]`, which is not there; there are `student.logits`
@@ -171,6 +176,12 @@ fn losses_on_tensors() {
         loss::wrong-input: no loss reads a tensor named `logits`: expected `student.NAME`, `teacher.NAME`, `teacher.K.NAME`, `connector.NAME`, `targets` or `mask`
           Request
         loss::tensors: cannot read tensors from `x.safetensors`: it is no safetensors file
+          Request
+        cast::format: unknown number format `e4m3`; did you mean `e4m3fn`?
+          help: `kd list formats` shows them
+          Request
+        cast::tensor: `weight` cannot be cast: `e2m1fn` has no code for NaN, found at position 3
+          because: `e2m1fn` has no code for NaN, found at position 3
           Request
         "
     );

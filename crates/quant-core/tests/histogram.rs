@@ -356,7 +356,7 @@ fn values(name: &str, count: usize) -> Vec<f32> {
         }
         "outliers" => {
             let x = lcg.normal();
-            if lcg.bits() % 1000 == 0 { x * 20.0 } else { x }
+            if lcg.bits().is_multiple_of(1000) { x * 20.0 } else { x }
         }
         "skewed" => lcg.uniform() * lcg.uniform() * 4.0 - 0.3,
         other => panic!("{other}"),
