@@ -1,6 +1,6 @@
 //! Every loss of `kd-core` with inputs to measure it on, made from what the loss says it reads.
 //!
-//! The letters of [`LossName::inputs`] become the sizes of training; what they do not say is in [`EXCEPTIONS`].
+//! The letters of [`LossName::inputs`] become the sizes of training; what they do not say is in `EXCEPTIONS`.
 
 use std::collections::BTreeMap;
 

@@ -49,16 +49,19 @@ const END: &str = "<!-- losses:end -->";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
-    let page = args.write.then(|| sh.read_file(PAGE)).transpose()?;
-    if let Some(page) = &page {
-        between(page, "").with_context(|| format!("`{PAGE}` has no place for a table"))?;
+    // Before anything is trained; and again in the end, for the page may have changed by then.
+    let page = |text: &str| -> Result<String> {
+        between(&sh.read_file(PAGE)?, text).with_context(|| format!("`{PAGE}` has no place for a table"))
+    };
+    if args.write {
+        page("")?;
     }
     let sweep = Sweep::new(&sh, args)?;
     let reached = sweep.run(&chosen(&args.losses)?)?;
     let text = format!("{}{}\n", table::render(&reached), sweep.about()?);
     print!("{text}");
-    if let Some(page) = page.and_then(|page| between(&page, &text)) {
-        sh.write_file(PAGE, page)?;
+    if args.write {
+        sh.write_file(PAGE, page(&text)?)?;
         println!("wrote {PAGE}");
     }
     Ok(())
