@@ -59,6 +59,11 @@ macro_rules! paired {
 pub(crate) const STUDENT: crate::Knob = crate::Knob::required("student", "a site of the student");
 /// See [`STUDENT`].
 pub(crate) const TEACHER: crate::Knob = crate::Knob::required("teacher", "a site of the teacher");
+/// The connector of a loss that compares features of different shapes by itself.
+pub(crate) const AS_IT_IS: crate::Knob = crate::Knob::optional(
+    "connector",
+    "as `hint` has them; when left out, none: features are compared as they are",
+);
 /// See [`STUDENT`].
 pub(crate) const CONNECTOR: crate::Knob = crate::Knob::optional(
     "connector",

@@ -128,7 +128,7 @@ pub(crate) const NAME: LossName = LossName {
                 distiller_zoo/FitNet.py) is its case γ = 1, β = 0",
     when: "Where a student's channels differ from the teacher's in scale and number; with equal, normalised features \
            `hint` does the same with fewer parameters.",
-    knobs: &[paired::STUDENT, paired::TEACHER, paired::CONNECTOR],
+    knobs: &[paired::STUDENT, paired::TEACHER, paired::AS_IT_IS],
     inputs: &[
         Input::new("student.SITE", &["B", "D"], "feature of the student: [B, D], [B, L, D] or [B, C, H, W]"),
         Input::new("teacher.SITE", &["B", "E"], "feature of the teacher, of the same positions"),

@@ -116,7 +116,7 @@ pub(crate) const NAME: LossName = LossName {
     knobs: &[
         paired::STUDENT,
         paired::TEACHER,
-        paired::CONNECTOR,
+        paired::AS_IT_IS,
         Knob::or("variant", "\"author\"", "author (mean of squares) or paper (mean of norms)"),
         Knob::or("power", "2.0", "power of the absolute activations, at least 1"),
     ],

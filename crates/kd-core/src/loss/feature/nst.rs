@@ -98,5 +98,5 @@ pub(crate) const NAME: LossName = LossName {
     ],
     example: "{}",
     lacks: None,
-    knobs: &[paired::STUDENT, paired::TEACHER, paired::CONNECTOR],
+    knobs: &[paired::STUDENT, paired::TEACHER, paired::AS_IT_IS],
 };

@@ -80,7 +80,7 @@ pub(crate) const NAME: LossName = LossName {
     reference: "open-mmlab/mmrazor mmrazor/models/losses/pkd_loss.py 90c7af1fdf35a606a2fceaaeb4b6be2f0dac4eb7",
     when: "For maps of detectors and segmenters, and where teacher and student differ in the scale of their features; \
            the scale itself, which a classifier after it may need, is not taught.",
-    knobs: &[paired::STUDENT, paired::TEACHER, paired::CONNECTOR],
+    knobs: &[paired::STUDENT, paired::TEACHER, paired::AS_IT_IS],
     inputs: &[
         Input::new("student.SITE", &["B", "C", "h", "w"], "map of the student, of any height and width"),
         Input::new("teacher.SITE", &["B", "C", "H", "W"], "map of the teacher"),

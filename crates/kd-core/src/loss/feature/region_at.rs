@@ -116,7 +116,7 @@ pub(crate) const NAME: LossName = LossName {
     knobs: &[
         paired::STUDENT,
         paired::TEACHER,
-        paired::CONNECTOR,
+        paired::AS_IT_IS,
         Knob::or("background", "0.1", "the weight of what lies outside the region, at least 0"),
     ],
     inputs: &[

@@ -145,7 +145,7 @@ pub(crate) const NAME: LossName = LossName {
     knobs: &[
         paired::STUDENT,
         paired::TEACHER,
-        paired::CONNECTOR,
+        paired::AS_IT_IS,
         Knob::or("exponent", "4.0", "the power of a difference, at least 1"),
         Knob::or(
             "positions",

@@ -184,7 +184,7 @@ pub(crate) const NAME: LossName = LossName {
     knobs: &[
         paired::STUDENT,
         paired::TEACHER,
-        paired::CONNECTOR,
+        paired::AS_IT_IS,
         Knob::optional(
             "compat",
             "mdistiller: the variances are never trained and stay 5; left out, they are trained",

@@ -8,7 +8,7 @@ use burn::tensor::activation::log_softmax;
 
 use crate::loss::math::{divide, sum_rows};
 use crate::loss::paired::{self, paired};
-use crate::loss::relation::common::{self, check_batch, features, maps, sum_of_chunks, unit};
+use crate::loss::relation::common::{check_batch, features, maps, sum_of_chunks, unit};
 use crate::loss::{DistillLoss, LossName};
 use crate::{Error, Input, Knob, SitePair, Temperature, View};
 
@@ -108,7 +108,7 @@ pub(crate) const NAME: LossName = LossName {
     knobs: &[
         paired::STUDENT,
         paired::TEACHER,
-        common::CONNECTOR,
+        paired::AS_IT_IS,
         Knob::or("temperature", "0.1", "divides similarities, above 0; 0.1 in the authors' scripts"),
     ],
 };

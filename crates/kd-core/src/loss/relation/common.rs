@@ -8,16 +8,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::loss::math::{TINY, divide, ranked, sum_rows};
-use crate::{ConnectorKind, Error, Feature, Input, Knob, SitePair, View};
+use crate::{ConnectorKind, Error, Feature, Input, SitePair, View};
 
 /// Numbers in one intermediate tensor of a chunk: 4 MiB in f32, small beside the activations of a training step.
 const CHUNK: usize = 1 << 20;
-
-/// [`paired::CONNECTOR`](crate::loss::paired::CONNECTOR) for losses that need none.
-pub(super) const CONNECTOR: Knob = Knob::optional(
-    "connector",
-    "identity, linear, conv or conv-batch-norm; when left out, the feature as it is: only relations are compared",
-);
 
 /// The student's feature of most of these losses.
 pub(super) const STUDENT: Input = Input::new(

@@ -83,5 +83,5 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[common::STUDENT, common::TEACHER],
     example: "{}",
     lacks: None,
-    knobs: &[paired::STUDENT, paired::TEACHER, common::CONNECTOR],
+    knobs: &[paired::STUDENT, paired::TEACHER, paired::AS_IT_IS],
 };

@@ -84,7 +84,7 @@ pub(crate) const NAME: LossName = LossName {
     knobs: &[
         paired::STUDENT,
         paired::TEACHER,
-        common::CONNECTOR,
+        paired::AS_IT_IS,
         Knob::optional(
             "compat",
             "torchdistill: rows over their sum of absolute values, a mistake of that toolkit",
