@@ -63,6 +63,12 @@ impl Input {
     /// `teacher.logits [B, C]`
     pub(crate) const TEACHER: Self =
         Self::new("teacher.logits", &["B", "C"], "logits of the teacher, before any softmax");
+    /// `mask [B, L]`, for logits of tokens.
+    pub(crate) const TOKEN_MASK: Self = Self::optional(
+        "mask",
+        &["B", "L"],
+        "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
+    );
     /// `targets [B]`
     pub(crate) const TARGETS: Self =
         Self::new("targets", &["B"], "class of each example, from 0 to C - 1, 64-bit integers");

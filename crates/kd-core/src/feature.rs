@@ -104,7 +104,7 @@ impl Feature {
             Feature::D3(x) => x.dtype(),
             Feature::D4(x) => x.dtype(),
         };
-        matches!(dtype, DType::F16 | DType::BF16)
+        is_half(dtype)
     }
 
     /// Zeros of the same shape.
@@ -135,7 +135,12 @@ impl Feature {
 }
 
 pub(crate) fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if matches!(x.dtype(), DType::F16 | DType::BF16) { x.cast(DType::F32) } else { x }
+    if is_half(x.dtype()) { x.cast(DType::F32) } else { x }
+}
+
+/// Whether numbers are in half precision.
+pub(crate) fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 macro_rules! ranks {

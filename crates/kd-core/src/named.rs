@@ -94,21 +94,8 @@ impl Named {
     ///
     /// # Errors
     ///
-    /// Those of the loss; [`Error::Unjoinable`] where features that it joins have different shapes.
-    pub fn evaluate(self, loss: &dyn DistillLoss) -> Result<Evaluated, Error> {
-        self.evaluate_with(loss, None)
-    }
-
-    /// [`evaluate`](Self::evaluate) with connectors of the caller's choice.
-    ///
-    /// # Errors
-    ///
     /// Those of the loss.
-    pub fn evaluate_with(
-        self,
-        loss: &dyn DistillLoss,
-        connectors: Option<Connectors>,
-    ) -> Result<Evaluated, Error> {
+    pub fn evaluate(self, loss: &dyn DistillLoss) -> Result<Evaluated, Error> {
         let mut leaves = Vec::new();
         let mut student = Observed::default();
         let mut mask = self.mask;
@@ -127,9 +114,8 @@ impl Named {
         }
         let trained: Vec<_> = self.trained.into_iter().map(|(name, x)| (name, x.require_grad())).collect();
         leaves.extend(trained.iter().map(|(name, x)| (format!("connector.{name}"), x.clone())));
-        let connectors = connectors.unwrap_or_else(|| Connectors::identity(&loss.sites()));
         let trained = trained.into_iter().map(|(name, x)| (name, x.widened())).collect();
-        let connectors = connectors.with_values(trained);
+        let connectors = Connectors::identity(&loss.sites()).with_values(trained);
         let mask = mask.map(widened);
         let value = loss.evaluate(&View {
             student: &student,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
-use crate::feature::widened;
+use crate::feature::{is_half, widened};
 use crate::{Connectors, Error, Feature, Features, Progress, SitePair};
 
 /// Which of the two models.
@@ -55,12 +55,9 @@ impl Observed {
             features: self.features.without_autodiff(),
         }
     }
-}
 
-impl Observed {
     fn has_half(&self) -> bool {
-        let half = |x: &Tensor<2>| matches!(x.dtype(), DType::F16 | DType::BF16);
-        self.logits.as_ref().is_some_and(half) || self.features.has_half()
+        self.logits.as_ref().is_some_and(|x| is_half(x.dtype())) || self.features.has_half()
     }
 
     /// The same in single precision at least, as losses compute.

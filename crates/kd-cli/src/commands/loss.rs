@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kd_train::loss_eval;
-use kd_train::tensors::{self, Numbers};
+use kd_train::tensors;
 
 use super::Context;
 use crate::args::{LossCommand, LossEval};
@@ -22,10 +22,7 @@ fn eval(args: &LossEval, context: &Context) -> Result<(), Failure> {
     }
     let results = loss_eval::evaluate((&name, loss.as_ref()), &inputs)?;
     tensors::write(&args.output, &results)?;
-    let value = match &results["value"].numbers {
-        Numbers::F32(value) => f64::from(value[0]),
-        _ => results["value"].to_f64()[0],
-    };
+    let value = results["value"].to_f64()[0];
     let names: Vec<_> = results.keys().collect();
     let text = || format!("{name} = {value}\n");
     let json = || serde_json::json!({ "loss": name, "value": value, "tensors": names });

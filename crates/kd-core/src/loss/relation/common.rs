@@ -13,6 +13,28 @@ use crate::{ConnectorKind, Error, Feature, Input, SitePair, View};
 /// Numbers in one intermediate tensor of a chunk: 4 MiB in f32, small beside the activations of a training step.
 const CHUNK: usize = 1 << 20;
 
+/// Makes a loss of the knobs of one pair of sites and a function of two matrices of rows.
+macro_rules! of_rows {
+    ($knobs:ident, $function:ident) => {
+        impl crate::loss::DistillLoss for $knobs {
+            fn needs_teacher(&self) -> bool {
+                true
+            }
+
+            fn sites(&self) -> Vec<crate::SitePair> {
+                vec![self.pair_as_it_is()]
+            }
+
+            fn evaluate(&self, view: &crate::View<'_>) -> Result<Tensor<1>, Error> {
+                let (student, teacher) = rows(view, NAME.name, &self.pair())?;
+                $function(student, teacher)
+            }
+        }
+    };
+}
+
+pub(super) use of_rows;
+
 /// The student's feature of most of these losses.
 pub(super) const STUDENT: Input = Input::new(
     "student.SITE",

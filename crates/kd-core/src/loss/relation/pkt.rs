@@ -2,11 +2,11 @@
 
 use burn::tensor::Tensor;
 
+use crate::Error;
+use crate::loss::LossName;
 use crate::loss::math::{divide, sum_rows};
 use crate::loss::paired::{self, paired};
-use crate::loss::relation::common::{self, check_batch, gram, rows};
-use crate::loss::{DistillLoss, LossName};
-use crate::{Error, SitePair, View};
+use crate::loss::relation::common::{self, check_batch, gram, of_rows, rows};
 
 /// Added to norms and probabilities, as the authors do.
 const EPSILON: f64 = 1e-7;
@@ -49,20 +49,7 @@ paired! {
     Pkt {}
 }
 
-impl DistillLoss for Pkt {
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
-    fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair_as_it_is()]
-    }
-
-    fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
-        let (student, teacher) = rows(view, NAME.name, &self.pair())?;
-        pkt(student, teacher)
-    }
-}
+of_rows!(Pkt, pkt);
 
 pub(crate) const NAME: LossName = LossName {
     name: "pkt",

@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
+use crate::Error;
+use crate::loss::LossName;
 use crate::loss::math::{divide, smooth_l1, sum_rows};
 use crate::loss::paired::{self, paired};
-use crate::loss::relation::common::{self, check_batch, rows, sum_of_chunks, unit};
-use crate::loss::{DistillLoss, LossName};
-use crate::{Error, SitePair, View};
+use crate::loss::relation::common::{self, check_batch, of_rows, rows, sum_of_chunks, unit};
 
 /// Huber loss of angles, all triples counted, degenerate ones with a cosine of 0:
 ///
@@ -55,20 +55,7 @@ paired! {
     RkdAngle {}
 }
 
-impl DistillLoss for RkdAngle {
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
-    fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair_as_it_is()]
-    }
-
-    fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
-        let (student, teacher) = rows(view, NAME.name, &self.pair())?;
-        rkd_angle(student, teacher)
-    }
-}
+of_rows!(RkdAngle, rkd_angle);
 
 pub(crate) const NAME: LossName = LossName {
     name: "rkd-angle",

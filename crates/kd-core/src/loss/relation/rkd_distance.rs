@@ -4,11 +4,11 @@
 
 use burn::tensor::{Bool, Tensor};
 
+use crate::Error;
+use crate::loss::LossName;
 use crate::loss::math::{divide, safe_sqrt, smooth_l1, sum_rows};
 use crate::loss::paired::{self, paired};
-use crate::loss::relation::common::{self, check_batch, rows, squared_distances};
-use crate::loss::{DistillLoss, LossName};
-use crate::{Error, SitePair, View};
+use crate::loss::relation::common::{self, check_batch, of_rows, rows, squared_distances};
 
 /// Huber loss of normalised distances:
 ///
@@ -47,20 +47,7 @@ paired! {
     RkdDistance {}
 }
 
-impl DistillLoss for RkdDistance {
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
-    fn sites(&self) -> Vec<SitePair> {
-        vec![self.pair_as_it_is()]
-    }
-
-    fn evaluate(&self, view: &View<'_>) -> Result<Tensor<1>, Error> {
-        let (student, teacher) = rows(view, NAME.name, &self.pair())?;
-        rkd_distance(student, teacher)
-    }
-}
+of_rows!(RkdDistance, rkd_distance);
 
 pub(crate) const NAME: LossName = LossName {
     name: "rkd-distance",

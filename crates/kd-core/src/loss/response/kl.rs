@@ -245,15 +245,7 @@ pub(crate) const NAME: LossName = LossName {
     reference: "HobbitLong/RepDistiller distiller_zoo/KD.py b84f547c5db6a35318d4671d7d5c4de74c822403",
     when: "The first thing to try: with T = 2 to 8 it helps nearly always a little; where the teacher is as sure as the \
            labels it adds nothing.",
-    inputs: &[
-        Input::STUDENT,
-        Input::TEACHER,
-        Input::optional(
-            "mask",
-            &["B", "L"],
-            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
-        ),
-    ],
+    inputs: &[Input::STUDENT, Input::TEACHER, Input::TOKEN_MASK],
     example: "{ temperature = 4.0 }",
     lacks: None,
     knobs: &[

@@ -137,15 +137,7 @@ pub(crate) const NAME: LossName = LossName {
                 a61c2e7d25c2e990d45832e12bd8542bdee9c810 (`symmetric_uniform` is bucket; `zero` with `compat`)",
     when: "Large vocabularies and stored teachers: k = 50 keeps nearly all of the probability. On ten classes take \
            `kl`. Without the bucket nothing holds the student's other classes down.",
-    inputs: &[
-        Input::STUDENT,
-        Input::TEACHER,
-        Input::optional(
-            "mask",
-            &["B", "L"],
-            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
-        ),
-    ],
+    inputs: &[Input::STUDENT, Input::TEACHER, Input::TOKEN_MASK],
     example: "{ k = 2, temperature = 1.0 }",
     lacks: None,
     knobs: &[

@@ -85,11 +85,7 @@ pub(crate) const NAME: LossName = LossName {
     inputs: &[
         Input::STUDENT,
         Input::new("teacher.logits", &["B", "D"], "logits of the teacher, over as many classes as it has"),
-        Input::optional(
-            "mask",
-            &["B", "L"],
-            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
-        ),
+        Input::TOKEN_MASK,
     ],
     example: "{ temperature = 1.0 }",
     lacks: None,

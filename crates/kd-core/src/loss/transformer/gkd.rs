@@ -138,15 +138,7 @@ pub(crate) const NAME: LossName = LossName {
                 `generalized_jsd_loss` with labels",
     when: "For language models on text that the student wrote itself: β near 1 seeks the teacher's main answer, \
            near 0 covers all of them. On fixed text it is a bounded `kl`.",
-    inputs: &[
-        Input::STUDENT,
-        Input::TEACHER,
-        Input::optional(
-            "mask",
-            &["B", "L"],
-            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
-        ),
-    ],
+    inputs: &[Input::STUDENT, Input::TEACHER, Input::TOKEN_MASK],
     example: "{ beta = 0.5, temperature = 1.0 }",
     lacks: None,
     knobs: &[

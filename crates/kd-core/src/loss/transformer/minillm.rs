@@ -67,15 +67,7 @@ pub(crate) const NAME: LossName = LossName {
                 `generalized_jsd_loss` at beta 1; the policy gradient over sampled sequences is not part of it",
     when: "For a student too small for all that the teacher knows, on text that it wrote itself: it keeps to what the \
            teacher finds likely. It drops variety; where that matters use `gkd` with a smaller beta.",
-    inputs: &[
-        Input::STUDENT,
-        Input::TEACHER,
-        Input::optional(
-            "mask",
-            &["B", "L"],
-            "with logits [B, L, C]: 1 counted, 0 ignored; all counted if left out",
-        ),
-    ],
+    inputs: &[Input::STUDENT, Input::TEACHER, Input::TOKEN_MASK],
     example: "{ temperature = 1.0 }",
     lacks: None,
     knobs: &[Knob::or("temperature", "1.0", "divides both logits, above 0; there is no factor T²")],
