@@ -29,8 +29,18 @@ pub(crate) fn close(what: &str, found: &[f32], expected: &[f64], size: &[f64]) {
 
 /// `|a − b| ≤ 1e-5 · max |b|`, for norms, pooling and optimizers.
 pub(crate) fn near(what: &str, found: &[f32], expected: &[f64]) {
-    let most = expected.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+    near_terms(what, found, expected, 0.0);
+}
+
+/// As [`near`], of numbers that are sums of `terms` in size: a sum that cancels keeps its terms' rounding.
+pub(crate) fn near_terms(what: &str, found: &[f32], expected: &[f64], terms: f64) {
+    let most = expected.iter().fold(terms, |most, x| most.max(x.abs()));
     close(what, found, expected, &vec![most; expected.len()]);
+}
+
+/// The largest magnitude.
+pub(crate) fn largest(x: &[f32]) -> f64 {
+    x.iter().fold(0.0, |most, x| most.max(f64::from(x.abs())))
 }
 
 /// What `run` gives on one, two and four threads must be the same bits.
