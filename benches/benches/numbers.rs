@@ -60,11 +60,12 @@ fn rounding(c: &mut Criterion) {
             finish(tracked.grad(&y.sum().backward()).expect("a gradient"));
         });
     });
-    let scheme: Scheme = "int8 channel symmetric".parse().expect("a scheme");
+    let scheme: Scheme = "int8 channel narrow".parse().expect("a scheme");
+    let (symmetry, limits) = scheme.grid().expect("an integer scheme");
     let weight = tensor::<4>([64, 64, 5, 5], &plain);
     c.bench_function("quant/fake-quant/weight/102400", |b| {
         b.iter(|| {
-            let (scale, zero) = weight_scale(weight.clone(), Some(0), &scheme);
+            let (scale, zero) = weight_scale(weight.clone(), Some(0), symmetry, limits);
             finish(fake_quant(weight.clone(), scale, zero, -127, 127));
         });
     });

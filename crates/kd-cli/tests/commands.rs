@@ -20,7 +20,7 @@ fn a_run_is_trained_reported_scored_and_exported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let recipe = format!(
-        "{TINY}\n[[stage]]\nname = \"int8\"\n[stage.quantize]\nweights = \"int8 channel symmetric\"\nactivations = \"int8 tensor affine\"\n"
+        "{TINY}\n[[stage]]\nname = \"int8\"\n[stage.quantize]\nweights = \"int8 channel narrow\"\nactivations = \"int8 tensor affine\"\n"
     );
     std::fs::write(path.join("tiny.toml"), recipe).unwrap();
 

@@ -311,7 +311,7 @@ mod tests {
             scale.extend(Some(f32::from_bits(state >> 1)).filter(|s| s.is_normal()));
         }
         let weight = Weight {
-            scheme: "int8 channel symmetric".parse().unwrap(),
+            scheme: "int8 channel narrow".parse().unwrap(),
             axis: Some(0),
             zero_point: vec![0; scale.len()],
             scale,

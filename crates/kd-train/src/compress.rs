@@ -26,7 +26,7 @@ pub struct WeightQuant {
 impl WeightQuant {
     /// The axis that has a scale for each index, if the scheme has one.
     pub fn channel_axis(&self) -> Option<usize> {
-        match self.scheme.granularity {
+        match self.scheme.granularity() {
             Granularity::Channel => Some(self.axis),
             _ => None,
         }
@@ -76,9 +76,9 @@ impl Reparameterization for Compressed {
             None => base,
         };
         let Some(quant) = &self.quant else { return weight };
-        let (scale, zero_point) = weight_scale(weight.clone(), quant.channel_axis(), &quant.scheme);
-        let (qmin, qmax) = quant.scheme.limits();
-        fake_quant(weight, scale, zero_point, qmin, qmax)
+        let (symmetry, limits) = quant.scheme.grid().expect("recipes take integer schemes only");
+        let (scale, zero_point) = weight_scale(weight.clone(), quant.channel_axis(), symmetry, limits);
+        fake_quant(weight, scale, zero_point, limits.0, limits.1)
     }
 }
 

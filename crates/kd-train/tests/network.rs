@@ -105,7 +105,7 @@ fn folding_batch_norm_changes_no_answer_and_leaves_an_identity() {
 #[test]
 fn masks_and_rounding_compose_and_fold_away() {
     let network = convnet(1, false);
-    let scheme = "int8 channel symmetric".parse().unwrap();
+    let scheme = "int8 channel narrow".parse().unwrap();
     let path = "hidden.weight".to_owned();
     let keep: Vec<bool> = (0..24 * 12).map(|i| i % 5 != 0).collect();
     let compression = Compression {

@@ -64,7 +64,7 @@ pattern.unstructured = { sparsity = 0.5 }
 [[stage]]
 name = "int8"
 [stage.quantize]
-weights = "int8 channel symmetric"
+weights = "int8 channel narrow"
 activations = "int8 tensor affine"
 observer = "min-max"
 
@@ -542,24 +542,24 @@ fn numbers_out_of_range() {
 
 #[test]
 fn schemes() {
-    assert_snapshot!(say(&[("int8 channel symmetric", "int8 chanel symmetric")]), @r#"
+    assert_snapshot!(say(&[("int8 channel narrow", "int8 chanel symmetric")]), @r#"
     recipe::bad-value: unknown granularity `chanel`; expected `tensor`, `channel`; did you mean `channel`?
       recipe.toml:55:11
       | weights = "int8 chanel symmetric"
       |           ^^^^^^^^^^^^^^^^^^^^^^^ not possible
     "#);
-    assert_snapshot!(say(&[("int8 channel symmetric", "int8")]), @r#"
-    recipe::bad-value: expected a format, a granularity and a symmetry, such as `int8 channel symmetric`, found `int8`
+    assert_snapshot!(say(&[("int8 channel narrow", "int8")]), @r#"
+    recipe::bad-value: expected a format, a granularity and a symmetry, such as `int8 channel narrow`, found `int8`
       recipe.toml:55:11
       | weights = "int8"
       |           ^^^^^^ not possible
     "#);
-    assert_snapshot!(say(&[("int8 channel symmetric", "int8 channel affine")]), @r#"
+    assert_snapshot!(say(&[("int8 channel narrow", "int8 channel affine")]), @r#"
     recipe::bad-scheme: expected a symmetric scheme for weights, found `int8 channel affine`
       recipe.toml:55:11
       | weights = "int8 channel affine"
       |           ^^^^^^^^^^^^^^^^^^^^^ has a zero point
-      help: engines run int8 weights with zero point 0: write `int8 channel symmetric`
+      help: engines run int8 weights with zero point 0: write `int8 channel narrow`
     "#);
     assert_snapshot!(say(&[("int8 tensor affine", "int8 channel affine")]), @r#"
     recipe::bad-scheme: expected one scale for activations, found `int8 channel affine`
@@ -897,7 +897,7 @@ fn the_order_of_stages() {
       | ^^^^^^^ no such stage
       help: there are `teacher`, `prune`, `sparsify`, `int8`
     ");
-    let twice = "[[stage]]\nname = \"again\"\n[stage.quantize]\nweights = \"int8 tensor symmetric\"\nactivations = \"int8 tensor affine\"\n[[stage]]\nname = \"export\"";
+    let twice = "[[stage]]\nname = \"again\"\n[stage.quantize]\nweights = \"int8 tensor narrow\"\nactivations = \"int8 tensor affine\"\n[[stage]]\nname = \"export\"";
     assert_snapshot!(say(&[("[[stage]]\nname = \"export\"", twice)]), @"
     recipe::after-quantize: `quantize` would change a student whose weights are rounded
       recipe.toml:61:8
@@ -1147,7 +1147,7 @@ fn a_resolved_recipe_spells_out_every_default() {
     name = "int8"
 
     [stage.quantize]
-    weights = "int8 channel symmetric"
+    weights = "int8 channel narrow"
     activations = "int8 tensor affine"
     observer = "min-max"
     calibration = 32

@@ -6,7 +6,7 @@
 pub enum Error {
     /// A scheme that is not three words.
     #[error(
-        "expected a format, a granularity and a symmetry, such as `int8 channel symmetric`, found `{found}`"
+        "expected a format and what shares a scale, such as `int8 channel symmetric` or `nf4 group=64`, found `{found}`"
     )]
     SchemeWords {
         /// The text.
@@ -24,11 +24,23 @@ pub enum Error {
         /// The one that was probably meant.
         nearest: Option<&'static str>,
     },
-    /// An unsigned format with a symmetric scheme: half of its codes would never be used.
-    #[error("`{format}` has no negative codes and cannot be symmetric; write `affine`, or a signed format")]
-    UnsignedSymmetric {
+    /// Two words of a scheme for the same thing.
+    #[error("`{word}` is a second {what} in `{found}`; write one")]
+    SchemeTwice {
+        /// `granularity`, `symmetry` or `format of scales`.
+        what: &'static str,
+        /// The later word.
+        word: String,
+        /// The text.
+        found: String,
+    },
+    /// Parts of a scheme that do not go together.
+    #[error("with `{format}` a scheme takes {expected}")]
+    SchemeParts {
         /// Name of the format.
         format: &'static str,
+        /// What it takes.
+        expected: &'static str,
     },
     /// A decay of a moving average outside its range.
     #[error("expected a decay from 0 to below 1, found {found}")]

@@ -17,7 +17,7 @@
 
 use burn::tensor::{Bool, Tensor};
 
-use crate::{Scheme, Symmetry};
+use crate::Symmetry;
 
 /// x̂ = s · (clamp(round_half_even(x / s) + z, qmin, qmax) − z), with the clipped straight-through gradient.
 ///
@@ -80,7 +80,8 @@ fn straight_through<const D: usize>(value: Tensor<D>, x: Tensor<D>, clipped: Ten
 }
 
 /// Scales and zero points of a weight, computed on its device by the rule of
-/// [`QParams::from_range`](crate::QParams::from_range), in the same order and so with the same bits on the CPU backend.
+/// [`QParams::from_range`](crate::QParams::from_range) for scales in f32, in the same order and so with the same bits on
+/// the CPU backend.
 ///
 /// `axis` has a scale for each index: 0 for a convolution's weight `[out, in, …]`, 1 for Burn's linear
 /// `[in, out]`; none gives one for the whole. Both results have the rank of `weight`, broadcast to it, and are constants.
@@ -89,28 +90,39 @@ fn straight_through<const D: usize>(value: Tensor<D>, x: Tensor<D>, clipped: Ten
 pub fn weight_scale<const D: usize>(
     weight: Tensor<D>,
     axis: Option<usize>,
-    scheme: &Scheme,
+    symmetry: Symmetry,
+    (qmin, qmax): (i32, i32),
 ) -> (Tensor<D>, Tensor<D>) {
     let weight = weight.without_autodiff();
-    let (qmin, qmax) = scheme.limits();
     let reduce = |x: Tensor<D>, f: fn(Tensor<D>, usize) -> Tensor<D>| {
         (0..D).filter(|dim| Some(*dim) != axis).fold(x, f)
     };
-    match scheme.symmetry {
-        Symmetry::Symmetric => {
-            let largest = reduce(weight.abs(), Tensor::max_dim);
-            let scale = legal(largest.div_scalar(qmax as f32));
-            let zero_point = scale.zeros_like();
-            (scale, zero_point)
+    let (first, last) = (qmin as f32, qmax as f32);
+    let half_step = |divisor: f32| {
+        let largest = reduce(weight.clone().abs(), Tensor::max_dim);
+        legal(largest.div_scalar(divisor))
+    };
+    let ends = || {
+        let low = reduce(weight.clone(), Tensor::min_dim).clamp_max(0.0);
+        let high = reduce(weight.clone(), Tensor::max_dim).clamp_min(0.0);
+        (low, high)
+    };
+    let scale = match symmetry {
+        Symmetry::Narrow => half_step(last),
+        Symmetry::FullHalfStep => half_step((last - first) / 2.0),
+        Symmetry::NoClip => {
+            let (low, high) = ends();
+            legal(low.div_scalar(first).max_pair(high.div_scalar(last)))
         }
         Symmetry::Affine => {
-            let low = reduce(weight.clone(), Tensor::min_dim).clamp_max(0.0);
-            let high = reduce(weight, Tensor::max_dim).clamp_min(0.0);
-            let scale = legal((high - low.clone()).div_scalar((qmax - qmin) as f32));
-            let zero_point = (low / scale.clone()).round().neg().add_scalar(qmin as f32);
-            (scale, zero_point.clamp(qmin as f32, qmax as f32))
+            let (low, high) = ends();
+            let scale = legal((high - low.clone()).div_scalar(last - first));
+            let zero_point = (low / scale.clone()).round().neg().add_scalar(first);
+            return (scale, zero_point.clamp(first, last));
         }
-    }
+    };
+    let zero_point = scale.zeros_like();
+    (scale, zero_point)
 }
 
 fn legal<const D: usize>(scale: Tensor<D>) -> Tensor<D> {

@@ -36,9 +36,9 @@
 
 pub mod budget;
 mod codec;
+mod encode;
 mod error;
 mod fake_quant;
-mod format;
 mod layout;
 pub mod number;
 mod observer;
@@ -48,12 +48,12 @@ mod qparams;
 mod scheme;
 
 pub use codec::{dequantize, quantize};
+pub use encode::{Encoded, encode};
 pub use error::Error;
 pub use fake_quant::{fake_quant, fake_quant_scalar, weight_scale};
-pub use format::{FORMATS, Format};
 pub use layout::Layout;
 pub use observer::{
     Histogram, HistogramObserver, OBSERVERS, Observer, ObserverName, ObserverSpec, SEARCHES, Search,
 };
 pub use qparams::{QParams, Range};
-pub use scheme::{Granularity, Scheme, Symmetry};
+pub use scheme::{Granularity, ScaleFormat, Scheme, Symmetry};

@@ -18,13 +18,16 @@ mod parallel;
 mod round;
 mod widen;
 
+pub(crate) use block::SATURATING;
 pub use block::{BLOCKS, Block, BlockScale, Element};
 pub use cast::{Cast, Codes, Scales, cast};
 pub use codebook::{CODEBOOKS, Codebook, NF4, Rule as CodebookRule};
+pub(crate) use codebook::{nearest_codes, power};
 pub use float::{FLOATS, Float, Specials};
 pub use gguf::{GGUFS, Gguf, Statistic};
 pub use int::{INTS, Int};
 pub use numerics::{NUMERICS, NanCode, Numerics, Overflow, Rule, Unsigned, Zeroless};
+pub(crate) use parallel::find;
 pub use round::{FloatRounder, IntRounder, Rounding};
 pub use widen::{from_bf16, from_f16, from_f64, to_odd};
 

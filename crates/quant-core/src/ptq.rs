@@ -35,12 +35,13 @@ mod rtn;
 mod smooth;
 mod spqr;
 
+pub use crate::Symmetry as GridSymmetry;
 pub use adaround::{AdaRound, AdaRounded, adaround};
 pub use awq::{Awq, AwqWeight, awq};
 pub use bias::{Activation, OutputShift, activation_mean, bias_correction};
 pub use equalize::{Equalized, equalize};
 pub use gptq::{Gptq, GptqWeight, GroupRange, Groups, Order, gptq};
-pub use grid::{Cell, Grid, GridSymmetry, Quantized};
+pub use grid::{Cell, Grid, Quantized};
 pub use hqq::{FloatZero, Hqq, hqq, hqq_integer};
 pub use inputs::{Hessian, InputStats};
 pub use llm_int8::{Int8Decomposed, Int8Output, OUTLIER_THRESHOLD};

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Scheme, Symmetry};
+use crate::scheme::fit;
+use crate::{Error, Scheme};
 
 /// Smallest and largest value of each cell, finite, min ≤ max. A stored one is checked when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,11 +112,10 @@ pub struct QParams {
 impl QParams {
     /// Scales and zero points that cover `range`.
     ///
-    /// Symmetric: s = max(|min|, |max|) / qmax, z = 0. Affine: the range is widened to contain 0,
-    /// s = (max − min) / (qmax − qmin), z = clamp(qmin − round_half_even(min / s), qmin, qmax), so that 0 is
-    /// exactly representable. All in 32-bit floats. A cell of zeros has s = 1, for which it is exact and nothing divides
-    /// by zero, and so has one of numbers below 1e-43, for which s would be 0; any other scale below the smallest
-    /// normal number (1.2e-38) is raised to it.
+    /// Scales and zero points by the rule of the scheme's [`Symmetry`](crate::Symmetry), the range widened to contain 0,
+    /// so that 0 is exactly representable. All in 32-bit floats, and zero points from the scale as it is stored. A cell
+    /// of zeros has s = 1, for which it is exact and nothing divides by zero, and so has one of numbers below 1e-43, for
+    /// which s would be 0; any other scale below the smallest normal number (1.2e-38) is raised to it.
     /// Rounding z moves the grid by up to half a step, so an end of an affine range can lie up to a step outside.
     ///
     /// Source: gemmlowp, `doc/quantization.md`; torch's `_calculate_qparams`, but for its floor of 1.2e-7 for scales,
@@ -123,27 +123,17 @@ impl QParams {
     ///
     /// # Errors
     ///
-    /// [`Error::TooWide`] where a value of the grid would overflow.
+    /// [`Error::TooWide`] where a value of the grid would overflow, [`Error::SchemeParts`] for a format without a grid.
     pub fn from_range(range: &Range, scheme: &Scheme) -> Result<Self, Error> {
-        let (qmin, qmax) = scheme.limits();
+        let (symmetry, limits) = scheme.grid()?;
         let (mut scale, mut zero_point) = (Vec::new(), Vec::new());
         for (cell, (&min, &max)) in range.min.iter().zip(&range.max).enumerate() {
-            let (s, z) = match scheme.symmetry {
-                Symmetry::Symmetric => (legal(min.abs().max(max.abs()) / qmax as f32), 0),
-                Symmetry::Affine => {
-                    let (low, high) = (min.min(0.0), max.max(0.0));
-                    let s = legal((high - low) / (qmax - qmin) as f32);
-                    let z = (qmin as f32 - (low / s).round_ties_even()).clamp(qmin as f32, qmax as f32);
-                    (s, z as i32)
-                }
-            };
-            if [qmin, qmax].iter().any(|q| !(s * (q - z) as f32).is_finite()) {
-                return Err(Error::TooWide { cell, min, max });
-            }
+            let (s, z) =
+                fit(symmetry, limits, scheme.scale(), (min, max)).ok_or(Error::TooWide { cell, min, max })?;
             scale.push(s);
             zero_point.push(z);
         }
-        Ok(Self { scale, zero_point, qmin, qmax })
+        Ok(Self { scale, zero_point, qmin: limits.0, qmax: limits.1 })
     }
 
     /// An error unless there are `cells` scales and zero points, and each is legal.
@@ -190,7 +180,3 @@ impl TryFrom<QParamsAsStored> for QParams {
 
 /// Codes up to here, and differences of two, are exact in 32-bit floats.
 const MOST: u32 = 1 << 23;
-
-pub(crate) fn legal(scale: f32) -> f32 {
-    if scale == 0.0 { 1.0 } else { scale.max(f32::MIN_POSITIVE) }
-}

@@ -37,20 +37,20 @@ fn ranges_make_the_textbook_parameters() {
         let q = QParams::from_range(&range, &scheme.parse().unwrap()).unwrap();
         (q.scale[0], q.zero_point[0])
     };
-    assert_eq!(make(-1.0, 2.54, "int8 tensor symmetric"), (2.54 / 127.0, 0));
+    assert_eq!(make(-1.0, 2.54, "int8 tensor narrow"), (2.54 / 127.0, 0));
     assert_eq!(make(0.0, 2.55, "int8 tensor affine"), (2.55 / 255.0, -128));
     assert_eq!(make(-2.55, 0.0, "int8 tensor affine"), (2.55 / 255.0, 127));
     assert_eq!(make(-0.5, 254.5, "int8 tensor affine"), (1.0, -128), "a zero point at a tie");
     assert_eq!(make(-2.5, 252.5, "int8 tensor affine"), (1.0, -126), "a zero point at a tie");
     assert_eq!(make(1.0, 2.55, "uint8 tensor affine"), (2.55 / 255.0, 0), "widened to contain zero");
-    assert_eq!(make(0.0, 0.0, "int8 tensor symmetric"), (1.0, 0), "a tensor of zeros");
+    assert_eq!(make(0.0, 0.0, "int8 tensor narrow"), (1.0, 0), "a tensor of zeros");
     assert_eq!(make(0.0, 0.0, "int8 tensor affine"), (1.0, -128), "a tensor of zeros");
-    assert_eq!(make(0.0, 1e-38, "int8 tensor symmetric"), (f32::MIN_POSITIVE, 0), "hardly more than zeros");
+    assert_eq!(make(0.0, 1e-38, "int8 tensor narrow"), (f32::MIN_POSITIVE, 0), "hardly more than zeros");
 }
 
 #[test]
 fn zero_is_a_code_and_the_ends_of_a_range_are_covered_at_every_magnitude() {
-    for scheme in ["int8 tensor symmetric", "int8 tensor affine", "uint8 tensor affine"] {
+    for scheme in ["int8 tensor narrow", "int8 tensor affine", "uint8 tensor affine"] {
         let scheme: Scheme = scheme.parse().unwrap();
         for exponent in -45..=37 {
             for (low, high) in [(-1.0, 1.0), (0.0, 3.0), (-2.0, 0.0), (-0.7, 0.9), (0.4, 0.5), (-3.0, -2.9)] {
@@ -75,7 +75,7 @@ fn zero_is_a_code_and_the_ends_of_a_range_are_covered_at_every_magnitude() {
 #[test]
 fn a_range_whose_grid_overflows_is_refused_and_every_other_is_finite() {
     let mut refused = 0;
-    for scheme in ["int8 tensor symmetric", "int8 tensor affine", "uint8 tensor affine"] {
+    for scheme in ["int8 tensor narrow", "int8 tensor affine", "uint8 tensor affine"] {
         let scheme: Scheme = scheme.parse().unwrap();
         for below in 0..2000_u32 {
             // Down from the largest number, a last bit at a time.
@@ -220,7 +220,7 @@ fn golden_codes_of_the_onnx_reference() {
 proptest! {
     #[test]
     fn a_value_in_range_moves_by_at_most_half_a_step(x in prop::collection::vec(-100.0_f32..100.0, 1..50)) {
-        for scheme in ["int8 tensor symmetric", "int8 tensor affine", "uint8 tensor affine"] {
+        for scheme in ["int8 tensor narrow", "int8 tensor affine", "uint8 tensor affine"] {
             let layout = Layout::tensor(&[x.len()]);
             let mut observer = Observer::new(ObserverSpec::MinMax);
             observer.observe(&x, &layout).unwrap();

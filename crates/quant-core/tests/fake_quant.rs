@@ -186,8 +186,19 @@ fn weight(
 fn weights_of<const D: usize>(shape: [usize; D], axis: Option<usize>, random: &mut Lcg) -> usize {
     let granularity = if axis.is_some() { "channel" } else { "tensor" };
     let mut values = 0;
-    for symmetry in ["int8 {} symmetric", "int8 {} affine", "uint8 {} affine"] {
-        let scheme: Scheme = symmetry.replace("{}", granularity).parse().unwrap();
+    for words in [
+        "int8 {} narrow",
+        "int8 {} affine",
+        "uint8 {} affine",
+        "int8 {} symmetric",
+        "int8 {} no-clip",
+        "int4 {} narrow",
+        "int3 {} no-clip",
+        "int2 {} affine",
+        "int1 {} symmetric",
+    ] {
+        let scheme: Scheme = words.replace("{}", granularity).parse().unwrap();
+        let (symmetry, limits) = scheme.grid().unwrap();
         let (mut x, layout, qparams) = weight(&shape, axis, &scheme, random);
         let what = format!("{scheme}, shape {shape:?}, axis {axis:?}");
         let device = Device::flex();
@@ -196,14 +207,18 @@ fn weights_of<const D: usize>(shape: [usize; D], axis: Option<usize>, random: &m
         for device in [device.clone(), device.clone().autodiff()] {
             let tensor = Tensor::<D>::from_data(TensorData::new(x.clone(), shape), &device);
             let tensor = if device.is_autodiff() { tensor.require_grad() } else { tensor };
-            let (scale, zero_point) = weight_scale(tensor, axis, &scheme);
+            let (scale, zero_point) = weight_scale(tensor, axis, symmetry, limits);
             assert!(!scale.is_autodiff() && !zero_point.is_autodiff(), "{what}: constants");
             assert_eq!(bits(&qparams.scale), bits(&host(scale)), "{what}");
             let zeros: Vec<i32> = host(zero_point).iter().map(|z| *z as i32).collect();
             assert_eq!(qparams.zero_point, zeros, "{what}");
         }
-        let (scale, zero_point) =
-            weight_scale(Tensor::<D>::from_data(TensorData::new(x.clone(), shape), &device), axis, &scheme);
+        let (scale, zero_point) = weight_scale(
+            Tensor::<D>::from_data(TensorData::new(x.clone(), shape), &device),
+            axis,
+            symmetry,
+            limits,
+        );
 
         // The weight itself, then values that the same scales find hard.
         for harder in [false, true] {
@@ -220,13 +235,13 @@ fn weights_of<const D: usize>(shape: [usize; D], axis: Option<usize>, random: &m
                 }
             }
             let (expected, inside) = (rounded(&x, &layout, &qparams), inside(&x, &layout, &qparams));
-            if !harder && qparams.zero_point.iter().all(|z| *z == 0) {
+            if !harder && matches!(symmetry, Symmetry::Narrow | Symmetry::NoClip) {
                 assert!(
                     inside.iter().all(|one| *one == 1.0),
                     "{what}: no weight of a symmetric scheme is clipped"
                 );
             }
-            let (qmin, qmax) = scheme.limits();
+            let (qmin, qmax) = scheme.limits().unwrap();
             check(&x, shape, &expected, &inside, &what, &|x| {
                 fake_quant(x, scale.clone(), zero_point.clone(), qmin, qmax)
             });

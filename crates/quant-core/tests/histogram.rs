@@ -6,7 +6,7 @@ use quant_core::*;
 use serde_json::Value;
 
 const SCHEMES: [&str; 4] =
-    ["int8 tensor symmetric", "int8 tensor affine", "uint8 tensor affine", "int8 channel symmetric"];
+    ["int8 tensor narrow", "int8 tensor affine", "uint8 tensor affine", "int8 channel narrow"];
 
 fn scheme(text: &str) -> Scheme {
     text.parse().unwrap()
@@ -250,8 +250,8 @@ fn channels_are_observed_as_if_alone() {
         let own: Vec<f32> = (0..600).filter(|i| layout.cell(*i) == channel).map(|i| values[i]).collect();
         assert_eq!(together.histograms()[channel], of(&own).histograms()[0]);
         for search in Search::usual() {
-            let all = together.range(&search, &scheme("int8 channel symmetric")).unwrap().unwrap();
-            let alone = range(&of(&own), search, "int8 channel symmetric");
+            let all = together.range(&search, &scheme("int8 channel narrow")).unwrap().unwrap();
+            let alone = range(&of(&own), search, "int8 channel narrow");
             assert_eq!((all.min()[channel], all.max()[channel]), alone, "{search:?}");
         }
     }

@@ -351,7 +351,7 @@ pub(crate) fn affine(min: f32, max: f32) -> ActivationPlan {
 }
 
 pub(crate) fn symmetric(min: f32, max: f32) -> ActivationPlan {
-    activation("int8 tensor symmetric", min, max)
+    activation("int8 tensor narrow", min, max)
 }
 
 pub(crate) fn unsigned(min: f32, max: f32) -> ActivationPlan {
@@ -360,7 +360,7 @@ pub(crate) fn unsigned(min: f32, max: f32) -> ActivationPlan {
 
 /// A scale for each index of the axis.
 pub(crate) fn per_channel(array: &Array, axis: usize) -> WeightPlan {
-    let scheme: Scheme = "int8 channel symmetric".parse().unwrap();
+    let scheme: Scheme = "int8 channel narrow".parse().unwrap();
     let layout = Layout::channel(array.shape(), axis).unwrap();
     let mut observer = Observer::new(ObserverSpec::MinMax);
     observer.observe(array.data(), &layout).unwrap();
@@ -370,7 +370,7 @@ pub(crate) fn per_channel(array: &Array, axis: usize) -> WeightPlan {
 
 /// One scale.
 pub(crate) fn per_tensor(array: &Array, _: usize) -> WeightPlan {
-    let scheme: Scheme = "int8 tensor symmetric".parse().unwrap();
+    let scheme: Scheme = "int8 tensor narrow".parse().unwrap();
     let largest = array.data().iter().fold(0f32, |a, x| a.max(x.abs()));
     let range = Range::new(vec![-largest], vec![largest]).unwrap();
     WeightPlan { scheme, axis: None, qparams: QParams::from_range(&range, &scheme).unwrap() }

@@ -105,7 +105,7 @@ pub(super) fn schemes(
     activations: Option<&(Scheme, Range<usize>)>,
 ) {
     if let Some((scheme, span)) = weights
-        && scheme.symmetry == Symmetry::Affine
+        && scheme.symmetry() == Some(Symmetry::Affine)
     {
         let message = format!("expected a symmetric scheme for weights, found `{scheme}`");
         let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "has a zero point");
@@ -114,7 +114,7 @@ pub(super) fn schemes(
         );
     }
     if let Some((scheme, span)) = activations
-        && scheme.granularity == Granularity::Channel
+        && scheme.granularity() == Granularity::Channel
     {
         let message = format!("expected one scale for activations, found `{scheme}`");
         let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "a scale for each channel");

@@ -74,7 +74,7 @@ learning-rate = 1e-2
 [[stage]]
 name = "int8"
 [stage.quantize]
-weights = "int8 channel symmetric"
+weights = "int8 channel narrow"
 activations = "int8 tensor affine"
 epochs = 1
 

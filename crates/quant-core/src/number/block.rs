@@ -127,8 +127,8 @@ impl Element {
     }
 }
 
-/// Elements saturate, whatever they are.
-const ELEMENT: Rule = Rule {
+/// Elements and scales of blocks saturate, whatever they are.
+pub(crate) const SATURATING: Rule = Rule {
     format: "",
     rounding: Rounding::NearestEven,
     overflow: Overflow::Saturate,
@@ -148,7 +148,7 @@ impl ElementRounder {
     fn new(element: Element) -> Self {
         match element {
             Element::Float(float) => {
-                let rule = OCP.rule(float.name).unwrap_or(&ELEMENT);
+                let rule = OCP.rule(float.name).unwrap_or(&SATURATING);
                 Self::Float(FloatRounder::new(float, rule))
             }
             Element::Fixed { bits, fraction } => {
@@ -205,7 +205,7 @@ impl Block {
             }
             BlockScale::Ue4m3 { global } => {
                 let factor = if global { self.global(values) } else { 1.0 };
-                let of_scale = FloatRounder::new(&UE4M3, &ELEMENT);
+                let of_scale = FloatRounder::new(&UE4M3, &SATURATING);
                 let most = self.element.max();
                 blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
                     let code = of_scale.code(factor * largest(values) / most, 0);

@@ -106,23 +106,27 @@ pub(crate) fn table(values: &[f32], table: &[f32; 16], blocks: Blocks) -> (Vec<u
     let zero = table.iter().position(|&x| x == 0.0).unwrap_or(0) as u8;
     blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
         *scale = largest(values);
-        if *scale == 0.0 {
-            codes.fill(zero);
-            return;
-        }
-        // x > midpoint · scale for exact numbers: the product is exact in f64, and for an f32 `x` it is enough to
-        // compare with the f32 at or below it.
-        let mut limits = [0f32; 15];
-        for (limit, pair) in limits.iter_mut().zip(table.windows(2)) {
-            let exact = (f64::from(pair[0]) + f64::from(pair[1])) / 2.0 * f64::from(*scale);
-            let near = exact as f32;
-            *limit = if f64::from(near) > exact { near.next_down() } else { near };
-        }
-        for (code, &x) in codes.iter_mut().zip(values) {
-            *code = limits.iter().map(|&limit| u8::from(x > limit)).sum();
+        match *scale == 0.0 {
+            true => codes.fill(zero),
+            false => nearest_codes(values, table, *scale, codes),
         }
     });
     (codes, scales)
+}
+
+/// Codes of the nearest `scale` · value, exact ties to the lower code.
+pub(crate) fn nearest_codes(values: &[f32], table: &[f32; 16], scale: f32, codes: &mut [u8]) {
+    // x > midpoint · scale for exact numbers: the product is exact in f64, and for an f32 `x` it is enough to
+    // compare with the f32 at or below it.
+    let mut limits = [0f32; 15];
+    for (limit, pair) in limits.iter_mut().zip(table.windows(2)) {
+        let exact = (f64::from(pair[0]) + f64::from(pair[1])) / 2.0 * f64::from(scale);
+        let near = exact as f32;
+        *limit = if f64::from(near) > exact { near.next_down() } else { near };
+    }
+    for (code, &x) in codes.iter_mut().zip(values) {
+        *code = limits.iter().map(|&limit| u8::from(x > limit)).sum();
+    }
 }
 
 /// Codes of [`Rule::Ternary`], and γ.

@@ -15,14 +15,14 @@
 //! Candidates take O(levels) each: sums over any stretch of bins come from running totals.
 
 use super::Histogram;
-use crate::{Scheme, Symmetry};
+use crate::{Error, Scheme, Symmetry};
 
-pub(super) fn range(histogram: &Histogram, scheme: &Scheme) -> (f32, f32) {
+pub(super) fn range(histogram: &Histogram, scheme: &Scheme) -> Result<(f32, f32), Error> {
     let (min, max) = (histogram.min(), histogram.max());
-    let (qmin, qmax) = scheme.limits();
+    let (symmetry, (qmin, qmax)) = scheme.grid()?;
     let levels = (qmax - qmin + 1) as usize;
     let one_sided = min >= 0.0 || max <= 0.0;
-    let limit = match scheme.symmetry {
+    let limit = match symmetry {
         Symmetry::Affine if !one_sided => {
             let sums = Sums::of(&histogram.without_zeros());
             let zero = histogram.bin_of_zero().unwrap_or(0);
@@ -35,14 +35,14 @@ pub(super) fn range(histogram: &Histogram, scheme: &Scheme) -> (f32, f32) {
         Symmetry::Affine => magnitudes(histogram, levels),
         _ => magnitudes(histogram, qmax as usize + 1),
     };
-    match limit {
+    Ok(match limit {
         Some(limit) => {
             let limit = limit as f32;
             (min.max(-limit).min(max), max.min(limit).max(min))
         }
         // Fewer bins than levels: nothing is merged, nothing lost.
         None => (min, max),
-    }
+    })
 }
 
 /// The best T for magnitudes, found on at most as many bins as the histogram may have.

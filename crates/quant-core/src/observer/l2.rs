@@ -10,12 +10,12 @@
 
 use super::Histogram;
 use super::distortion::Levels;
-use crate::Scheme;
+use crate::{Error, Scheme};
 
 const STEP: f64 = 1e-5;
 
-pub(super) fn range(histogram: &Histogram, scheme: &Scheme) -> (f32, f32) {
-    let (qmin, qmax) = scheme.limits();
+pub(super) fn range(histogram: &Histogram, scheme: &Scheme) -> Result<(f32, f32), Error> {
+    let (_, (qmin, qmax)) = scheme.grid()?;
     let count = i64::from(qmax - qmin) + 1;
     let counts = histogram.counts();
     let up_to: Vec<f64> = counts
@@ -60,5 +60,5 @@ pub(super) fn range(histogram: &Histogram, scheme: &Scheme) -> (f32, f32) {
         }
         (least, start, end) = (error, next_start, next_end);
     }
-    (histogram.edge(start), histogram.edge(end + 1))
+    Ok((histogram.edge(start), histogram.edge(end + 1)))
 }

@@ -89,14 +89,15 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`] for a knob out of range, [`Error::TooWide`] where a grid would overflow.
+    /// [`Error::Knob`] for a knob out of range, [`Error::TooWide`] where a grid would overflow, [`Error::SchemeParts`] for a format
+    /// without a grid.
     pub fn range(&self, histogram: &Histogram, scheme: &Scheme) -> Result<(f32, f32), Error> {
         self.checked()?;
         match *self {
             Self::Percentile { share } => Ok(percentile::range(histogram, share)),
-            Self::Entropy => Ok(entropy::range(histogram, scheme)),
+            Self::Entropy => entropy::range(histogram, scheme),
             Self::Mse { norm, steps } => mse::range(histogram, scheme, norm, steps),
-            Self::L2 => Ok(l2::range(histogram, scheme)),
+            Self::L2 => l2::range(histogram, scheme),
         }
     }
 

@@ -6,40 +6,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Matrix, check_knob};
-use crate::Error;
-use crate::qparams::legal;
-
-/// Where zero is and what the ends of a range are mapped to. With lo ≤ 0 ≤ hi the range, amax the larger of its ends'
-/// sizes, and b bits:
-///
-/// | symmetry | codes | scale | zero point |
-/// | --- | --- | --- | --- |
-/// | `Narrow` | −(2^(b−1) − 1) ..= 2^(b−1) − 1 | amax / qmax | 0 |
-/// | `FullHalfStep` | −2^(b−1) ..= 2^(b−1) − 1 | amax / ((qmax − qmin) / 2) | 0 |
-/// | `NoClip` | as above | max(lo / qmin, hi / qmax) | 0 |
-/// | `Affine` | as above | (hi − lo) / (qmax − qmin) | clamp(qmin − round(lo / s), qmin, qmax) |
-///
-/// Sources: TFLite's weights; torch's observers and compressed-tensors; torchao's `SYMMETRIC_NO_CLIPPING_ERR`;
-/// gemmlowp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GridSymmetry {
-    /// Symmetric codes. At least 2 bits.
-    Narrow,
-    /// All codes; +amax is half a step beyond the largest.
-    FullHalfStep,
-    /// All codes, and nothing is clipped. At least 2 bits.
-    NoClip,
-    /// An integer zero point.
-    Affine,
-}
+use crate::scheme::{ScaleFormat, fit};
+use crate::{Error, Symmetry};
 
 /// Bits, columns that share a scale, and symmetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grid {
     bits: u32,
     group: Option<usize>,
-    symmetry: GridSymmetry,
+    symmetry: Symmetry,
 }
 
 /// A scale, positive and finite, and a zero point among the codes.
@@ -58,10 +33,10 @@ impl Grid {
     /// # Errors
     ///
     /// [`Error::Setting`].
-    pub fn new(bits: u32, group: Option<usize>, symmetry: GridSymmetry) -> Result<Self, Error> {
+    pub fn new(bits: u32, group: Option<usize>, symmetry: Symmetry) -> Result<Self, Error> {
         let (least, expected) = match symmetry {
-            GridSymmetry::Narrow | GridSymmetry::NoClip => (2, "from 2 to 16"),
-            GridSymmetry::FullHalfStep | GridSymmetry::Affine => (1, "from 1 to 16"),
+            Symmetry::Narrow | Symmetry::NoClip => (2, "from 2 to 16"),
+            Symmetry::FullHalfStep | Symmetry::Affine => (1, "from 1 to 16"),
         };
         check_knob("bits", expected, f64::from(bits), (least..=16).contains(&bits))?;
         check_knob("a group", "of at least one column", 0.0, group != Some(0))?;
@@ -79,7 +54,7 @@ impl Grid {
     }
 
     /// Where zero is.
-    pub fn symmetry(&self) -> GridSymmetry {
+    pub fn symmetry(&self) -> Symmetry {
         self.symmetry
     }
 
@@ -87,7 +62,7 @@ impl Grid {
     pub fn limits(&self) -> (i32, i32) {
         let half = 1 << (self.bits - 1);
         match self.symmetry {
-            GridSymmetry::Narrow => (1 - half, half - 1),
+            Symmetry::Narrow => (1 - half, half - 1),
             _ => (-half, half - 1),
         }
     }
@@ -110,25 +85,9 @@ impl Grid {
     /// [`Error::TooWide`], with cell 0, where a value of the grid would overflow.
     pub fn fit(&self, values: impl IntoIterator<Item = f32>) -> Result<Cell, Error> {
         let (low, high) = values.into_iter().fold((0.0_f32, 0.0_f32), |(l, h), x| (l.min(x), h.max(x)));
-        let (qmin, qmax) = self.limits();
-        let (first, last) = (qmin as f32, qmax as f32);
-        let most = high.max(-low);
-        let scale = match self.symmetry {
-            GridSymmetry::Narrow => most / last,
-            GridSymmetry::FullHalfStep => most / ((last - first) / 2.0),
-            GridSymmetry::NoClip => (low / first).max(high / last),
-            GridSymmetry::Affine => (high - low) / (last - first),
-        };
-        let scale = legal(scale);
-        let zero_point = match self.symmetry {
-            GridSymmetry::Affine => (first - (low / scale).round_ties_even()).clamp(first, last) as i32,
-            _ => 0,
-        };
-        let cell = Cell { scale, zero_point };
-        match [qmin, qmax].iter().all(|code| cell.value(*code).is_finite()) {
-            true => Ok(cell),
-            false => Err(Error::TooWide { cell: 0, min: low, max: high }),
-        }
+        fit(self.symmetry, self.limits(), ScaleFormat::F32, (low, high))
+            .map(|(scale, zero_point)| Cell { scale, zero_point })
+            .ok_or(Error::TooWide { cell: 0, min: low, max: high })
     }
 
     /// q = clamp(round_half_even(x / s) + z, qmin, qmax), in 32-bit floats.

@@ -149,7 +149,7 @@ fn search(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<(Vec<f32>, Vec
     for (cell, w, _) in pieces(weight, len, groups) {
         let (min, max) = w.iter().fold((f32::MAX, f32::MIN), |(l, h), &w| (l.min(w), h.max(w)));
         let width = (f64::from(max) - f64::from(min)) / f64::from(qmax - qmin);
-        let s = crate::qparams::legal(width as f32);
+        let s = crate::scheme::legal(width as f32);
         if f64::from(s) * 2.0 * f64::from(qmax - qmin) >= f64::from(f32::MAX) {
             return Err(Error::TooWide { cell, min, max });
         }

@@ -3,7 +3,7 @@
 use super::Matrix;
 use super::matrix::check_knob;
 use crate::Error;
-use crate::qparams::legal;
+use crate::scheme::legal;
 
 /// The threshold of the paper.
 pub const OUTLIER_THRESHOLD: f32 = 6.0;
