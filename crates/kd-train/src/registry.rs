@@ -14,7 +14,7 @@ use kd_core::loss::Scheduled;
 use kd_core::{DistillLoss, Progress, Schedule, Temperature};
 use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
 use quant_core::number::Number;
-use quant_core::{Granularity, OBSERVERS, Scheme, Symmetry};
+use quant_core::OBSERVERS;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -237,7 +237,7 @@ impl Registry {
 
     /// Number formats.
     pub fn formats(&self) -> Vec<Listing> {
-        let row = |number: Number| listing(number.name(), &number.to_string(), words(number));
+        let row = |number: Number| listing(number.name(), &number.to_string(), String::new());
         Number::all().map(row).collect()
     }
 
@@ -435,17 +435,4 @@ impl<D: kd_datasets::Source> DataSource for Loads<D> {
     fn resolved(&self) -> toml::Value {
         self.resolved.clone()
     }
-}
-
-/// The words that a scheme adds to a format; none for formats that stand alone or hold scales only.
-fn words(number: Number) -> String {
-    let takes = |granularity, symmetry| Scheme::new(number, granularity, symmetry).is_ok();
-    let shared = takes(Granularity::Tensor, None);
-    let symmetries =
-        Symmetry::WORDS.iter().filter(|(_, symmetry)| takes(Granularity::Tensor, Some(*symmetry)));
-    let symmetries: Vec<&str> = symmetries.map(|(word, _)| *word).collect();
-    let mut words = Vec::new();
-    words.extend(shared.then(|| "tensor|channel|group=N|block=RxC".to_owned()));
-    words.extend((!symmetries.is_empty()).then(|| symmetries.join("|")));
-    words.join(" ")
 }

@@ -264,7 +264,8 @@ fn scale_of(statistic: &Statistic, scheme: &Scheme) -> Option<(f32, i32)> {
         Number::Float(float) => plain(most / float.max()),
         Number::Codebook(row) => match row.rule {
             CodebookRule::Table { values, .. } => plain(most / values[values.len() - 1]),
-            _ if sum == 0.0 => Some((if scheme.scale() == ScaleFormat::F32 { 0.0 } else { 1.0 }, 0)),
+            // Zeros are zeros, unless the scale's format has none.
+            _ if sum == 0.0 && scheme.scale() != ScaleFormat::E8m0 => Some((0.0, 0)),
             _ => plain((sum / count as f64) as f32),
         },
         _ => plain(most),
