@@ -42,6 +42,7 @@ mod format;
 mod layout;
 pub mod number;
 mod observer;
+pub mod pack;
 pub mod ptq;
 pub mod qat;
 mod qparams;
