@@ -42,6 +42,7 @@ mod fake_quant;
 mod layout;
 pub mod number;
 mod observer;
+pub mod pack;
 pub mod ptq;
 pub mod qat;
 mod qparams;

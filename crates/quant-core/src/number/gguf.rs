@@ -8,6 +8,7 @@
 use burn::tensor::f16;
 
 use super::parallel::{self, Blocks};
+use crate::Error;
 
 /// A GGUF block format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +98,50 @@ impl Gguf {
         if self.bits == 5 { 4 } else { self.bits }
     }
 
-    /// Blocks of rows of `columns` values, and the values that they hold. A last block that is not full is filled with
-    /// zeros, which count in no statistic.
+    /// Bytes of the blocks of `rows` rows of `columns` values; each row begins a block.
+    pub const fn bytes_of(&self, rows: usize, columns: usize) -> usize {
+        rows.saturating_mul(columns.div_ceil(self.len).saturating_mul(self.bytes()))
+    }
+
+    /// Blocks of row-major `[rows, columns]` values as they stand in a file. A last block of a row that is not full is
+    /// filled with zeros, which count in no statistic; GGUF itself has whole blocks only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for another number of values, [`Error::NoCode`] for NaN and infinities.
+    pub fn to_blocks(&self, values: &[f32], rows: usize, columns: usize) -> Result<Vec<u8>, Error> {
+        if rows.checked_mul(columns) != Some(values.len()) {
+            let expected = rows.saturating_mul(columns);
+            return Err(Error::Length { shape: vec![rows, columns], expected, found: values.len() });
+        }
+        if let Some(index) = parallel::find(values, |x| !x.is_finite()) {
+            return Err(Error::NoCode { format: self.name, index, value: values[index] });
+        }
+        Ok(self.blocks(values, columns))
+    }
+
+    /// Row-major `[rows, columns]` values of blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlockLength`] for another number of bytes.
+    pub fn from_blocks(&self, bytes: &[u8], rows: usize, columns: usize) -> Result<Vec<f32>, Error> {
+        let expected = self.bytes_of(rows, columns);
+        if bytes.len() != expected {
+            let shape = [rows, columns];
+            return Err(Error::BlockLength { format: self.name, shape, expected, found: bytes.len() });
+        }
+        Ok(self.dequantize(bytes, rows * columns, columns))
+    }
+
+    /// Blocks of rows of `columns` values, and the values that they hold.
     pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
+        let bytes = self.blocks(values, columns);
+        let decoded = self.dequantize(&bytes, values.len(), columns);
+        (bytes, decoded)
+    }
+
+    fn blocks(&self, values: &[f32], columns: usize) -> Vec<u8> {
         let blocks = Blocks { columns, len: self.len };
         let count = values.len().checked_div(columns).unwrap_or(0) * blocks.per_row();
         let mut bytes = vec![0u8; count * self.bytes()];
@@ -107,12 +149,10 @@ impl Gguf {
         blocks.each(values, (&mut bytes, self.bytes()), &mut nothing, |values, bytes, ()| {
             self.encode(values, bytes);
         });
-        let decoded = self.dequantize(&bytes, values.len(), columns);
-        (bytes, decoded)
+        bytes
     }
 
-    /// Values of blocks.
-    pub(crate) fn dequantize(&self, bytes: &[u8], len: usize, columns: usize) -> Vec<f32> {
+    fn dequantize(&self, bytes: &[u8], len: usize, columns: usize) -> Vec<f32> {
         let per_row = columns.div_ceil(self.len);
         let mut values = vec![0f32; len];
         parallel::rows(&mut values, columns, |row, values| {
