@@ -152,7 +152,7 @@ impl Gguf {
         bytes
     }
 
-    fn dequantize(&self, bytes: &[u8], len: usize, columns: usize) -> Vec<f32> {
+    pub(crate) fn dequantize(&self, bytes: &[u8], len: usize, columns: usize) -> Vec<f32> {
         let per_row = columns.div_ceil(self.len);
         let mut values = vec![0f32; len];
         parallel::rows(&mut values, columns, |row, values| {
