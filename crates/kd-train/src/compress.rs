@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::{Tensor, TensorData};
-use quant_core::{Granularity, Scheme, fake_quant, weight_scale};
+use quant_core::{Granularity, ScaleFormat, Scheme, Symmetry, fake_quant_scheme};
 use serde::{Deserialize, Serialize};
 
 use crate::survey::Place;
@@ -17,7 +17,7 @@ use crate::survey::Place;
 /// How a weight is rounded: scheme and the axis of its output units.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WeightQuant {
-    /// Format, granularity and symmetry.
+    /// Any scheme but one of scales for tokens.
     pub scheme: Scheme,
     /// Axis of the output units in Burn's layout.
     pub axis: usize,
@@ -30,6 +30,15 @@ impl WeightQuant {
             Granularity::Channel => Some(self.axis),
             _ => None,
         }
+    }
+
+    /// Whether engines run it on integers: at most 8 bits, zero point 0, a 32-bit scale for the whole or an output.
+    pub fn runs_on_integers(&self) -> bool {
+        let scheme = &self.scheme;
+        scheme.int().is_some_and(|int| int.bits <= 8)
+            && scheme.symmetry() != Some(Symmetry::Affine)
+            && matches!(scheme.granularity(), Granularity::Tensor | Granularity::Channel)
+            && scheme.scale() == ScaleFormat::F32
     }
 }
 
@@ -57,8 +66,8 @@ impl Compression {
 /// Effective weight = rounded(mask · base).
 ///
 /// The scale of a rounded weight follows the weight: it is computed from the masked base at every step, from
-/// the same numbers and in the same order as at export. Masked elements are exactly zero (zero is on every
-/// grid) and get no gradient.
+/// the same numbers and in the same order as at export. Masked elements get no gradient, and are exactly zero on every
+/// grid that has a zero: `binary` has none.
 #[derive(Module, Debug)]
 pub struct Compressed {
     mask: Option<Param<Tensor<1>>>,
@@ -76,9 +85,9 @@ impl Reparameterization for Compressed {
             None => base,
         };
         let Some(quant) = &self.quant else { return weight };
-        let (symmetry, limits) = quant.scheme.grid().expect("recipes take integer schemes only");
-        let (scale, zero_point) = weight_scale(weight.clone(), quant.channel_axis(), symmetry, limits);
-        fake_quant(weight, scale, zero_point, limits.0, limits.1)
+        // Here there is no way to say what is wrong with a weight: the loss shows it, and the plan names it.
+        fake_quant_scheme(weight.clone(), quant.axis, &quant.scheme)
+            .unwrap_or_else(|_| weight.mul_scalar(f32::NAN))
     }
 }
 

@@ -207,8 +207,8 @@ pub struct SparsifySpec {
 pub struct QuantizeSpec {
     /// Of weights.
     pub weights: Scheme,
-    /// Of activations.
-    pub activations: Scheme,
+    /// Of activations; none where weights alone are rounded.
+    pub activations: Option<Scheme>,
     /// How ranges of activations are found.
     pub observer: ObserverSpec,
     /// Training batches that are observed before the first step.

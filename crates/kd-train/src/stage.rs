@@ -160,6 +160,7 @@ fn round<'a>(
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let folded = fold::fold(network.as_ref())?;
+    quantize::check_weights(folded.network.as_ref())?;
     sink.event(Event::Working { what: "calibrating activations".into() });
     let activations = quantize::calibrate(
         folded.network.as_ref(),
@@ -252,6 +253,10 @@ pub(crate) fn finish(
         agreement: run.teacher.as_ref().map_or(1.0, |teacher| test.agreement(&teacher.test)),
         seconds: 0.0,
         latency_ms: Vec::new(),
+        rounded: match &model.activations {
+            Some(activations) => quantize::measure(model.network.as_ref(), activations)?,
+            None => None,
+        },
     };
     Ok((model, summary))
 }

@@ -58,7 +58,7 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("schedule", &spec.schedule);
         }
         StageKind::Quantize(spec) => {
-            text.entry("weights", spec.weights).entry("activations", spec.activations);
+            text.entry("weights", spec.weights).maybe("activations", spec.activations);
             text.entry("observer", spec.observer).entry("calibration", spec.calibration);
             text.entry("freeze-after", spec.freeze_after);
         }

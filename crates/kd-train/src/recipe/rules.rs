@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use kd_core::{Progress, Schedule};
-use quant_core::{Granularity, Scheme, Symmetry};
+use quant_core::{Granularity, ScaleFormat, Scheme};
 use toml::Spanned;
 
 use super::objective::Terms;
@@ -98,29 +98,41 @@ pub(super) fn device(table: &Table<'_>, name: &str, span: Range<usize>) {
     }
 }
 
-/// What engines run on integers: weights with zero point 0, activations with one scale.
+/// Weights take every scheme but one of tokens; activations integers with one scale, or one for each row at run time.
 pub(super) fn schemes(
     table: &Table<'_>,
     weights: Option<&(Scheme, Range<usize>)>,
     activations: Option<&(Scheme, Range<usize>)>,
 ) {
     if let Some((scheme, span)) = weights
-        && scheme.symmetry() == Some(Symmetry::Affine)
+        && scheme.granularity() == Granularity::Token
     {
-        let message = format!("expected a symmetric scheme for weights, found `{scheme}`");
-        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "has a zero point");
-        table.problem(
-            problem.help("engines run int8 weights with zero point 0: write `int8 channel symmetric`"),
-        );
+        let message = format!("expected a scheme for weights, found `{scheme}`");
+        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "a scale for each token");
+        table.problem(problem.help("weights have no tokens: write `int8 channel symmetric`"));
     }
-    if let Some((scheme, span)) = activations
-        && scheme.granularity() == Granularity::Channel
-    {
-        let message = format!("expected one scale for activations, found `{scheme}`");
-        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "a scale for each channel");
-        table.problem(
-            problem.help("a product sums over the channels of its input: write `int8 tensor affine`"),
+    let Some((scheme, span)) = activations else { return };
+    let bad = |expected: &str, label: &str, help: &str| {
+        let message = format!("expected {expected} for activations, found `{scheme}`");
+        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), label);
+        table.problem(problem.help(help));
+    };
+    if scheme.granularity() == Granularity::Channel {
+        bad(
+            "one scale",
+            "a scale for each channel",
+            "a product sums over the channels of its input: write `int8 tensor affine`",
         );
+    } else if !scheme.int().is_some_and(|int| (2..=8).contains(&int.bits)) {
+        bad("integers of 2 to 8 bits", "no such integer", "write `int8 tensor affine`");
+    } else if !matches!(scheme.granularity(), Granularity::Tensor | Granularity::Token) {
+        bad(
+            "one scale, or one for each row",
+            "scales for parts of a row",
+            "write `int8 tensor affine`, or `int8 token affine` for scales found at run time",
+        );
+    } else if scheme.scale() != ScaleFormat::F32 {
+        bad("a scale in f32", "a narrower scale", "leave out `scale=…`");
     }
 }
 

@@ -113,7 +113,8 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
         }
         _ => {
             let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");
-            let activations = table.require::<Scheme>("activations", "activations = \"int8 tensor affine\"");
+            let given = table.has("activations");
+            let activations = table.get::<Scheme>("activations");
             rules::schemes(table, weights.as_ref(), activations.as_ref());
             let observer = table.or("observer", ObserverSpec::MovingAverage { decay: 0.99 });
             let calibration = table.or("calibration", NonZeroUsize::new(32).expect("32 is not 0")).get();
@@ -121,7 +122,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let fit = fit(table, false, learning);
             Some(StageKind::Quantize(QuantizeSpec {
                 weights: weights?.0,
-                activations: activations?.0,
+                activations: if given { Some(activations?.0) } else { None },
                 observer,
                 calibration,
                 freeze_after,

@@ -124,8 +124,7 @@ pub fn export(
     let data = load_data(&opened.recipe, opened.split_seed, env, &opened.base)?;
     let model = model(&opened, &data, &device)?;
     std::fs::create_dir_all(out).map_err(|source| crate::run_dir::io("create", out, source))?;
-    let name = if model.activations.is_some() { files::ONNX_INT8 } else { files::ONNX };
-    let file = out.join(name);
+    let file = out.join(model.file());
     kd_deploy::write_atomically(&file, &artifacts::onnx(&model)?)?;
     artifacts::tensors(&model, out)?;
     let test = scoring::predict(model.network.as_ref(), model.activations.clone(), data.test(&device));

@@ -107,6 +107,15 @@ pub(crate) fn env() -> Env {
     }
 }
 
+/// [`env`], and ONNX Runtime where `ORT_DYLIB_PATH` says where it is.
+pub(crate) fn env_with_onnxruntime() -> Env {
+    let mut env = env();
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        env.engines.push(Box::new(kd_deploy::OnnxRuntime::open(Path::new(&path)).unwrap()));
+    }
+    env
+}
+
 pub(crate) fn source(text: &str) -> Source {
     Source { name: "recipe.toml".into(), text: text.into(), folder: ".".into() }
 }
@@ -118,9 +127,20 @@ pub(crate) fn run(
     base: &Path,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Error> {
+    run_in(&env(), text, overrides, base, sink)
+}
+
+/// The same with other surroundings.
+pub(crate) fn run_in(
+    env: &Env,
+    text: &str,
+    overrides: &[&str],
+    base: &Path,
+    sink: &mut dyn Sink,
+) -> Result<Outcome, Error> {
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
     let options = Options { base: base.to_owned(), ..Options::default() };
-    start(&source(text), &overrides, &options, &env(), &Registry::builtin(), sink)
+    start(&source(text), &overrides, &options, env, &Registry::builtin(), sink)
 }
 
 /// Goes on with a run.
