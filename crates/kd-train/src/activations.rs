@@ -11,6 +11,8 @@ use quant_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::estimator::Estimator;
+use crate::learned::Learned;
 
 /// Observers and roundings of the sites that a graph names for quantization; other sites pass untouched, and all do
 /// where weights alone are rounded.
@@ -28,6 +30,9 @@ pub struct Activations {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Site {
+    /// What an estimator trains, in the observer's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learned: Option<Learned>,
     observer: Observer,
     /// The first activation that was not finite, if one was met.
     broken: Option<f32>,
@@ -36,7 +41,7 @@ struct Site {
 impl Activations {
     /// Observers for `sites`, nothing seen yet; observing, not rounding.
     pub fn new(sites: impl IntoIterator<Item = String>, scheme: Scheme, observer: ObserverSpec) -> Self {
-        let site = Site { observer: Observer::new(observer), broken: None };
+        let site = Site { learned: None, observer: Observer::new(observer), broken: None };
         let sites = sites.into_iter().map(|name| (name, site.clone())).collect();
         Self { scheme: Some(scheme), sites, observing: true, rounding: false }
     }
@@ -61,6 +66,44 @@ impl Activations {
         match self.scheme.filter(|_| self.is_dynamic()) {
             Some(scheme) => self.sites.keys().map(|site| (site.clone(), scheme)).collect(),
             None => BTreeMap::new(),
+        }
+    }
+
+    /// Hands the sites to an estimator that trains their rounding, from the ranges that were observed. PACT takes those
+    /// alone that were never negative.
+    ///
+    /// # Errors
+    ///
+    /// As [`Activations::plan`].
+    pub fn train(&mut self, estimator: Estimator) -> Result<(), Error> {
+        let Some(scheme) = self.scheme.filter(|_| !self.is_dynamic()) else { return Ok(()) };
+        for (name, site) in &mut self.sites {
+            let qparams = site.qparams(name, &scheme)?;
+            let (scale, zero) = (qparams.scale[0], qparams.zero_point[0] as f32);
+            let codes = (qparams.qmax - qparams.qmin) as f32;
+            site.learned = match estimator {
+                Estimator::Lsq {} => Some(Learned::Scale { start: scale, ratio: 1.0, zero_point: zero }),
+                Estimator::LsqPlus {} => {
+                    Some(Learned::ScaleAndZero { start: scale, ratio: 1.0, shift: zero / codes })
+                }
+                Estimator::Pact {} if qparams.zero_point[0] == qparams.qmin => {
+                    Some(Learned::Level { start: scale * codes, ratio: 1.0 })
+                }
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Sites whose rounding is trained.
+    pub fn learned(&self) -> impl Iterator<Item = (&str, Learned)> {
+        self.sites.iter().filter_map(|(name, site)| Some((name.as_str(), site.learned?)))
+    }
+
+    /// Changes what a site has learned.
+    pub fn learn(&mut self, site: &str, change: impl FnOnce(Learned) -> Learned) {
+        if let Some(site) = self.sites.get_mut(site) {
+            site.learned = site.learned.map(change);
         }
     }
 
@@ -110,6 +153,9 @@ impl Site {
     fn qparams(&self, name: &str, scheme: &Scheme) -> Result<QParams, Error> {
         if let Some(value) = self.broken {
             return Err(Error::ActivationNotFinite { site: name.into(), value });
+        }
+        if let (Some(learned), Some(limits)) = (self.learned, scheme.limits()) {
+            return Ok(learned.qparams(limits));
         }
         let range = self.observer.range().ok_or_else(|| Error::SiteNotReached { site: name.into() })?;
         Ok(QParams::from_range(range, scheme)?)

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use kd_core::Tap;
 use kd_deploy::{Array, QuantPlan, RoundedWeight, WeightPlan};
-use quant_core::{Granularity, Layout, Observer, ObserverSpec, QParams, Scheme, round_weight, weight_matrix};
+use quant_core::{Granularity, Layout, Observer, ObserverSpec, QParams, round_weight, weight_matrix};
 
 use crate::activations::Activations;
 use crate::batches::Batch;
-use crate::compress::{Compression, WeightQuant};
+use crate::compress::{Compression, SCALE, START, WeightQuant};
 use crate::error::Error;
 use crate::network::Network;
 use crate::recipe::QuantizeSpec;
@@ -17,10 +17,11 @@ use crate::survey::Entry;
 use crate::weights::masked;
 
 /// Rounding of every convolution's and linear layer's weight, added to the masks that are in force.
-pub fn compression(network: &dyn Network, scheme: Scheme) -> Compression {
+pub fn compression(network: &dyn Network, spec: &QuantizeSpec) -> Compression {
+    let (scheme, estimator, noise) = (spec.weights, spec.estimator, spec.noise);
     let weights = network.entries().into_iter().filter_map(|entry: Entry| {
         let axis = entry.output_axis()?;
-        Some((entry.path, WeightQuant { scheme, axis }))
+        Some((entry.path, WeightQuant { scheme, axis, estimator, noise }))
     });
     Compression { masks: network.compression().masks.clone(), quant: weights.collect() }
 }
@@ -50,6 +51,7 @@ pub fn calibrate(
     }
     activations.check()?;
     activations.plan()?;
+    activations.train(spec.estimator)?;
     activations.round(true);
     Ok(activations)
 }
@@ -78,17 +80,34 @@ pub fn check_weights(network: &dyn Network) -> Result<(), Error> {
 ///
 /// Weights that are not finite, a site that no batch has reached.
 pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPlan, Error> {
-    let stored = masked(network);
+    let (stored, materialized) = (masked(network), network.materialized().weights());
     let (mut weights, mut rounded) = (BTreeMap::new(), BTreeMap::new());
     for (path, quant) in &network.compression().quant {
         let array = &stored[path];
         let broken = |source| Error::Weight { path: path.clone(), source };
         if !quant.runs_on_integers() {
-            let values =
-                round_weight(array.data(), array.shape(), quant.axis, &quant.scheme).map_err(broken)?;
-            let values = Array::new(array.shape(), values)?;
+            let own = round_weight(array.data(), array.shape(), quant.axis, &quant.scheme).map_err(broken)?;
+            let masked = network.compression().masks.contains_key(path) && !quant.has_zero();
+            let (values, method) = match quant.estimator.follows_scheme() && !masked {
+                true => (Array::new(array.shape(), own)?, None),
+                false if masked => {
+                    (materialized[path].clone(), Some(format!("{}, masked", quant.estimator.name())))
+                }
+                false => (materialized[path].clone(), Some(quant.estimator.name().to_owned())),
+            };
             let (scheme, axis) = (quant.scheme, quant.axis);
-            rounded.insert(path.clone(), RoundedWeight { scheme, axis, method: None, values });
+            rounded.insert(path.clone(), RoundedWeight { scheme, axis, method, values });
+            continue;
+        }
+        if let (Some(ratio), Some(start)) =
+            (stored.get(&format!("{path}{SCALE}")), stored.get(&format!("{path}{START}")))
+        {
+            let (qmin, qmax) = quant.scheme.grid()?.1;
+            let product = |(ratio, start): (&f32, &f32)| (ratio * start).max(f32::MIN_POSITIVE);
+            let scale: Vec<f32> = ratio.data().iter().zip(start.data()).map(product).collect();
+            let qparams = QParams { zero_point: vec![0; scale.len()], scale, qmin, qmax };
+            let plan = WeightPlan { scheme: quant.scheme, axis: quant.channel_axis(), qparams };
+            weights.insert(path.clone(), plan);
             continue;
         }
         let layout = Layout { shape: array.shape().to_vec(), axis: quant.channel_axis() };

@@ -28,6 +28,7 @@ use prune_core::{Builtin, Channels, Pattern};
 use quant_core::{ObserverSpec, Scheme};
 use serde::{Deserialize, Serialize};
 
+use crate::estimator::Estimator;
 use crate::problem::Problems;
 use crate::registry::{DataSource, ModelSpec, Registry};
 
@@ -215,6 +216,10 @@ pub struct QuantizeSpec {
     pub calibration: usize,
     /// Share of the stage after which ranges stay.
     pub freeze_after: f64,
+    /// How rounding is trained through.
+    pub estimator: Estimator,
+    /// Share of the blocks of weights that a step rounds; all without it.
+    pub noise: Option<f64>,
     /// How it learns on; no epochs is PTQ.
     pub fit: FitSpec,
 }

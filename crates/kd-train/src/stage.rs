@@ -167,7 +167,7 @@ fn round<'a>(
         spec,
         run.data.calibration(spec.calibration, &run.device),
     )?;
-    let compression = quantize::compression(folded.network.as_ref(), spec.weights);
+    let compression = quantize::compression(folded.network.as_ref(), spec);
     let mut rounded = folded.network.with_compression(compression);
     rounded.freeze_statistics();
     Ok(Prepared {

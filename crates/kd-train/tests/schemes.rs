@@ -4,50 +4,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::{RECIPE, env_with_onnxruntime, run, run_in};
+use common::{quantized, trained};
 use kd_deploy::quantization::Quantization;
 use kd_deploy::{onnx, safetensors};
-use kd_train::event::Silent;
-use kd_train::summary::{StageSummary, Summary};
-
-/// A teacher and a student to start from, trained once.
-struct Trained {
-    _folder: tempfile::TempDir,
-    dir: PathBuf,
-}
-
-fn trained() -> Trained {
-    let recipe = RECIPE.split("[[stage]]").take(3).collect::<Vec<_>>().join("[[stage]]");
-    let folder = tempfile::tempdir().unwrap();
-    let epochs = ["stage.distill.distill.epochs=14"];
-    let dir = run(&recipe, &epochs, folder.path(), &mut Silent).unwrap().dir;
-    Trained { _folder: folder, dir }
-}
-
-/// The student of `trained`, quantized as `stage` says, and exported.
-fn quantized(
-    trained: &Trained,
-    stage: &str,
-    base: &Path,
-) -> Result<(PathBuf, StageSummary), kd_train::Error> {
-    let head = RECIPE.split("[[stage]]").next().unwrap();
-    let text = format!(
-        "{head}[[stage]]\nname = \"rounded\"\n[stage.quantize]\n{stage}\n[[stage]]\nname = \"export\"\n[stage.export]\n"
-    );
-    let checkpoint = |role: &str, folder: &str| {
-        format!("{role}.checkpoint={:?}", trained.dir.join(folder).display().to_string())
-    };
-    let (teacher, student) = (checkpoint("teacher", "1-teacher"), checkpoint("student", "2-distill"));
-    let env = env_with_onnxruntime();
-    let outcome = run_in(&env, &text, &[&teacher, &student], base, &mut Silent)?;
-    let summary: Summary =
-        serde_json::from_slice(&std::fs::read(outcome.dir.join("summary.json")).unwrap()).unwrap();
-    assert!(outcome.report.contains("## Rounded weights"), "{}", outcome.report);
-    let stage = summary.stages.into_iter().find(|stage| stage.name == "rounded").unwrap();
-    Ok((outcome.dir, stage))
-}
 
 /// A scheme of weights, bits of the student's 36 + 216 + 288 + 120 weights, and the accuracy that it keeps at least
 /// without a step.

@@ -10,6 +10,7 @@ use super::objective::Terms;
 use super::table::Table;
 use super::{Metric, Role};
 use crate::device::BACKENDS;
+use crate::estimator::Estimator;
 use crate::problem::{Problem, suggest};
 
 /// What is known of a stage, even where something in it is wrong, so that one problem hides no other.
@@ -134,6 +135,36 @@ pub(super) fn schemes(
     } else if scheme.scale() != ScaleFormat::F32 {
         bad("a scale in f32", "a narrower scale", "leave out `scale=…`");
     }
+}
+
+/// An estimator with schemes that it takes.
+pub(super) fn estimator(
+    table: &Table<'_>,
+    estimator: Option<&(Estimator, Range<usize>)>,
+    weights: Option<&(Scheme, Range<usize>)>,
+    activations: Option<&(Scheme, Range<usize>)>,
+) {
+    let Some((estimator, span)) = estimator else { return };
+    let name = estimator.name();
+    if let Some((scheme, place)) = weights
+        && let Some(takes) = estimator.refuses_weights(scheme)
+    {
+        let message = format!("expected weights that `{name}` takes, found `{scheme}`");
+        let problem = Problem::new("recipe::bad-scheme", message, place.clone(), format!("not for `{name}`"));
+        table.problem(problem.also(span.clone(), "the estimator").help(format!("it takes {takes}")));
+    }
+    if let Some(takes) = estimator.refuses_activations(activations.map(|(scheme, _)| scheme)) {
+        let found = activations.map_or_else(|| "none".into(), |(scheme, _)| format!("`{scheme}`"));
+        let message = format!("expected activations that `{name}` trains, found {found}");
+        let place = activations.map_or(span, |(_, place)| place).clone();
+        let problem = Problem::new("recipe::bad-scheme", message, place, format!("not for `{name}`"));
+        table.problem(problem.help(format!("it takes {takes}")));
+    }
+}
+
+/// A share above 0, at most 1, if it is there.
+pub(super) fn noise(table: &mut Table<'_>, key: &'static str) -> Option<f64> {
+    number(table, key, "above 0, at most 1", |value| value > 0.0 && value <= 1.0)
 }
 
 /// A share from 0 to 1.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::start;
 use crate::checkpoint::State;
+use crate::compress::{SCALE, START};
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::recipe::{Recipe, StageKind};
@@ -235,9 +236,14 @@ fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device) -> Result<
     let Some(StageKind::Quantize(quantize)) = stage.map(|stage| &stage.kind) else {
         return Ok(Model { network: network.inference(), activations: None });
     };
-    let compression = rounding::compression(network.as_ref(), quantize.weights);
-    let network = network.with_compression(compression);
+    let compression = rounding::compression(network.as_ref(), quantize);
+    let mut network = network.with_compression(compression);
     let state = State::load(&opened.folder)?;
+    if let Some(state) = &state {
+        // The weights are those of the file, with their biases as shipped; trained scales are nowhere else.
+        let trained = state.best.iter().filter(|(path, _)| path.ends_with(SCALE) || path.ends_with(START));
+        network.set_weights(&trained.map(|(path, array)| (path.clone(), array.clone())).collect());
+    }
     let activations = state.and_then(|state| state.best_regime.for_evaluation());
     Ok(Model { network: network.inference(), activations })
 }
