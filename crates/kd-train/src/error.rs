@@ -225,6 +225,14 @@ pub enum Error {
         /// Why not.
         source: quant_core::Error,
     },
+    /// A weight that a scheme cannot round.
+    #[error("the weight `{path}` cannot be rounded: {source}")]
+    Weight {
+        /// Its path in the model.
+        path: String,
+        /// Why not.
+        source: quant_core::Error,
+    },
     /// A forward pass that cannot be captured.
     #[error(transparent)]
     Graph(#[from] kd_graph::Error),
@@ -324,7 +332,7 @@ impl Error {
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
             Error::Prune(_) => "prune::impossible",
-            Error::Quant(_) => "quantize::impossible",
+            Error::Quant(_) | Error::Weight { .. } => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",
             Error::CastFormat(_) => "cast::format",
             Error::CastTensor { .. } => "cast::tensor",

@@ -17,12 +17,15 @@ use crate::connect;
 use crate::error::Error;
 use crate::evaluate::predict;
 use crate::event::{Event, Sink};
+use crate::learned::{Live, Sites};
 use crate::network::Network;
-use crate::optimizer;
+use crate::optimizer::Optimizers;
 use crate::recipe::FitSpec;
 use crate::regime::Regime;
 use crate::run_dir::StageDir;
+use crate::seeds;
 use crate::sparsify::Sparsifier;
+use crate::survey::Entry;
 
 /// Steps between two lines of `metrics.jsonl`.
 const METRICS_EVERY: usize = 50;
@@ -80,7 +83,8 @@ pub fn fit(
     let mut connectors = connect::connectors(job, student.as_ref(), &autodiff)?;
     let mut regime = regime;
     let mut student = student.training();
-    let mut optimizer = optimizer::build(&job.spec.optimizer);
+    let mut sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
+    let mut optimizer = Optimizers::build(&job.spec.optimizer);
     let mut cursor = Cursor { metrics: stage.metrics_len(), ..Cursor::default() };
     let (mut best, mut best_regime): (Weights, Regime) = (student.weights(), regime.clone());
 
@@ -93,15 +97,27 @@ pub fn fit(
         }
         student.set_weights(&state.student);
         connectors = connect::restored(connectors, &state.connectors);
+        sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
         let entries = connect::entries(student.as_ref(), &connectors);
-        optimizer =
-            optimizer::load(optimizer, &state.optimizer, &entries).map_err(|e| stage.broken_state(e))?;
+        let scales = scales(student.as_ref(), sites.as_ref());
+        optimizer = optimizer.load(&state.optimizer, &entries, &scales).map_err(|e| stage.broken_state(e))?;
         (cursor, best, best_regime) = (state.cursor, state.best, state.best_regime);
     }
     stage.rewind_metrics(cursor.metrics)?;
     if fresh {
         // From here on a kill finds a state that knows how long the metrics were.
-        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+        let learned = sites.as_ref();
+        snapshot(
+            &cursor,
+            &regime,
+            &best_regime,
+            student.as_ref(),
+            &best,
+            &connectors,
+            learned,
+            &optimizer,
+            stage,
+        )?;
     }
     sink.event(Event::StageStarted {
         stage: stage.name().into(),
@@ -110,7 +126,7 @@ pub fn fit(
         done: cursor.epoch * steps + cursor.step,
     });
 
-    let sites = connect::wanted(job.objective);
+    let wanted = connect::wanted(job.objective);
     let mut last_finite = f64::NAN;
     while cursor.epoch < epochs {
         let started = Instant::now();
@@ -122,10 +138,13 @@ pub fn fit(
             regime.before_step(job.sparsifier, student.as_mut(), done, progress)?;
 
             let teachers: Vec<_> =
-                job.teacher.iter().map(|teacher| observe(*teacher, &batch, &sites.teacher)).collect();
-            let mut tap = Tap::wanting(sites.student.iter().map(String::as_str));
-            if let Some(rewrite) = regime.rewrite() {
-                tap = tap.with_rewrite(rewrite);
+                job.teacher.iter().map(|teacher| observe(*teacher, &batch, &wanted.teacher)).collect();
+            student.draw(seeds::derive(job.seed, &format!("noise {}", job.order), &[done as u64]));
+            let mut tap = Tap::wanting(wanted.student.iter().map(String::as_str));
+            let mut live =
+                regime.activations().map(|activations| Live { activations, sites: sites.as_ref() });
+            if let Some(live) = &mut live {
+                tap = tap.with_rewrite(live);
             }
             let logits = student.forward(batch.rows.clone(), &mut tap);
             let observed = Observed::new(logits).with_features(tap.into_features());
@@ -153,8 +172,15 @@ pub fn fit(
             if let Some(most) = job.spec.clip {
                 student.clip(&mut own, most);
             }
-            student.step(&mut optimizer, rate, own);
-            connectors = connect::step(connectors, &mut optimizer, rate, &mut gradients);
+            let of_scales = student.scale_gradients(&mut own);
+            student.step(&mut optimizer.weights, rate, own);
+            if !of_scales.is_empty() {
+                student.step(&mut optimizer.scales, rate, of_scales);
+            }
+            connectors = connect::step(connectors, &mut optimizer.weights, rate, &mut gradients);
+            if let (Some(found), Some(activations)) = (sites.take(), regime.activations()) {
+                sites = Some(found.step(&mut optimizer.scales, rate, &mut gradients, activations));
+            }
 
             cursor.step += 1;
             cursor.sums.add(loss, &terms);
@@ -178,6 +204,7 @@ pub fn fit(
                     student.as_ref(),
                     &best,
                     &connectors,
+                    sites.as_ref(),
                     &optimizer,
                     stage,
                 )?;
@@ -211,7 +238,18 @@ pub fn fit(
             best: cursor.best.map(|best| best.epoch),
         })?;
         cursor.metrics = stage.metrics_len();
-        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+        let learned = sites.as_ref();
+        snapshot(
+            &cursor,
+            &regime,
+            &best_regime,
+            student.as_ref(),
+            &best,
+            &connectors,
+            learned,
+            &optimizer,
+            stage,
+        )?;
         let seconds = started.elapsed().as_secs_f64();
         stage.timing(&format!("epoch {}", cursor.epoch), seconds)?;
         sink.event(Event::Epoch {
@@ -232,6 +270,11 @@ pub fn fit(
     }
     chosen.set_weights(&best);
     Ok(Fitted { student: chosen.inference(), regime: best_regime, last, last_regime: regime })
+}
+
+/// Trained scales of weights and of activations.
+fn scales(student: &dyn Network, sites: Option<&Sites>) -> Vec<Entry> {
+    student.scales().into_iter().chain(sites.map(Sites::entries).unwrap_or_default()).collect()
 }
 
 /// Logits and wanted features of the teacher, out of reach of gradients.
@@ -291,7 +334,8 @@ fn snapshot(
     student: &dyn Network,
     best: &Weights,
     connectors: &Connectors,
-    optimizer: &burn::optim::ModuleOptimizer,
+    sites: Option<&Sites>,
+    optimizer: &Optimizers,
     stage: &StageDir,
 ) -> Result<(), Error> {
     let entries = connect::entries(student, connectors);
@@ -302,7 +346,9 @@ fn snapshot(
         student: student.weights(),
         best: best.clone(),
         connectors: connect::weights(connectors),
-        optimizer: optimizer::save(optimizer, &entries).map_err(|error| stage.broken_state(error))?,
+        optimizer: optimizer
+            .save(&entries, &scales(student, sites))
+            .map_err(|error| stage.broken_state(error))?,
     };
     state.save(stage.path())
 }

@@ -11,7 +11,9 @@ pub mod models;
 
 pub mod activations;
 pub mod compress;
+pub mod estimator;
 pub mod follow;
+pub mod learned;
 pub mod network;
 pub mod survey;
 

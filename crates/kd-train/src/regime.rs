@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::{Progress, Rewrite};
+use kd_core::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::activations::Activations;
@@ -69,7 +69,7 @@ impl Regime {
     }
 
     /// What rewrites activations in a training step.
-    pub fn rewrite(&mut self) -> Option<&mut dyn Rewrite> {
+    pub fn activations(&mut self) -> Option<&mut Activations> {
         match self {
             Regime::Rounded { activations, .. } => Some(activations),
             _ => None,

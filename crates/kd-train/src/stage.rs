@@ -160,13 +160,14 @@ fn round<'a>(
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let folded = fold::fold(network.as_ref())?;
+    quantize::check_weights(folded.network.as_ref())?;
     sink.event(Event::Working { what: "calibrating activations".into() });
     let activations = quantize::calibrate(
         folded.network.as_ref(),
         spec,
         run.data.calibration(spec.calibration, &run.device),
     )?;
-    let compression = quantize::compression(folded.network.as_ref(), spec.weights);
+    let compression = quantize::compression(folded.network.as_ref(), spec);
     let mut rounded = folded.network.with_compression(compression);
     rounded.freeze_statistics();
     Ok(Prepared {
@@ -252,6 +253,10 @@ pub(crate) fn finish(
         agreement: run.teacher.as_ref().map_or(1.0, |teacher| test.agreement(&teacher.test)),
         seconds: 0.0,
         latency_ms: Vec::new(),
+        rounded: match &model.activations {
+            Some(activations) => quantize::measure(model.network.as_ref(), activations)?,
+            None => None,
+        },
     };
     Ok((model, summary))
 }

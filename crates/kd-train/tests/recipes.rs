@@ -543,23 +543,44 @@ fn numbers_out_of_range() {
 #[test]
 fn schemes() {
     assert_snapshot!(say(&[("int8 channel narrow", "int8 chanel symmetric")]), @r#"
-    recipe::bad-value: unknown granularity `chanel`; expected `tensor`, `channel`; did you mean `channel`?
+    recipe::bad-value: unknown word `chanel`; expected `tensor`, `channel`, `token`, `group=N`, `block=RxC`, `narrow`, `symmetric`, `no-clip`, `affine`, `scale=FORMAT`; did you mean `channel`?
       recipe.toml:55:11
       | weights = "int8 chanel symmetric"
       |           ^^^^^^^^^^^^^^^^^^^^^^^ not possible
     "#);
     assert_snapshot!(say(&[("int8 channel narrow", "int8")]), @r#"
-    recipe::bad-value: expected a format, a granularity and a symmetry, such as `int8 channel narrow`, found `int8`
+    recipe::bad-value: with `int8` a scheme takes `tensor`, `channel`, `group=N` or `block=RxC`
       recipe.toml:55:11
       | weights = "int8"
       |           ^^^^^^ not possible
     "#);
-    assert_snapshot!(say(&[("int8 channel narrow", "int8 channel affine")]), @r#"
-    recipe::bad-scheme: expected a symmetric scheme for weights, found `int8 channel affine`
+    assert_snapshot!(say(&[("int8 channel narrow", "int8 token affine")]), @r#"
+    recipe::bad-scheme: expected a scheme for weights, found `int8 token affine`
       recipe.toml:55:11
-      | weights = "int8 channel affine"
-      |           ^^^^^^^^^^^^^^^^^^^^^ has a zero point
-      help: engines run int8 weights with zero point 0: write `int8 channel narrow`
+      | weights = "int8 token affine"
+      |           ^^^^^^^^^^^^^^^^^^^ a scale for each token
+      help: weights have no tokens: write `int8 channel symmetric`
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int16 tensor affine")]), @r#"
+    recipe::bad-scheme: expected integers of 2 to 8 bits for activations, found `int16 tensor affine`
+      recipe.toml:56:15
+      | activations = "int16 tensor affine"
+      |               ^^^^^^^^^^^^^^^^^^^^^ no such integer
+      help: write `int8 tensor affine`
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int8 group=32")]), @r#"
+    recipe::bad-scheme: expected one scale, or one for each row for activations, found `int8 group=32 affine`
+      recipe.toml:56:15
+      | activations = "int8 group=32"
+      |               ^^^^^^^^^^^^^^^ scales for parts of a row
+      help: write `int8 tensor affine`, or `int8 token affine` for scales found at run time
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int8 tensor affine scale=fp16")]), @r#"
+    recipe::bad-scheme: expected a scale in f32 for activations, found `int8 tensor affine scale=fp16`
+      recipe.toml:56:15
+      | activations = "int8 tensor affine scale=fp16"
+      |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ a narrower scale
+      help: leave out `scale=…`
     "#);
     assert_snapshot!(say(&[("int8 tensor affine", "int8 channel affine")]), @r#"
     recipe::bad-scheme: expected one scale for activations, found `int8 channel affine`
@@ -1031,7 +1052,7 @@ fn all_at_once_and_nothing_beside() {
           |        ^^^^^^^^^ the first one
           help: every stage has a name of its own
 
-        recipe::bad-value: unknown symmetry `afine`; expected `symmetric`, `affine`; did you mean `affine`?
+        recipe::bad-value: unknown word `afine`; expected `tensor`, `channel`, `token`, `group=N`, `block=RxC`, `narrow`, `symmetric`, `no-clip`, `affine`, `scale=FORMAT`; did you mean `affine`?
           recipe.toml:56:15
           | activations = "int8 tensor afine"
           |               ^^^^^^^^^^^^^^^^^^^ not possible
