@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_run_is_reused_only_if_it_is_the_one_that_is_wanted() -> Result<()> {
-        let base = crate::workspace::root().join("target/xtask/runs");
+        let base = workspace::root().join("target/xtask/runs");
         let folder = base.join("kl/seed-1");
         std::fs::create_dir_all(&folder)?;
         std::fs::write(base.join("a.toml"), "seed = 1\n")?;

@@ -10,6 +10,7 @@ use crate::activations::Activations;
 use crate::batches::Batch;
 use crate::compress::{Compression, SCALE, START, WeightQuant};
 use crate::error::Error;
+use crate::evaluate::Predictions;
 use crate::network::Network;
 use crate::recipe::QuantizeSpec;
 use crate::summary::RoundedSummary;
@@ -144,7 +145,11 @@ pub fn runs_on_integers(network: &dyn Network, activations: &Activations) -> boo
 /// # Errors
 ///
 /// None that a plan would not have met.
-pub fn measure(network: &dyn Network, activations: &Activations) -> Result<Option<RoundedSummary>, Error> {
+pub fn measure(
+    network: &dyn Network,
+    activations: &Activations,
+    (float, rounded): (&Predictions, &Predictions),
+) -> Result<Option<RoundedSummary>, Error> {
     let (stored, values) = (masked(network), network.materialized().weights());
     let (mut count, mut bits, mut signal, mut noise) = (0, 0, 0.0, 0.0);
     for (path, quant) in &network.compression().quant {
@@ -169,5 +174,7 @@ pub fn measure(network: &dyn Network, activations: &Activations) -> Result<Optio
         bits,
         bits_per_weight: bits as f64 / count as f64,
         sqnr_db,
+        logit_kl: float.divergence(rounded),
+        agreement: rounded.agreement(float),
     }))
 }

@@ -10,6 +10,7 @@ use prune_core::Limits;
 use crate::checkpoint::State;
 use crate::compress::Compression;
 use crate::error::Error;
+use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::network::Network;
@@ -225,10 +226,12 @@ fn settled(mut model: Model) -> Result<Model, Error> {
     Ok(model)
 }
 
-/// Writes a trained stage's model and scores it on the test data.
+/// Writes a trained stage's model and scores it on the test data; `float` is what the model before a stage that
+/// rounds said there.
 pub(crate) fn finish(
     run: &Run<'_>,
     fitted: Fitted,
+    float: Option<&Predictions>,
     folder: &mut StageDir,
     sink: &mut dyn Sink,
 ) -> Result<(Model, StageSummary), Error> {
@@ -253,9 +256,11 @@ pub(crate) fn finish(
         agreement: run.teacher.as_ref().map_or(1.0, |teacher| test.agreement(&teacher.test)),
         seconds: 0.0,
         latency_ms: Vec::new(),
-        rounded: match &model.activations {
-            Some(activations) => quantize::measure(model.network.as_ref(), activations)?,
-            None => None,
+        rounded: match (&model.activations, float) {
+            (Some(activations), Some(float)) => {
+                quantize::measure(model.network.as_ref(), activations, (float, &test))?
+            }
+            _ => None,
         },
     };
     Ok((model, summary))

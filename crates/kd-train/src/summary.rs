@@ -83,6 +83,12 @@ pub struct RoundedSummary {
     /// 10 · log10(Σ w² / Σ (w − ŵ)²) over all of them; absent where nothing is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqnr_db: Option<f64>,
+    /// Mean KL(float ‖ rounded) of the softmax over test examples, in nats, from the float model that the stage began with.
+    #[serde(default)]
+    pub logit_kl: f64,
+    /// Share of test examples with that model's top-1 class.
+    #[serde(default)]
+    pub agreement: f64,
 }
 
 /// Latency on an engine.

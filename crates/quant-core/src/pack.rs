@@ -297,7 +297,7 @@ impl Packing {
         }
         let runs = Runs::new(self, rows, columns, bits);
         if !self.filled && !runs.whole() {
-            let whole = (1..=8 * self.unit).find(|len| len * bits as usize % (8 * self.unit) == 0);
+            let whole = (1..=8 * self.unit).find(|len| (len * bits as usize).is_multiple_of(8 * self.unit));
             let multiple = whole.unwrap_or(8 * self.unit);
             return Err(Error::PackColumns { packing: self.name, bits, multiple, found: runs.len });
         }
