@@ -120,7 +120,7 @@ fn blocks_of_any_bytes_have_the_values_of_gguf() {
     for case in &blocks {
         let gguf = GGUFS.iter().find(|gguf| gguf.name == case.format).unwrap();
         let data = bytes(&case.bytes);
-        let values = gguf.from_blocks(&data, 2, 3 * gguf.len).unwrap();
+        let values = gguf.values_of(&data, 2, 3 * gguf.len).unwrap();
         check(&case.format, values.iter().map(|x| u64::from(x.to_bits())), &case.values);
     }
 }
@@ -130,21 +130,21 @@ fn blocks_go_back_and_forth() {
     let q8 = GGUFS.iter().find(|gguf| gguf.name == "q8_0").unwrap();
     let values: Vec<f32> = (0..3 * 40).map(|i| (i % 100 - 50) as f32).collect();
     let rows = |gguf: &Gguf| {
-        let blocks = gguf.to_blocks(&values, 3, 40).unwrap();
+        let blocks = gguf.blocks_of(&values, 3, 40).unwrap();
         assert_eq!(blocks.len(), gguf.bytes_of(3, 40));
-        let back = gguf.from_blocks(&blocks, 3, 40).unwrap();
+        let back = gguf.values_of(&blocks, 3, 40).unwrap();
         // Values of a grid stay on it, up to the scale's rounding.
-        let again = gguf.to_blocks(&back, 3, 40).unwrap();
-        (back, gguf.from_blocks(&again, 3, 40).unwrap())
+        let again = gguf.blocks_of(&back, 3, 40).unwrap();
+        (back, gguf.values_of(&again, 3, 40).unwrap())
     };
     let (once, _) = rows(q8);
     assert!(once.iter().zip(&values).all(|(a, b)| (a - b).abs() < 0.25));
     GGUFS.iter().for_each(|gguf| assert_eq!(rows(gguf).0.len(), values.len(), "{}", gguf.name));
     let message = |result: Result<_, Error>| result.unwrap_err().to_string();
-    assert_eq!(message(q8.from_blocks(&[0; 33], 1, 1)), "`q8_0` takes 34 bytes for [1, 1] values, found 33");
-    assert_eq!(message(q8.to_blocks(&[1.0], 1, 2).map(|_| vec![])), "shape [1, 2] has 2 values, found 1");
+    assert_eq!(message(q8.values_of(&[0; 33], 1, 1)), "`q8_0` takes 34 bytes for [1, 1] values, found 33");
+    assert_eq!(message(q8.blocks_of(&[1.0], 1, 2).map(|_| vec![])), "shape [1, 2] has 2 values, found 1");
     assert_eq!(
-        message(q8.to_blocks(&[1.0, f32::NAN], 1, 2).map(|_| vec![])),
+        message(q8.blocks_of(&[1.0, f32::NAN], 1, 2).map(|_| vec![])),
         "`q8_0` has no code for NaN, found at position 1"
     );
 }

@@ -109,7 +109,7 @@ impl Gguf {
     /// # Errors
     ///
     /// [`Error::Length`] for another number of values, [`Error::NoCode`] for NaN and infinities.
-    pub fn to_blocks(&self, values: &[f32], rows: usize, columns: usize) -> Result<Vec<u8>, Error> {
+    pub fn blocks_of(&self, values: &[f32], rows: usize, columns: usize) -> Result<Vec<u8>, Error> {
         if rows.checked_mul(columns) != Some(values.len()) {
             let expected = rows.saturating_mul(columns);
             return Err(Error::Length { shape: vec![rows, columns], expected, found: values.len() });
@@ -125,7 +125,7 @@ impl Gguf {
     /// # Errors
     ///
     /// [`Error::BlockLength`] for another number of bytes.
-    pub fn from_blocks(&self, bytes: &[u8], rows: usize, columns: usize) -> Result<Vec<f32>, Error> {
+    pub fn values_of(&self, bytes: &[u8], rows: usize, columns: usize) -> Result<Vec<f32>, Error> {
         let expected = self.bytes_of(rows, columns);
         if bytes.len() != expected {
             let shape = [rows, columns];

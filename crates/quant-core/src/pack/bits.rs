@@ -75,19 +75,51 @@ const BYTES: u64 = 0x0101_0101_0101_0101;
 const PAIRS: u64 = 0x0001_0001_0001_0001;
 const QUADS: u64 = 0x0000_0001_0000_0001;
 
-/// Eight fields, one a byte, next to one another.
+/// Eight fields, one a byte, next to one another. Bits above the fields' are undefined.
 #[inline(always)]
 const fn squeeze<const B: usize>(x: u64) -> u64 {
     let gap = 8 - B;
+    if B == 1 {
+        // The bit at 8i times 2^(7·(8 − i)) comes to stand at 56 + i; no two products meet, so nothing carries.
+        return x.wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    }
+    if B <= 4 {
+        // Two fields are no longer than the gap between their places, so what a shift leaves behind is masked away.
+        let x = (x | (x >> gap)) & (low(2 * B) * PAIRS);
+        let x = (x | (x >> (2 * gap))) & (low(4 * B) * QUADS);
+        return x | (x >> (4 * gap));
+    }
     let x = (x & (low(B) * PAIRS)) | ((x >> gap) & ((low(B) << B) * PAIRS));
     let x = (x & (low(2 * B) * QUADS)) | ((x >> (2 * gap)) & ((low(2 * B) << (2 * B)) * QUADS));
     (x & low(4 * B)) | ((x >> (4 * gap)) & (low(4 * B) << (4 * B)))
 }
 
-/// Its inverse.
+/// The bits of every byte, one a byte.
+const EIGHT_BITS: [u64; 256] = {
+    let (mut table, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            table[byte] |= (byte as u64 >> bit & 1) << (8 * bit);
+            bit += 1;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// Its inverse, from a word with nothing above the fields.
 #[inline(always)]
 const fn spread<const B: usize>(x: u64) -> u64 {
     let gap = 8 - B;
+    if B == 1 {
+        return EIGHT_BITS[x as usize & 0xff];
+    }
+    if B <= 4 {
+        let x = (x | (x << (4 * gap))) & (low(4 * B) * QUADS);
+        let x = (x | (x << (2 * gap))) & (low(2 * B) * PAIRS);
+        return (x | (x << gap)) & (low(B) * BYTES);
+    }
     let x = (x & low(4 * B)) | ((x << (4 * gap)) & (low(4 * B) << 32));
     let x = (x & (low(2 * B) * QUADS)) | ((x << (2 * gap)) & ((low(2 * B) << 16) * QUADS));
     (x & (low(B) * PAIRS)) | ((x << gap) & ((low(B) << 8) * PAIRS))

@@ -78,13 +78,15 @@ impl Runs {
     pub(super) fn pack<C: Code>(self, codes: &[C], (qmin, qmax): (i32, i32), bytes: &mut [u8]) -> bool {
         let (qmin, qmax) = (C::from_i32(qmin), C::from_i32(qmax));
         let signs = self.signs(C::SIGNED);
+        // Every number of the type is a code.
+        let all = self.field != Field::Trit && self.bits == C::WIDTH;
         let [run, task] = self.cut();
         each((codes, run.0, task.0), (bytes, run.1, task.1), |codes, bytes| {
             match self.field {
                 Field::Trit => trits::pack(codes, bytes),
                 _ => bits::pack(codes, self.bits, signs, bytes),
             }
-            code::inside(codes, qmin, qmax)
+            all || code::inside(codes, qmin, qmax)
         })
     }
 

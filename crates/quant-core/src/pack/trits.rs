@@ -29,32 +29,46 @@ pub(super) const fn bytes(len: usize) -> usize {
 
 /// Packs codes of −1, 0 and 1, or of 0, 1 and 2.
 pub(super) fn pack<C: Code>(codes: &[C], to: &mut [u8]) {
-    let digit = |code: &C| code.byte().wrapping_add(u8::from(C::SIGNED));
     let (groups, rest) = codes.as_chunks::<5>();
-    let five = |[a, b, c, d, e]: &[C; 5]| {
-        let high = digit(d).wrapping_add(digit(e).wrapping_mul(3)).wrapping_mul(27);
-        digit(a)
-            .wrapping_add(digit(b).wrapping_mul(3))
-            .wrapping_add(digit(c).wrapping_mul(9))
-            .wrapping_add(high)
-    };
     for (group, to) in groups.iter().zip(&mut *to) {
         *to = five(group);
     }
     if !rest.is_empty() {
-        to[groups.len()] =
-            rest.iter().rev().fold(0u8, |byte, code| byte.wrapping_mul(3).wrapping_add(digit(code)));
+        // The code of the digit 0.
+        let mut group = [C::from_byte(0u8.wrapping_sub(u8::from(C::SIGNED))); 5];
+        group[..rest.len()].copy_from_slice(rest);
+        to[groups.len()] = five(&group);
     }
+}
+
+/// One product adds up the digits: that at byte i times 3ⁱ·2^(8·(4 − i)) lands in byte 4, and no byte exceeds 242.
+#[inline(always)]
+fn five<C: Code>(group: &[C; 5]) -> u8 {
+    let [a, b, c, d, e] = group.map(C::byte);
+    let codes = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]);
+    const TWO_BITS: u64 = 0x03_0303_0303;
+    // Of −1, 0, 1 two bits are enough to count up from.
+    let up = if C::SIGNED { 0x01_0101_0101 } else { 0 };
+    let digits = ((codes & TWO_BITS) + up) & TWO_BITS;
+    const POWERS: u64 = 1 << 32 | 3 << 24 | 9 << 16 | 27 << 8 | 81;
+    (digits.wrapping_mul(POWERS) >> 32) as u8
 }
 
 /// Unpacks as many trits as there is room for; `false` at a byte that is no five of them.
 pub(super) fn unpack<C: Code>(from: &[u8], codes: &mut [C]) -> bool {
     let table = &DIGITS[usize::from(C::SIGNED)];
-    for (codes, &byte) in codes.chunks_mut(5).zip(from) {
+    let (groups, rest) = codes.as_chunks_mut::<5>();
+    let (whole, end) = from.split_at(groups.len());
+    for (group, &byte) in groups.iter_mut().zip(whole) {
         let Some(digits) = table.get(usize::from(byte)) else { return false };
-        for (code, &digit) in codes.iter_mut().zip(digits) {
-            *code = C::from_byte(digit);
+        *group = digits.map(C::from_byte);
+    }
+    match end.first().map(|&byte| table.get(usize::from(byte))) {
+        Some(Some(digits)) => {
+            rest.iter_mut().zip(digits).for_each(|(code, &digit)| *code = C::from_byte(digit))
         }
+        Some(None) => return false,
+        None => {}
     }
     true
 }
