@@ -261,7 +261,9 @@ pub enum Error {
         source: quant_core::Error,
     },
     /// A budget below the cheapest schemes.
-    #[error("a budget of {budget} bpw is too small for these {weights} weights, which take at least {least:.4} bpw")]
+    #[error(
+        "a budget of {budget} bpw is too small for these {weights} weights, which take at least {least:.4} bpw"
+    )]
     BudgetTooSmall {
         /// Bits for each number.
         budget: f64,

@@ -142,7 +142,11 @@ mod tests {
             assert_eq!(bytes.len(), width.bytes(codes.len()));
             for first in [0, 1, 5, 33, 102] {
                 let at = first_byte(width, first);
-                assert_eq!(unpack(&bytes[at..], width, first, codes.len() - first), codes[first..], "{width:?}");
+                assert_eq!(
+                    unpack(&bytes[at..], width, first, codes.len() - first),
+                    codes[first..],
+                    "{width:?}"
+                );
             }
         }
     }

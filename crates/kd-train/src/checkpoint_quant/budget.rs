@@ -74,11 +74,9 @@ pub(super) fn choose(
         most -= 1;
     }
     let front = Front::new(&items, Some(most)).map_err(|error| match error {
-        quant_core::Error::Budget { least, .. } => Error::BudgetTooSmall {
-            budget: budget.0,
-            least: bpw(least, count),
-            weights: weights.len(),
-        },
+        quant_core::Error::Budget { least, .. } => {
+            Error::BudgetTooSmall { budget: budget.0, least: bpw(least, count), weights: weights.len() }
+        }
         error => Error::Quant(error),
     })?;
     let choices = front.within(most).map_err(Error::Quant)?.choices;

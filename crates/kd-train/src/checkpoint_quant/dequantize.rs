@@ -110,7 +110,9 @@ impl Shards {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
         paths.sort();
         if paths.is_empty() {
-            return Err(wrong("expected `config.json` and `*.safetensors`, found no safetensors file".into()));
+            return Err(wrong(
+                "expected `config.json` and `*.safetensors`, found no safetensors file".into(),
+            ));
         }
         let (mut sources, mut tensors, mut metadata) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for path in paths {
@@ -170,7 +172,9 @@ impl Shards {
                 if weights.contains_key(name) {
                     continue;
                 }
-                let Some(arguments) = module(name).and_then(|layer| package.arguments(layer)) else { continue };
+                let Some(arguments) = module(name).and_then(|layer| package.arguments(layer)) else {
+                    continue;
+                };
                 if let Some(weight) = self.foreign(name, arguments)? {
                     weights.insert(name.to_owned(), weight);
                 }
@@ -209,10 +213,8 @@ impl Shards {
         if part("_shape").is_none() && matches!(layout, Layout::NvFp4 | Layout::MxFp4 | Layout::MxFp6) {
             columns = columns * 8 / if layout == Layout::MxFp6 { 6 } else { 4 };
         }
-        let mut parts = BTreeMap::from([
-            (PartKind::Codes, codes_key.clone()),
-            (PartKind::Scale, scale_key.clone()),
-        ]);
+        let mut parts =
+            BTreeMap::from([(PartKind::Codes, codes_key.clone()), (PartKind::Scale, scale_key.clone())]);
         let others = [
             (PartKind::ZeroPoint, "_zero_point"),
             (PartKind::GlobalScale, "_global_scale"),
@@ -226,7 +228,9 @@ impl Shards {
             let key = parts.get(&(expected.kind));
             let found = match key {
                 Some(key) => self.get(key)?.1.shape.iter().product::<usize>(),
-                None => return Err(self.wrong(&format!("`{}` is not there", form.part_name(name, expected.kind)))),
+                None => {
+                    return Err(self.wrong(&format!("`{}` is not there", form.part_name(name, expected.kind))));
+                }
             };
             let count: usize = expected.shape.iter().product();
             if found != count {
@@ -240,7 +244,9 @@ impl Shards {
     fn shape(&self, key: &str, entry: &Entry) -> Result<Vec<usize>, Error> {
         let bytes = self.get(key)?.0.all(entry)?;
         let sizes = match entry.dtype {
-            Dtype::I32 => bytes.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
+            Dtype::I32 => {
+                bytes.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
+            }
             _ => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect::<Vec<_>>(),
         };
         let size = |size: &i64| usize::try_from(*size).ok().filter(|size| *size > 0 && *size < 1 << 40);
@@ -304,7 +310,11 @@ impl Weight {
     }
 
     /// Codes of some rows.
-    fn codes(&self, (source, entry): (&Source, &Entry), rows: &std::ops::Range<usize>) -> Result<Codes, Error> {
+    fn codes(
+        &self,
+        (source, entry): (&Source, &Entry),
+        rows: &std::ops::Range<usize>,
+    ) -> Result<Codes, Error> {
         let (columns, count) = (self.columns, rows.len() * self.columns);
         let read = |at: usize, len: usize| {
             let len = len.min((entry.bytes() as usize).saturating_sub(at));
@@ -376,7 +386,8 @@ impl Weight {
                 return Ok((Vec::new(), Some(scales(&bytes, Dtype::F32, ScaleFormat::F32))));
             }
             (Dtype::I32, Layout::PackQuantized) => {
-                let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+                let words: Vec<u32> =
+                    bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
                 let (groups, bits) = (count / self.rows, int.bits as usize);
                 let point = |index: usize| {
                     let (row, group) = (index / groups, index % groups);
@@ -413,4 +424,43 @@ fn flat(entry: &Entry) -> Entry {
 fn cut<T: Copy>(all: &[T], range: &std::ops::Range<usize>) -> Vec<T> {
     let end = range.end.min(all.len());
     all[range.start.min(end)..end].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::writer::{Planned, Writer};
+    use super::*;
+
+    /// For equal codes our tensors are those that compressed-tensors 0.20 wrote, byte for byte.
+    #[test]
+    fn equal_codes_give_the_packages_bytes() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/compressed_tensors");
+        let shards = Shards::open(&golden).unwrap();
+        let weights = shards.weights(&Config::read(&golden).unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        // int-quantized, a byte for each weight, is for quantized activations: read, and never written.
+        let written = |weight: &Weight| {
+            let codes = &weight.parts[&PartKind::Codes];
+            weight.form.scheme.int().is_none() || shards.tensors[codes].1.dtype != Dtype::I8
+        };
+        let weights: BTreeMap<_, _> = weights.into_iter().filter(|(_, weight)| written(weight)).collect();
+        assert!(weights.len() >= 14, "{}", weights.len());
+        let plan = weights.iter().map(|(name, weight)| {
+            let Weight { form, rows, columns, .. } = *weight;
+            (name.clone(), Planned::Coded { form, rows, columns, dtype: Dtype::F32 })
+        });
+        let mut writer =
+            Writer::create(&folder.path().join("out"), plan.collect(), &BTreeMap::new()).unwrap();
+        for (name, weight) in &weights {
+            weight.each(&shards, |coded| writer.rows(name, &coded, &coded.decode(None))).unwrap();
+        }
+        writer.finish().unwrap();
+        let ours = Source::open(&folder.path().join("out/model.safetensors")).unwrap();
+        for (name, entry) in ours.tensors() {
+            let (source, expected) = shards.get(name).unwrap();
+            assert_eq!((entry.dtype, &entry.shape), (expected.dtype, &expected.shape), "{name}");
+            assert_eq!(ours.all(entry).unwrap(), source.all(expected).unwrap(), "{name}");
+        }
+    }
 }

@@ -218,8 +218,12 @@ impl Form {
             (Packing::Rows(width, 4), _) => {
                 part(PartKind::Codes, Dtype::I32, vec![rows, width.bytes(columns).div_ceil(4)])
             }
-            (Packing::Rows(width, _), _) => part(PartKind::Codes, Dtype::U8, vec![rows, width.bytes(columns)]),
-            (Packing::Stream(width), _) => part(PartKind::Codes, Dtype::U8, vec![width.bytes(rows * columns)]),
+            (Packing::Rows(width, _), _) => {
+                part(PartKind::Codes, Dtype::U8, vec![rows, width.bytes(columns)])
+            }
+            (Packing::Stream(width), _) => {
+                part(PartKind::Codes, Dtype::U8, vec![width.bytes(rows * columns)])
+            }
             (Packing::Blocks { len, bytes }, _) => {
                 part(PartKind::Codes, Dtype::U8, vec![rows, columns.div_ceil(len) * bytes])
             }

@@ -128,7 +128,11 @@ impl Weight<'_> {
     }
 
     /// Hands on the rows, a piece at a time; nothing that is not finite passes.
-    fn each(&self, multiple: usize, mut f: impl FnMut(usize, &[f32]) -> Result<(), Error>) -> Result<(), Error> {
+    fn each(
+        &self,
+        multiple: usize,
+        mut f: impl FnMut(usize, &[f32]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let (rows, columns) = self.sizes();
         for piece in pieces(rows, columns, multiple) {
             let values = self.source.rows(self.entry, piece.clone())?;

@@ -60,8 +60,7 @@ impl Sink {
 
     /// Writes the next bytes of a tensor.
     pub(super) fn append(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let Some((at, _)) =
-            self.places.get_mut(name).filter(|(at, end)| bytes.len() as u64 <= *end - *at)
+        let Some((at, _)) = self.places.get_mut(name).filter(|(at, end)| bytes.len() as u64 <= *end - *at)
         else {
             return Err(self.wrong(name, "more than its header says"));
         };

@@ -208,7 +208,10 @@ mod tests {
             assert_eq!(all[all.len() - 1].end, rows);
             for pair in all.windows(2) {
                 assert_eq!(pair[0].end, pair[1].start);
-                assert!(pair[0].len().is_multiple_of(multiple) && pair[0].len() * columns <= PIECE.max(multiple * columns));
+                assert!(
+                    pair[0].len().is_multiple_of(multiple)
+                        && pair[0].len() * columns <= PIECE.max(multiple * columns)
+                );
             }
         }
     }

@@ -91,15 +91,14 @@ impl Writer {
         check(out)?;
         let mut tensors = BTreeMap::new();
         for (name, planned) in &plan {
-            let mut insert = |name: String, dtype, shape: Vec<usize>| match tensors
-                .insert(name.clone(), (dtype, shape))
-            {
-                None => Ok(()),
-                Some(_) => Err(Error::QuantizedFolder {
-                    path: out.into(),
-                    reason: format!("two tensors would be named `{name}`; keep one with `--ignore`"),
-                }),
-            };
+            let mut insert =
+                |name: String, dtype, shape: Vec<usize>| match tensors.insert(name.clone(), (dtype, shape)) {
+                    None => Ok(()),
+                    Some(_) => Err(Error::QuantizedFolder {
+                        path: out.into(),
+                        reason: format!("two tensors would be named `{name}`; keep one with `--ignore`"),
+                    }),
+                };
             match planned {
                 Planned::Kept { dtype, shape, .. } => insert(name.clone(), *dtype, shape.clone())?,
                 Planned::Coded { form, rows, columns, .. } => {
