@@ -31,6 +31,7 @@ pub mod sparsify;
 
 mod artifacts;
 pub mod cast;
+pub mod checkpoint_quant;
 pub mod export;
 pub mod fold;
 mod gates;

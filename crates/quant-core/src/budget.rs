@@ -4,6 +4,9 @@
 //! item. Costs are integers, bytes or [`bit_operations`], so that they add exactly, and all best trades of cost
 //! against loss come out at once: a budget is then a look-up, and the front is a plot.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::Error;
 
 /// One way to store an item.
@@ -29,17 +32,25 @@ pub struct Point {
 /// All best trades, by ascending cost and strictly descending loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Front {
-    /// Trades so far of the first item, the first two, and so on; each knows the one it came from.
-    stages: Vec<Vec<Partial>>,
+    /// Of the trades of no item, the first one, the first two, and so on, where each came from: 8 bytes a trade.
+    stages: Vec<Vec<Step>>,
+    /// The trades of all items.
+    trades: Vec<Partial>,
     least: u64,
+}
+
+/// The trade of one item less, and the choice that was added.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Step {
+    from: u32,
+    choice: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Partial {
     cost: u64,
     loss: f64,
-    from: usize,
-    choice: usize,
+    step: Step,
 }
 
 impl Front {
@@ -74,37 +85,36 @@ impl Front {
         if let Some(budget) = most.filter(|most| *most < least) {
             return Err(Error::Budget { budget, least });
         }
-        let start = Partial { cost: 0, loss: 0.0, from: 0, choice: 0 };
-        let mut stages = vec![vec![start]];
+        let step = |from: usize, choice: usize| Step { from: from as u32, choice: choice as u32 };
+        let mut before = vec![Partial { cost: 0, loss: 0.0, step: step(0, 0) }];
+        let mut stages = Vec::with_capacity(items.len());
         for (item, choices) in items.iter().enumerate() {
             let limit = most.unwrap_or(u64::MAX) - after[item + 1];
-            let before = &stages[item];
-            let mut next: Vec<Partial> = Vec::with_capacity(before.len() * choices.len());
-            for (choice, Choice { cost, loss }) in choices.iter().enumerate() {
-                let extend = |(from, point): (usize, &Partial)| Partial {
-                    cost: point.cost + cost,
-                    loss: point.loss + loss,
-                    from,
-                    choice,
-                };
-                next.extend(before.iter().enumerate().map(extend).filter(|point| point.cost <= limit));
-            }
-            next.sort_by(|a, b| {
-                let order = a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss));
-                order.then(a.choice.cmp(&b.choice)).then(a.from.cmp(&b.from))
-            });
+            // Under each choice the trades so far are in the order of costs, so that all are merged without being held at
+            // once. The order is of cost, then loss, then choice.
+            let extend = |choice: usize, from: usize| {
+                let Choice { cost, loss } = choices[choice];
+                let point: &Partial = before.get(from)?;
+                let cost = point.cost.checked_add(cost).filter(|cost| *cost <= limit)?;
+                Some(Reverse((cost, ordered(point.loss + loss), choice, from)))
+            };
+            let mut heads: BinaryHeap<_> =
+                (0..choices.len()).filter_map(|choice| extend(choice, 0)).collect();
+            let mut next: Vec<Partial> = Vec::with_capacity(before.len());
             let mut best = f64::INFINITY;
-            next.retain(|point| {
-                let better = point.loss < best;
-                if better {
-                    best = point.loss;
+            while let Some(Reverse((cost, _, choice, from))) = heads.pop() {
+                heads.extend(extend(choice, from + 1));
+                let loss = before[from].loss + choices[choice].loss;
+                if loss < best {
+                    best = loss;
+                    next.push(Partial { cost, loss, step: step(from, choice) });
                 }
-                better
-            });
+            }
             next.shrink_to_fit();
-            stages.push(next);
+            stages.push(next.iter().map(|point| point.step).collect());
+            before = next;
         }
-        Ok(Self { stages, least })
+        Ok(Self { stages, trades: before, least })
     }
 
     /// Number of trades; at least one.
@@ -131,19 +141,25 @@ impl Front {
     }
 
     fn last(&self) -> &[Partial] {
-        &self.stages[self.stages.len() - 1]
+        &self.trades
     }
 
     fn point(&self, index: usize) -> Point {
         let Partial { cost, loss, .. } = self.last()[index];
         let (mut choices, mut at) = (Vec::new(), index);
-        for stage in self.stages[1..].iter().rev() {
-            choices.push(stage[at].choice);
-            at = stage[at].from;
+        for stage in self.stages.iter().rev() {
+            choices.push(stage[at].choice as usize);
+            at = stage[at].from as usize;
         }
         choices.reverse();
         Point { cost, loss, choices }
     }
+}
+
+/// Bits in the order of numbers.
+fn ordered(x: f64) -> u64 {
+    let bits = x.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
 /// Cost of a layer in bit operations: multiplications · bits of a weight · bits of an activation, as HAWQ-V3 counts.
