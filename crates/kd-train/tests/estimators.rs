@@ -68,6 +68,12 @@ fn every_estimator_trains_and_its_export_agrees_with_engines() {
             _ => assert!(learned.is_empty()),
         }
 
+        for (site, learned) in learned {
+            let text = serde_json::to_value(learned).unwrap();
+            let ratio = text.as_object().unwrap().values().next().unwrap()["ratio"].as_f64().unwrap();
+            assert!(ratio != 1.0 && (0.2..5.0).contains(&ratio), "{estimator}, {site}: {ratio}");
+        }
+
         // The stage opened again is the model that was scored: trained scales are found.
         let score = |target: &Path| {
             session::evaluate(target, None, "burn", &env(), &Registry::builtin()).unwrap().accuracy
