@@ -24,7 +24,8 @@ pub fn compression(network: &dyn Network, spec: &QuantizeSpec) -> Compression {
         let axis = entry.output_axis()?;
         Some((entry.path, WeightQuant { scheme, axis, estimator, noise }))
     });
-    Compression { masks: network.compression().masks.clone(), quant: weights.collect() }
+    let masks = network.compression().masks.clone();
+    Compression { masks, quant: weights.collect(), factors: BTreeMap::new() }
 }
 
 /// Observers at the sites that the graph names, filled with the float network's activations over `batches`, where the

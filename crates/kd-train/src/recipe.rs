@@ -217,6 +217,8 @@ pub struct QuantizeSpec {
     pub calibration: usize,
     /// Share of the stage after which ranges stay.
     pub freeze_after: f64,
+    /// Share of the stage after which batch norm is folded and its statistics stay.
+    pub freeze_statistics_after: f64,
     /// How rounding is trained through.
     pub estimator: Estimator,
     /// Share of the blocks of weights that a step rounds; all without it.

@@ -578,7 +578,7 @@ fn schemes() {
       |               ^^^^^^^^^^^^^^^^^^^^ not for `pact`
       help: it takes an affine scheme with one scale, such as `int8 tensor affine`
     "#);
-    assert_snapshot!(say(&[("observer = \"min-max\"", "estimator.lqs = {}\nquant-noise = 1.5\nfreeze-statistics-after = 0.5\nobserver.percentile = { share = 0.0 }")]), @r#"
+    assert_snapshot!(say(&[("observer = \"min-max\"", "estimator.lqs = {}\nquant-noise = 1.5\nfreeze-statistics-after = 1.5\nobserver.percentile = { share = 0.0 }")]), @r#"
     recipe::unknown-name: nothing is named `lqs` here
       recipe.toml:57:11
       | estimator.lqs = {}
@@ -590,11 +590,10 @@ fn schemes() {
       | quant-noise = 1.5
       |               ^^^ not above 0, at most 1
 
-    recipe::bad-value: expected 0 for `freeze-statistics-after`, found 0.5
+    recipe::bad-value: expected a number from 0 to 1 for `freeze-statistics-after`, found 1.5
       recipe.toml:59:27
-      | freeze-statistics-after = 0.5
-      |                           ^^^ not 0
-      help: batch norm is folded into its layer before the first step, and its statistics stay; leave the key out
+      | freeze-statistics-after = 1.5
+      |                           ^^^ not from 0 to 1
 
     recipe::bad-value: expected `share` above 0, at most 1, found 0
       recipe.toml:60:33
@@ -1213,6 +1212,7 @@ fn a_resolved_recipe_spells_out_every_default() {
     observer = "min-max"
     calibration = 32
     freeze-after = 0.5
+    freeze-statistics-after = 0.0
     estimator.straight-through = {}
     epochs = 0
     optimizer.adam-w = { beta1 = 0.9, beta2 = 0.999, epsilon = 0.00000001, weight-decay = 0.01 }

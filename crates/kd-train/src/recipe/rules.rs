@@ -167,18 +167,6 @@ pub(super) fn noise(table: &mut Table<'_>, key: &'static str) -> Option<f64> {
     number(table, key, "above 0, at most 1", |value| value > 0.0 && value <= 1.0)
 }
 
-/// When batch norm is folded and its statistics stay: before the first step, which is all that there is so far.
-pub(super) fn statistics(table: &mut Table<'_>, key: &'static str) {
-    let Some((value, span)) = table.get::<f64>(key) else { return };
-    if value != 0.0 {
-        let message = format!("expected 0 for `{key}`, found {value}");
-        let problem = Problem::new("recipe::bad-value", message, span, "not 0");
-        table.problem(problem.help(
-            "batch norm is folded into its layer before the first step, and its statistics stay; leave the key out",
-        ));
-    }
-}
-
 /// A share from 0 to 1.
 pub(super) fn share(table: &mut Table<'_>, key: &'static str, default: f64) -> f64 {
     number(table, key, "from 0 to 1", |value| (0.0..=1.0).contains(&value)).unwrap_or(default)

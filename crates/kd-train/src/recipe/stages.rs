@@ -124,7 +124,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let estimator = table.get::<Estimator>("estimator");
             rules::estimator(table, estimator.as_ref(), weights.as_ref(), activations.as_ref());
             let noise = rules::noise(table, "quant-noise");
-            rules::statistics(table, "freeze-statistics-after");
+            let freeze_statistics_after = rules::share(table, "freeze-statistics-after", 0.0);
             let fit = fit(table, false, learning);
             Some(StageKind::Quantize(QuantizeSpec {
                 weights: weights?.0,
@@ -132,6 +132,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
                 observer,
                 calibration,
                 freeze_after,
+                freeze_statistics_after,
                 estimator: estimator.map_or_else(Estimator::default, |(estimator, _)| estimator),
                 noise,
                 fit: fit?,
