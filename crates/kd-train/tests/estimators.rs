@@ -197,6 +197,13 @@ fn batch_norm_trains_until_it_is_folded_and_goes_on_exactly_after_a_stop() {
     let mut stops = [3, 11, 7, 5].into_iter().cycle();
     let mut result = run_in(&env(), &text, &overrides, other.path(), &mut StopAfter(stops.next().unwrap()));
     let dir = other.path().join("runs/tiny");
+    let state = State::load(&dir.join("2-rounded")).unwrap().unwrap();
+    let start = kd_deploy::safetensors::read(&trained.dir.join("2-distill/model.safetensors")).unwrap();
+    assert!(matches!(state.regime, Regime::Rounded { unfolded: Some(_), .. }));
+    for statistic in ["running_mean", "running_var"] {
+        let before = &start.arrays[&format!("blocks.0.norm.{statistic}")];
+        assert_ne!(state.student[&format!("blocks.0.norm.{statistic}")].data(), before.data(), "{statistic}");
+    }
     let mut sessions = 1;
     while result.is_err() {
         assert!(sessions < 50, "the run does not get on");
