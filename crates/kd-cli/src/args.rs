@@ -222,6 +222,8 @@ pub(crate) enum ListKind {
     Losses,
     /// What finds the ranges of activations.
     Observers,
+    /// What trains through rounding.
+    Estimators,
     /// Number formats.
     Formats,
     /// What decides which weights stay.

@@ -26,6 +26,9 @@ pub struct Activations {
     sites: BTreeMap<String, Site>,
     observing: bool,
     rounding: bool,
+    /// Ranges come from a calibration and do not follow training.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    fixed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,12 +46,23 @@ impl Activations {
     pub fn new(sites: impl IntoIterator<Item = String>, scheme: Scheme, observer: ObserverSpec) -> Self {
         let site = Site { learned: None, observer: Observer::new(observer), broken: None };
         let sites = sites.into_iter().map(|name| (name, site.clone())).collect();
-        Self { scheme: Some(scheme), sites, observing: true, rounding: false }
+        Self { scheme: Some(scheme), sites, observing: true, rounding: false, fixed: false }
     }
 
     /// No rounding of activations, beside rounded weights.
     pub fn none() -> Self {
-        Self { scheme: None, sites: BTreeMap::new(), observing: false, rounding: false }
+        Self { scheme: None, sites: BTreeMap::new(), observing: false, rounding: false, fixed: true }
+    }
+
+    /// Sites with ranges that were found and stay.
+    pub fn fixed(ranges: BTreeMap<String, Range>, scheme: Scheme) -> Self {
+        let site = |range: Range| {
+            let mut observer = Observer::new(ObserverSpec::MinMax);
+            observer.see(&range).expect("a first range always fits");
+            Site { learned: None, observer, broken: None }
+        };
+        let sites = ranges.into_iter().map(|(name, range)| (name, site(range))).collect();
+        Self { scheme: Some(scheme), sites, observing: false, rounding: false, fixed: true }
     }
 
     /// The scheme, if activations are rounded at all.
@@ -95,6 +109,11 @@ impl Activations {
         Ok(())
     }
 
+    /// Names of the sites.
+    pub fn sites(&self) -> impl Iterator<Item = &str> {
+        self.sites.keys().map(String::as_str)
+    }
+
     /// Sites whose rounding is trained.
     pub fn learned(&self) -> impl Iterator<Item = (&str, Learned)> {
         self.sites.iter().filter_map(|(name, site)| Some((name.as_str(), site.learned?)))
@@ -109,7 +128,7 @@ impl Activations {
 
     /// Whether ranges follow what is seen.
     pub fn observe(&mut self, observing: bool) {
-        self.observing = observing;
+        self.observing = observing && !self.fixed;
     }
 
     /// Whether activations are rounded.

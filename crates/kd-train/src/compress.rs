@@ -75,6 +75,9 @@ pub struct Compression {
     pub masks: BTreeMap<String, Vec<bool>>,
     /// Rounding.
     pub quant: BTreeMap<String, WeightQuant>,
+    /// What outputs of a rounded weight are multiplied by before it is rounded, and divided by afterwards.
+    #[serde(default)]
+    pub factors: BTreeMap<String, Vec<f32>>,
 }
 
 impl Compression {
@@ -101,6 +104,8 @@ pub struct Compressed {
     scale: Option<Param<Tensor<1>>>,
     /// Where they started, one a cell; a constant.
     start: Option<Param<Tensor<1>>>,
+    /// What outputs are multiplied by before rounding, and divided by afterwards; a constant.
+    factor: Option<Param<Tensor<1>>>,
     #[module(skip)]
     quant: Option<WeightQuant>,
     #[module(skip)]
@@ -130,6 +135,20 @@ impl Reparameterization for Compressed {
             None => base,
         };
         let Some(quant) = &self.quant else { return weight };
+        let Some(factor) = &self.factor else { return self.noisy(quant, weight, mask) };
+        let factor = along(quant.axis, factor.val());
+        self.noisy(quant, weight * factor.clone(), mask) / factor
+    }
+}
+
+impl Compressed {
+    /// The rounded weight, or some of its blocks while it trains.
+    fn noisy<const D: usize>(
+        &self,
+        quant: &WeightQuant,
+        weight: Tensor<D>,
+        mask: Option<Tensor<D>>,
+    ) -> Tensor<D> {
         // Here there is no way to say what is wrong with a weight: the loss shows it, and the plan names it.
         let broken = || weight.clone().mul_scalar(f32::NAN);
         let mut value = self.rounded(quant, weight.clone()).unwrap_or_else(|_| broken());
@@ -140,15 +159,13 @@ impl Reparameterization for Compressed {
             // What is evaluated and shipped is rounded as a whole.
             Some(noise) if weight.is_tracked() => {
                 let seed = noise.draw.load(Ordering::Relaxed) ^ noise.salt;
-                quant_noise(weight.clone(), value, noise.share, noise_block(dims), seed)
+                quant_noise(weight.clone(), value, noise.share, noise_block(weight.dims()), seed)
                     .unwrap_or_else(|_| broken())
             }
             _ => value,
         }
     }
-}
 
-impl Compressed {
     fn rounded<const D: usize>(
         &self,
         quant: &WeightQuant,
@@ -179,6 +196,12 @@ impl Compressed {
             _ => fake_quant_scheme(weight, quant.axis, &quant.scheme),
         }
     }
+}
+
+/// One number an output, in the rank of the weight.
+fn along<const D: usize>(axis: usize, numbers: Tensor<1>) -> Tensor<D> {
+    let outputs = numbers.dims()[0];
+    numbers.reshape::<D, _>(std::array::from_fn(|dim| if dim == axis { outputs } else { 1 }))
 }
 
 /// What is drawn together: a kernel of a convolution, or eight inputs of an output.
@@ -216,6 +239,11 @@ pub fn remask<M: Module>(module: M, masks: &BTreeMap<String, Vec<bool>>) -> M {
     module.map(&mut Remask { place: Place::default(), masks })
 }
 
+/// Replaces the factors of a module that [`attach`] gave factors to; those that are not among `factors` become 1.
+pub fn refactor<M: Module>(module: M, factors: &BTreeMap<String, Vec<f32>>) -> M {
+    module.map(&mut Refactor { place: Place::default(), factors })
+}
+
 struct Attach<'a>(&'a Compression, &'a Draw);
 
 impl Reparameterizer for Attach<'_> {
@@ -235,6 +263,10 @@ impl Reparameterizer for Attach<'_> {
             return (param, None);
         }
         let (mut scale, mut start_at) = (None, None);
+        let factor = quant.and_then(|_| self.0.factors.get(path)).map(|factors| {
+            let factors = Tensor::<1>::from_data(factors.as_slice(), &param.base().device());
+            Param::initialized(ParamId::new(), factors).set_require_grad(false)
+        });
         if let Some(quant) = quant.filter(|quant| quant.estimator.trains_weight_scales()) {
             let base = param.base().without_autodiff();
             let dims = base.dims();
@@ -242,7 +274,11 @@ impl Reparameterizer for Attach<'_> {
                 Some(mask) => base * mask.val().reshape(dims),
                 None => base,
             };
-            if let Some(start) = start(masked, &quant) {
+            let folded = match &factor {
+                Some(factor) => masked * along(quant.axis, factor.val()),
+                None => masked,
+            };
+            if let Some(start) = start(folded, &quant) {
                 let constant = |tensor| Param::initialized(ParamId::new(), tensor);
                 scale = Some(constant(start.ones_like()).set_require_grad(true));
                 start_at = Some(constant(start).set_require_grad(false));
@@ -253,7 +289,7 @@ impl Reparameterizer for Attach<'_> {
             salt: crate::seeds::derive(0, path, &[]),
             draw: self.1.clone(),
         });
-        (param, Some(Compressed { mask, scale, start: start_at, quant, noise }))
+        (param, Some(Compressed { mask, scale, start: start_at, factor, quant, noise }))
     }
 }
 
@@ -276,6 +312,33 @@ impl ModuleMapper for Remask<'_> {
         let Some(weight) = path.strip_suffix(".compressed.mask") else { return param };
         let Some(keep) = self.masks.get(weight) else { return param };
         param.map(|old| mask_tensor(keep, &old))
+    }
+}
+
+struct Refactor<'a> {
+    place: Place,
+    factors: &'a BTreeMap<String, Vec<f32>>,
+}
+
+impl ModuleMapper for Refactor<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.place.path();
+        let Some(weight) = path.strip_suffix(".compressed.factor") else { return param };
+        param.map(|old| match self.factors.get(weight) {
+            Some(factors) => {
+                let data = TensorData::new(factors.clone(), [factors.len()]);
+                Tensor::from_data(data, &old.device()).set_require_grad(false)
+            }
+            None => old.ones_like().set_require_grad(false),
+        })
     }
 }
 

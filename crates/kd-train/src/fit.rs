@@ -9,6 +9,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use kd_core::{Connectors, Objective, Observed, Progress, Tap, View};
 use kd_deploy::Weights;
+use kd_graph::Fold;
 use serde::Serialize;
 
 use crate::batches::{Batch, Data};
@@ -44,6 +45,8 @@ pub struct Job<'a> {
     pub objective: &'a Objective,
     /// The teacher, in inference, where the objective needs one.
     pub teacher: Option<&'a dyn Network>,
+    /// Batch norms that a stage which rounds folds on the way.
+    pub folds: &'a [Fold],
     /// How masks tighten, in a stage that sparsifies.
     pub sparsifier: Option<&'a Sparsifier>,
     /// Share of the stage from which on an epoch may be passed on: one before masks are final may not.
@@ -96,6 +99,7 @@ pub fn fit(
             student.remask(masks);
         }
         student.set_weights(&state.student);
+        regime.settle(job.folds, student.as_mut());
         connectors = connect::restored(connectors, &state.connectors);
         sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
         let entries = connect::entries(student.as_ref(), &connectors);
@@ -135,7 +139,7 @@ pub fn fit(
             let done = cursor.epoch * steps + cursor.step;
             let progress = Progress::of(done, epochs * steps);
             let rate = job.spec.learning_rate.at(progress);
-            regime.before_step(job.sparsifier, student.as_mut(), done, progress)?;
+            regime.before_step(job.sparsifier, job.folds, student.as_mut(), done, progress)?;
 
             let teachers: Vec<_> =
                 job.teacher.iter().map(|teacher| observe(*teacher, &batch, &wanted.teacher)).collect();
@@ -218,8 +222,9 @@ pub fn fit(
         let sums = std::mem::take(&mut cursor.sums);
         if progress.get() >= 1.0 {
             // The last update: whatever the schedule ends at is in force in what is passed on.
-            regime.before_step(job.sparsifier, student.as_mut(), 0, progress)?;
+            regime.before_step(job.sparsifier, job.folds, student.as_mut(), 0, progress)?;
         }
+        regime.fold(job.folds, student.as_mut(), progress)?;
         let judged = judge(job, student.as_ref(), &regime);
         let eligible = progress.get() >= job.ready;
         if eligible && judged.is_none_or(|judged| judged.beats(cursor.best)) {

@@ -15,6 +15,7 @@ pub mod estimator;
 pub mod follow;
 pub mod learned;
 pub mod network;
+pub mod observing;
 pub mod survey;
 
 pub mod batches;

@@ -60,6 +60,10 @@ pub trait Network: Send + Sync {
     /// Replaces masks while training; the optimizer's state stays.
     fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>);
 
+    /// Replaces what outputs of rounded weights are multiplied by before rounding ([`Compression::factors`]); 1 where a
+    /// weight is not named.
+    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>);
+
     /// Gradients of this network's parameters, taken out of `gradients`.
     fn gradients(&self, gradients: &mut Gradients) -> GradientsParams;
 
@@ -215,6 +219,13 @@ impl<M: Model> Network for Built<M> {
     fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>) {
         self.map(|module| compress::remask(module, &masks));
         self.compression.masks = masks;
+    }
+
+    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>) {
+        if !(self.compression.factors.is_empty() && factors.is_empty()) {
+            self.map(|module| compress::refactor(module, &factors));
+            self.compression.factors = factors;
+        }
     }
 
     fn gradients(&self, gradients: &mut Gradients) -> GradientsParams {

@@ -12,6 +12,7 @@ use crate::compress::{Compression, SCALE, START, WeightQuant};
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::network::Network;
+use crate::observing::Histograms;
 use crate::recipe::QuantizeSpec;
 use crate::summary::RoundedSummary;
 use crate::survey::Entry;
@@ -24,7 +25,8 @@ pub fn compression(network: &dyn Network, spec: &QuantizeSpec) -> Compression {
         let axis = entry.output_axis()?;
         Some((entry.path, WeightQuant { scheme, axis, estimator, noise }))
     });
-    Compression { masks: network.compression().masks.clone(), quant: weights.collect() }
+    let masks = network.compression().masks.clone();
+    Compression { masks, quant: weights.collect(), factors: BTreeMap::new() }
 }
 
 /// Observers at the sites that the graph names, filled with the float network's activations over `batches`, where the
@@ -41,14 +43,26 @@ pub fn calibrate(
     let Some(scheme) = spec.activations else { return Ok(Activations::none()) };
     let placements = kd_graph::placements(&network.graph()?)?;
     let sites = placements.into_iter().map(|placement| placement.site);
-    let mut activations = Activations::new(sites, scheme, spec.observer);
+    let running = spec.observer.running().unwrap_or_default();
+    let mut activations = Activations::new(sites, scheme, running);
     if scheme.granularity() == Granularity::Token {
         activations.round(true);
         return Ok(activations);
     }
     let network = network.inference();
-    for batch in batches {
-        network.forward(batch.rows, &mut Tap::none().with_rewrite(&mut activations));
+    match spec.observer.search() {
+        Some(search) => {
+            let mut histograms = Histograms::new(activations.sites().map(str::to_owned))?;
+            for batch in batches {
+                network.forward(batch.rows, &mut Tap::none().with_rewrite(&mut histograms));
+            }
+            activations = Activations::fixed(histograms.ranges(&search, &scheme)?, scheme);
+        }
+        None => {
+            for batch in batches {
+                network.forward(batch.rows, &mut Tap::none().with_rewrite(&mut activations));
+            }
+        }
     }
     activations.check()?;
     activations.plan()?;

@@ -13,12 +13,13 @@ use burn::tensor::Device;
 use kd_core::loss::Scheduled;
 use kd_core::{DistillLoss, Progress, Schedule, Temperature};
 use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
-use quant_core::OBSERVERS;
 use quant_core::number::Number;
+use quant_core::{OBSERVERS, SEARCHES};
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::estimator::ESTIMATORS;
 use crate::model::{Model, Task};
 use crate::models::{ConvNet, DsCnn, Mlp, ResNet, Transformer};
 use crate::network::{Built, Network};
@@ -232,7 +233,12 @@ impl Registry {
 
     /// Observers.
     pub fn observers(&self) -> Vec<Listing> {
-        OBSERVERS.iter().map(|row| listing(row.name, row.about, row.knobs.into())).collect()
+        OBSERVERS.iter().chain(SEARCHES).map(|row| listing(row.name, row.about, row.knobs.into())).collect()
+    }
+
+    /// Estimators of gradients through rounding.
+    pub fn estimators(&self) -> Vec<Listing> {
+        ESTIMATORS.iter().map(|row| listing(row.name, row.about, row.takes.into())).collect()
     }
 
     /// Number formats.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
-use kd_graph::Axis;
+use kd_graph::{Axis, Fold};
 use prune_core::Limits;
 
 use crate::checkpoint::State;
@@ -36,6 +36,8 @@ pub(crate) struct Prepared<'a> {
     ready: f64,
     /// Parameters that do not train.
     fixed: BTreeSet<String>,
+    /// Batch norms that are folded on the way.
+    folds: Vec<Fold>,
 }
 
 /// Changes a student as a stage says.
@@ -70,6 +72,7 @@ fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
         sparsifier: None,
         ready: 0.0,
         fixed: BTreeSet::new(),
+        folds: Vec::new(),
     }
 }
 
@@ -168,11 +171,23 @@ fn round<'a>(
         spec,
         run.data.calibration(spec.calibration, &run.device),
     )?;
-    let compression = quantize::compression(folded.network.as_ref(), spec);
+    let mut compression = quantize::compression(folded.network.as_ref(), spec);
+    let (freeze_after, after) = (spec.freeze_after, spec.freeze_statistics_after);
+    if after > 0.0 && spec.fit.epochs > 0 {
+        // Batch norm trains on, and weights are rounded as those that it will be folded into.
+        let folds = kd_graph::batch_norm_folds(&network.graph()?);
+        compression.factors = fold::factors(&network.weights(), &folds);
+        return Ok(Prepared {
+            regime: Regime::Rounded { activations, freeze_after, unfolded: Some(after) },
+            ready: after,
+            folds,
+            ..plain(&spec.fit, network.with_compression(compression))
+        });
+    }
     let mut rounded = folded.network.with_compression(compression);
     rounded.freeze_statistics();
     Ok(Prepared {
-        regime: Regime::Rounded { activations, freeze_after: spec.freeze_after },
+        regime: Regime::Rounded { activations, freeze_after, unfolded: None },
         fixed: folded.fixed,
         ..plain(&spec.fit, rounded)
     })
@@ -199,6 +214,7 @@ pub(crate) fn train(
             .as_ref()
             .map(|teacher| teacher.network.as_ref())
             .filter(|_| prepared.objective.needs_teacher()),
+        folds: &prepared.folds,
         sparsifier: prepared.sparsifier.as_ref(),
         ready: prepared.ready,
         device: &run.device,
@@ -215,6 +231,8 @@ pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model,
         network.remask(masks);
     }
     network.set_weights(&state.best);
+    // The weights of a stage that is done are folded.
+    network.set_factors(Default::default());
     settled(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
 }
 

@@ -68,6 +68,12 @@ fn every_estimator_trains_and_its_export_agrees_with_engines() {
             _ => assert!(learned.is_empty()),
         }
 
+        for (site, learned) in learned {
+            let text = serde_json::to_value(learned).unwrap();
+            let ratio = text.as_object().unwrap().values().next().unwrap()["ratio"].as_f64().unwrap();
+            assert!(ratio != 1.0 && (0.2..5.0).contains(&ratio), "{estimator}, {site}: {ratio}");
+        }
+
         // The stage opened again is the model that was scored: trained scales are found.
         let score = |target: &Path| {
             session::evaluate(target, None, "burn", &env(), &Registry::builtin()).unwrap().accuracy
@@ -151,4 +157,62 @@ fn the_teacher_teaches_a_rounded_student() {
         .collect();
     assert!(divergences.len() == 3 && divergences[2] < divergences[0], "{divergences:?}");
     assert!(summary.agreement > 0.5, "{}", summary.agreement);
+}
+
+#[test]
+fn batch_norm_trains_until_it_is_folded_and_goes_on_exactly_after_a_stop() {
+    let trained = trained();
+    let stage = |after: f64, estimator: &str| {
+        format!(
+            "weights = \"int4 channel narrow\"\nactivations = \"int8 tensor affine\"\nestimator.{estimator} = {{}}\n\
+             freeze-statistics-after = {after}\n{FIT}epochs = 4"
+        )
+    };
+    let mut states = Vec::new();
+    for (after, estimator) in
+        [(0.0, "straight-through"), (0.5, "straight-through"), (1.0, "straight-through"), (0.3, "lsq")]
+    {
+        let base = tempfile::tempdir().unwrap();
+        let (dir, summary) = quantized(&trained, &stage(after, estimator), base.path()).unwrap();
+        assert!(summary.accuracy > 0.7, "{after}: {}", summary.accuracy);
+        let state = State::load(&dir.join("2-rounded")).unwrap().unwrap();
+        // The best epoch is one after the folding, and its batch norms are identities.
+        for weights in [&state.student, &state.best] {
+            let gammas = weights.iter().filter(|(path, _)| path.ends_with("norm.gamma"));
+            let ones = gammas.map(|(_, gamma)| gamma.data().iter().all(|gamma| *gamma == 1.0));
+            assert_eq!(ones.collect::<Vec<_>>(), [true, true], "{after}");
+        }
+        assert!(state.cursor.best.unwrap().epoch as f64 >= 4.0 * after, "{after}");
+        let score = session::evaluate(&dir.join("2-rounded"), None, "burn", &env(), &Registry::builtin());
+        assert_eq!(score.unwrap().accuracy, summary.accuracy, "{after}");
+        states.push(state.student);
+    }
+    assert!(states[0] != states[1] && states[1] != states[2]);
+
+    let (text, [teacher, student]) = trained.recipe(&stage(0.4, "lsq"));
+    let overrides = [teacher.as_str(), student.as_str()];
+    let base = tempfile::tempdir().unwrap();
+    let whole = run_in(&env(), &text, &overrides, base.path(), &mut Silent).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut stops = [3, 11, 7, 5].into_iter().cycle();
+    let mut result = run_in(&env(), &text, &overrides, other.path(), &mut StopAfter(stops.next().unwrap()));
+    let dir = other.path().join("runs/tiny");
+    let state = State::load(&dir.join("2-rounded")).unwrap().unwrap();
+    let start = kd_deploy::safetensors::read(&trained.dir.join("2-distill/model.safetensors")).unwrap();
+    assert!(matches!(state.regime, Regime::Rounded { unfolded: Some(_), .. }));
+    for statistic in ["running_mean", "running_var"] {
+        let before = &start.arrays[&format!("blocks.0.norm.{statistic}")];
+        assert_ne!(state.student[&format!("blocks.0.norm.{statistic}")].data(), before.data(), "{statistic}");
+    }
+    let mut sessions = 1;
+    while result.is_err() {
+        assert!(sessions < 50, "the run does not get on");
+        result = go_on(&dir, &mut StopAfter(stops.next().unwrap()));
+        sessions += 1;
+    }
+    assert!(sessions > 4, "only {sessions} sessions");
+    let (expected, found) = (exact_files(&whole.dir), exact_files(&dir));
+    for (name, bytes) in expected {
+        assert!(bytes == found[&name], "`{name}` differs");
+    }
 }

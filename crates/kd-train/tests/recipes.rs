@@ -561,6 +561,45 @@ fn schemes() {
       |           ^^^^^^^^^^^^^^^^^^^ a scale for each token
       help: weights have no tokens: write `int8 channel symmetric`
     "#);
+    assert_snapshot!(say(&[("int8 channel narrow", "nf4"), ("observer = \"min-max\"", "estimator.lsq = {}")]), @r#"
+    recipe::bad-scheme: expected weights that `lsq` takes, found `nf4`
+      recipe.toml:55:11
+      | weights = "nf4"
+      |           ^^^^^ not for `lsq`
+      recipe.toml:57:1
+      | estimator.lsq = {}
+      | ^^^^^^^^^ the estimator
+      help: it takes symmetric integers of 2 to 8 bits by `tensor` or `channel`, such as `int4 channel narrow`
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int8 tensor narrow"), ("observer = \"min-max\"", "estimator.pact = {}")]), @r#"
+    recipe::bad-scheme: expected activations that `pact` trains, found `int8 tensor narrow`
+      recipe.toml:56:15
+      | activations = "int8 tensor narrow"
+      |               ^^^^^^^^^^^^^^^^^^^^ not for `pact`
+      help: it takes an affine scheme with one scale, such as `int8 tensor affine`
+    "#);
+    assert_snapshot!(say(&[("observer = \"min-max\"", "estimator.lqs = {}\nquant-noise = 1.5\nfreeze-statistics-after = 1.5\nobserver.percentile = { share = 0.0 }")]), @r#"
+    recipe::unknown-name: nothing is named `lqs` here
+      recipe.toml:57:11
+      | estimator.lqs = {}
+      |           ^^^ unknown name
+      help: did you mean `lsq`?
+
+    recipe::bad-value: expected a number above 0, at most 1 for `quant-noise`, found 1.5
+      recipe.toml:58:15
+      | quant-noise = 1.5
+      |               ^^^ not above 0, at most 1
+
+    recipe::bad-value: expected a number from 0 to 1 for `freeze-statistics-after`, found 1.5
+      recipe.toml:59:27
+      | freeze-statistics-after = 1.5
+      |                           ^^^ not from 0 to 1
+
+    recipe::bad-value: expected `share` above 0, at most 1, found 0
+      recipe.toml:60:33
+      | observer.percentile = { share = 0.0 }
+      |                                 ^^^ not possible
+    "#);
     assert_snapshot!(say(&[("int8 tensor affine", "int16 tensor affine")]), @r#"
     recipe::bad-scheme: expected integers of 2 to 8 bits for activations, found `int16 tensor affine`
       recipe.toml:56:15
@@ -1173,6 +1212,8 @@ fn a_resolved_recipe_spells_out_every_default() {
     observer = "min-max"
     calibration = 32
     freeze-after = 0.5
+    freeze-statistics-after = 0.0
+    estimator.straight-through = {}
     epochs = 0
     optimizer.adam-w = { beta1 = 0.9, beta2 = 0.999, epsilon = 0.00000001, weight-decay = 0.01 }
     learning-rate.cosine = { begin = 0.0, end = 1.0, from = 0.001, to = 0.00001 }

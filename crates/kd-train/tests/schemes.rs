@@ -113,6 +113,22 @@ fn narrow_activations_and_scales_found_at_run_time_agree_with_an_engine() {
 }
 
 #[test]
+fn ranges_are_searched_in_histograms_of_the_calibration() {
+    let trained = trained();
+    let mut models = std::collections::BTreeSet::new();
+    for observer in ["min-max", "percentile", "entropy", "mse", "l2"] {
+        let base = tempfile::tempdir().unwrap();
+        let stage = format!(
+            "weights = \"int8 channel narrow\"\nactivations = \"int6 tensor affine\"\nobserver.{observer} = {{}}\nepochs = 1"
+        );
+        let (dir, summary) = quantized(&trained, &stage, base.path()).unwrap();
+        assert!(summary.accuracy > 0.8, "{observer}: {}", summary.accuracy);
+        models.insert(std::fs::read(dir.join("export/model.int8.onnx")).unwrap());
+    }
+    assert!(models.len() > 2, "searches differ");
+}
+
+#[test]
 fn a_weight_that_is_not_finite_is_named() {
     let trained = trained();
     let file = trained.dir.join("2-distill/model.safetensors");
