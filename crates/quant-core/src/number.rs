@@ -4,7 +4,7 @@
 //! public packages agree about the first and not about the second. Rows hold bits and biases only: limits, tables
 //! and special codes are computed from them, and there is one rounding function for all floats and one for all integers.
 //!
-//! [`Number`] is any format by its name, [`cast`] turns a tensor into codes and back.
+//! [`Number`] is any format by its name, [`cast`] turns a tensor into codes and back, [`encode`] into codes alone.
 
 mod block;
 mod cast;
@@ -14,12 +14,12 @@ mod float;
 mod gguf;
 mod int;
 mod numerics;
-mod parallel;
+pub(crate) mod parallel;
 mod round;
 mod widen;
 
 pub use block::{BLOCKS, Block, BlockScale, Element};
-pub use cast::{Cast, Codes, Scales, cast};
+pub use cast::{Cast, Codes, Encoded, Scales, cast, encode};
 pub use codebook::{CODEBOOKS, Codebook, NF4, Rule as CodebookRule};
 pub use float::{FLOATS, Float, Specials};
 pub use gguf::{GGUFS, Gguf, Statistic};

@@ -1,10 +1,9 @@
 //! Blocks of small floats or integers under a scale of 8 bits: OCP's MX formats and NVIDIA's NVFP4.
 
-use super::codebook::largest;
 use super::float::{E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
 use super::numerics::OCP;
-use super::parallel::{self, Blocks};
-use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless, to_odd};
+use super::parallel::{self, Blocks, Watch, Wrong};
+use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless};
 
 /// A block format.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,8 +139,12 @@ const ELEMENT: Rule = Rule {
 /// Rounds elements to codes, one a byte.
 #[derive(Clone, Copy)]
 enum ElementRounder {
+    /// Signed, and to nearest even.
     Float(FloatRounder),
-    Fixed { rounder: IntRounder, one: f32 },
+    Fixed {
+        rounder: IntRounder,
+        one: f32,
+    },
 }
 
 impl ElementRounder {
@@ -159,70 +162,82 @@ impl ElementRounder {
         }
     }
 
-    /// Codes of `f(x)`.
-    fn fill(self, values: &[f32], codes: &mut [u8], f: impl Fn(f32) -> f32) {
+    /// Codes of `values` times `factor`.
+    #[inline(always)]
+    fn codes<const LEN: usize>(self, values: &[f32; LEN], factor: f32) -> [u8; LEN] {
+        let mut codes = [0u8; LEN];
+        let each = codes.iter_mut().zip(values);
         match self {
             Self::Float(rounder) => {
-                let rounder = rounder.with_rounding(Rounding::NearestEven);
-                codes.iter_mut().zip(values).for_each(|(code, &x)| *code = rounder.code(f(x), 0) as u8);
+                let rounder = rounder.plain();
+                each.for_each(|(code, &x)| *code = rounder.code(x * factor, 0) as u8);
             }
             Self::Fixed { rounder, one } => {
-                codes.iter_mut().zip(values).for_each(|(code, &x)| *code = rounder.code(f(x) * one, 0) as u8);
+                each.for_each(|(code, &x)| *code = rounder.nearest(x * factor * one) as u8);
             }
         }
+        codes
     }
 }
 
-/// Codes, codes of scales, values and the global scale of a tensor with rows of `columns` values.
+/// Codes, codes of scales, and the global scale of a tensor with rows of `columns` values.
 pub(crate) struct Blocked {
     pub(crate) codes: Vec<u8>,
     pub(crate) scales: Vec<u8>,
-    pub(crate) decoded: Vec<f32>,
     pub(crate) global: Option<f32>,
 }
 
+/// Values under a power of two, and under a ue4m3.
+const MX: usize = 32;
+const NV: usize = 16;
+
 impl Block {
-    /// Quantizes. Values are not NaN, and with a global scale not infinite, unless the scale is a power of two.
-    pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> Blocked {
+    /// Quantizes, unless a value is NaN, or with a global scale infinite; both do no harm if the scale is a power of two.
+    pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> Result<Blocked, Wrong> {
         let blocks = Blocks { columns, len: self.len };
-        let mut codes = vec![0u8; values.len()];
-        let mut scales = vec![0u8; values.len().checked_div(columns).unwrap_or(0) * blocks.per_row()];
-        let rounder = ElementRounder::new(self.element);
-        let global = match self.scale {
+        match self.scale {
             BlockScale::PowerOfTwo => {
-                let nan = match self.element {
-                    Element::Float(float) => float.nan_code().unwrap_or(0) as u8,
-                    Element::Fixed { .. } => 0,
-                };
-                blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
-                    *scale = self.power(values);
-                    match inverse_power(*scale) {
-                        Some(inverse) => rounder.fill(values, codes, |x| x * inverse),
-                        None => codes.fill(nan),
-                    }
-                });
-                None
+                let (codes, scales) = self.powers(values, blocks);
+                Ok(Blocked { codes, scales, global: None })
             }
             BlockScale::Ue4m3 { global } => {
-                let factor = if global { self.global(values) } else { 1.0 };
-                let of_scale = FloatRounder::new(&UE4M3, &ELEMENT);
-                let most = self.element.max();
-                blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
-                    let code = of_scale.code(factor * largest(values) / most, 0);
-                    *scale = code as u8;
-                    let stored = f64::from(UE4M3.decode(code));
-                    if stored > 0.0 {
-                        // The product is exact and the quotient's f64 rounding crosses no tie, so that the code is the
-                        // nearest one for the stored scales, not for a product of them that was rounded before.
-                        let steps = |x: f32| to_odd(f64::from(x) * f64::from(factor) / stored);
-                        rounder.fill(values, codes, steps);
-                    }
-                });
-                global.then_some(factor)
+                let most = parallel::largest(values);
+                let factor = if global { self.global(most?) } else { 1.0 };
+                let (codes, scales) = self.small_floats(values, blocks, factor)?;
+                Ok(Blocked { codes, scales, global: global.then_some(factor) })
             }
+        }
+    }
+
+    /// Codes and scales of [`BlockScale::PowerOfTwo`].
+    fn powers(&self, values: &[f32], blocks: Blocks) -> (Vec<u8>, Vec<u8>) {
+        let rounder = ElementRounder::new(self.element);
+        let nan = match self.element {
+            Element::Float(float) => float.nan_code().unwrap_or(0) as u8,
+            Element::Fixed { .. } => 0,
         };
-        let decoded = self.dequantize(&codes, &scales, columns, global);
-        Blocked { codes, scales, decoded, global }
+        blocks.each(values, |values: &[f32; MX], _| {
+            let scale = self.power(parallel::largest_bits(values));
+            match inverse_power(scale) {
+                Some(inverse) => (rounder.codes(values, inverse), scale),
+                None => ([nan; MX], scale),
+            }
+        })
+    }
+
+    /// Codes and scales of [`BlockScale::Ue4m3`] with a global scale of `factor`.
+    fn small_floats(&self, values: &[f32], blocks: Blocks, factor: f32) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
+        let of_scale = FloatRounder::new(&UE4M3, &ELEMENT);
+        let most = self.element.max();
+        let limits = Limits::new(factor);
+        let watch = Watch::default();
+        let done = blocks.each(values, |values: &[f32; NV], _| {
+            let largest = f32::from_bits(parallel::largest_bits(values));
+            watch.see(largest.is_nan());
+            let scale = of_scale.code(factor * largest / most, 0) as u8;
+            (limits.codes(values, scale), scale)
+        });
+        watch.finish(done)
     }
 
     /// Values of codes: element · 2^scale, or element · scale / global.
@@ -239,30 +254,42 @@ impl Block {
             BlockScale::Ue4m3 { .. } => &UE4M3,
         };
         let scale_table = scale_format.table();
-        let per_row = columns.div_ceil(self.len);
         let global = global.unwrap_or(1.0);
-        let value = |index: usize, code: u8| {
-            let block = index / columns * per_row + index % columns / self.len;
-            let product =
-                table[usize::from(code) & (table.len() - 1)] * scale_table[usize::from(scales[block])];
-            if global == 1.0 { product } else { product / global }
-        };
-        parallel::map_bytes(codes, value)
+        let blocks = Blocks { columns, len: self.len };
+        if table.len() <= 16 {
+            // So few that the products are a table too: no division for each value.
+            let mut products = vec![[0f32; 16]; scale_table.len()];
+            for (products, scale) in products.iter_mut().zip(&scale_table) {
+                products.iter_mut().zip(&table).for_each(|(product, x)| *product = x * scale / global);
+            }
+            return blocks.decode(codes, |block, codes, values| {
+                let products = &products[usize::from(scales[block])];
+                let each = values.iter_mut().zip(codes);
+                each.for_each(|(value, &code)| *value = products[usize::from(code & 15)]);
+            });
+        }
+        let mut all = [0f32; 256];
+        all.iter_mut().zip(table.iter().cycle()).for_each(|(to, &x)| *to = x);
+        blocks.decode(codes, |block, codes, values| {
+            let scale = scale_table[usize::from(scales[block])];
+            let each = values.iter_mut().zip(codes);
+            match global == 1.0 {
+                true => each.for_each(|(value, &code)| *value = all[usize::from(code)] * scale),
+                false => each.for_each(|(value, &code)| *value = all[usize::from(code)] * scale / global),
+            }
+        })
     }
 
-    /// Code of the power of two of a block.
-    fn power(&self, values: &[f32]) -> u8 {
-        if values.iter().fold(false, |found, x| found | x.is_nan()) {
-            return u8::MAX;
-        }
+    /// Code of the power of two of a block whose largest magnitude has these bits.
+    fn power(&self, largest: u32) -> u8 {
         // Below the normal numbers the exponent is smaller still, and the scale the smallest either way.
-        let exponent = (largest(values).to_bits() >> 23) as i32 - 127;
-        ((exponent - self.element.largest_exponent()).clamp(-127, 127) + 127) as u8
+        let exponent = (largest >> 23) as i32 - 127;
+        let code = ((exponent - self.element.largest_exponent()).clamp(-127, 127) + 127) as u8;
+        if f32::from_bits(largest).is_nan() { u8::MAX } else { code }
     }
 
     /// 448 · 6 / amax, a finite number; 1 for zeros.
-    fn global(&self, values: &[f32]) -> f32 {
-        let most = parallel::largest(values);
+    fn global(&self, most: f32) -> f32 {
         let wanted = UE4M3.max() * self.element.max();
         if most == 0.0 { 1.0 } else { (wanted / most).min(f32::MAX) }
     }
@@ -271,4 +298,56 @@ impl Block {
 /// 2^−e of the power's code, none for NaN. Multiplying by it is as exact as dividing by the power.
 fn inverse_power(code: u8) -> Option<f32> {
     (code != u8::MAX).then(|| exp2(127 - i32::from(code)) as f32)
+}
+
+/// Where the codes of e2m1fn change, for every ue4m3 scale: the largest f32 that is still below.
+///
+/// |x| · factor / scale is above a midpoint of two values exactly if |x| is above midpoint · scale / factor. So a block
+/// needs comparisons instead of divisions, and its codes are the nearest ones for the stored scales, not for a product of
+/// them that was rounded before.
+struct Limits(Vec<[f32; 7]>);
+
+impl Limits {
+    fn new(factor: f32) -> Self {
+        let values: [f64; 8] = std::array::from_fn(|code| f64::from(E2M1FN.decode(code as u32)));
+        let factor = f64::from(factor);
+        let limits = |scale: f32| {
+            std::array::from_fn(|code| {
+                // Exact: a few bits each.
+                let middle = (values[code] + values[code + 1]) / 2.0 * f64::from(scale);
+                // Products of two f32 are exact in f64. At the midpoint itself the even code is taken.
+                let above = |x: f32| match code % 2 {
+                    0 => f64::from(x) * factor > middle,
+                    _ => f64::from(x) * factor >= middle,
+                };
+                let mut limit = (middle / factor) as f32;
+                while above(limit) && limit > 0.0 {
+                    limit = limit.next_down();
+                }
+                while limit < f32::MAX && !above(limit.next_up()) {
+                    limit = limit.next_up();
+                }
+                limit
+            })
+        };
+        Self(UE4M3.table().into_iter().map(limits).collect())
+    }
+
+    /// Codes under a scale; without one they are 0.
+    #[inline(always)]
+    fn codes<const LEN: usize>(&self, values: &[f32; LEN], scale: u8) -> [u8; LEN] {
+        if scale == 0 {
+            return [0; LEN];
+        }
+        let limits = &self.0[usize::from(scale)];
+        let mut above = [0i32; LEN];
+        for &limit in limits {
+            above.iter_mut().zip(values).for_each(|(above, x)| *above += i32::from(x.abs() > limit));
+        }
+        let mut codes = [0u8; LEN];
+        for ((code, above), x) in codes.iter_mut().zip(above).zip(values) {
+            *code = (above as u32 | (x.to_bits() >> 31) << 3) as u8;
+        }
+        codes
+    }
 }

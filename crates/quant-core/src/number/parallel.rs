@@ -1,42 +1,156 @@
-//! Loops over large slices on all threads. Results do not depend on how the slice is cut.
+//! Loops over large slices on all threads, at the speed of memory. Results do not depend on how the slice is cut.
+//!
+//! Results are made strip by strip, an array each, and written once: memory that is cleared first, or a second look at
+//! the input for what has no code, would each cost as much as the whole loop.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 /// Values a task takes: 256 KiB of input, a few tasks for a layer and none for a bias.
 const TASK: usize = 1 << 16;
 
-/// `f(index, value)` of every value.
-pub(crate) fn map<T: Send>(values: &[f32], f: impl Fn(usize, f32) -> T + Sync) -> Vec<T> {
-    if values.len() <= TASK {
-        return values.iter().enumerate().map(|(index, &x)| f(index, x)).collect();
+/// Values of a strip: a multiple of every block's length, 1 KiB of f32 on the stack.
+const STRIP: usize = 256;
+
+/// Bits of infinity; what is above is NaN.
+const INFINITY: u32 = 0x7f80_0000;
+
+/// A value that has no code was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wrong;
+
+/// Remembers that something is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(AtomicBool);
+
+impl Watch {
+    /// `true` is remembered.
+    pub(crate) fn see(&self, wrong: bool) {
+        if wrong {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
-    values.par_iter().with_min_len(TASK).enumerate().map(|(index, &x)| f(index, x)).collect()
+
+    /// `done`, if nothing was wrong.
+    pub(crate) fn finish<T>(self, done: T) -> Result<T, Wrong> {
+        if self.0.into_inner() { Err(Wrong) } else { Ok(done) }
+    }
 }
 
-/// `f(index, code)` of every code.
-pub(crate) fn map_bytes<T: Send>(codes: &[u8], f: impl Fn(usize, u8) -> T + Sync) -> Vec<T> {
-    codes.par_iter().with_min_len(TASK).enumerate().map(|(index, &code)| f(index, code)).collect()
+/// `len` results, of which `f(start, strip)` writes those from position `start` on.
+pub(crate) fn fill<T: Copy + Default + Send>(len: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let strip = |index: usize| {
+        let mut strip = [T::default(); STRIP];
+        f(index * STRIP, &mut strip);
+        strip
+    };
+    let count = len / STRIP;
+    let mut strips = Vec::with_capacity(count + 1);
+    match len <= TASK {
+        true => strips.extend((0..count).map(strip)),
+        false => strips.par_extend((0..count).into_par_iter().with_min_len(TASK / STRIP).map(strip)),
+    }
+    let mut rest = [T::default(); STRIP];
+    let rest = &mut rest[..len % STRIP];
+    f(count * STRIP, rest);
+    let mut all = strips.into_flattened();
+    all.extend_from_slice(rest);
+    all
 }
 
-/// `f(row, values)` of every row of `columns` values.
-pub(crate) fn rows(values: &mut [f32], columns: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    let rows = values.par_chunks_mut(columns.max(1)).with_min_len(TASK.div_ceil(columns.max(1)));
-    rows.enumerate().for_each(|(row, values)| f(row, values));
+/// `f(value)` of every value.
+pub(crate) fn map<X: Copy + Sync, T: Copy + Default + Send>(
+    values: &[X],
+    f: impl Fn(X) -> T + Sync,
+) -> Vec<T> {
+    fill(values.len(), |start, to| {
+        let from = &values[start..start + to.len()];
+        from.iter().zip(to).for_each(|(&x, to)| *to = f(x));
+    })
+}
+
+/// `f(index, value)` of every value.
+pub(crate) fn map_indexed<T: Copy + Default + Send>(
+    values: &[f32],
+    f: impl Fn(usize, f32) -> T + Sync,
+) -> Vec<T> {
+    fill(values.len(), |start, to| {
+        let from = &values[start..start + to.len()];
+        from.iter().zip(to).enumerate().for_each(|(index, (&x, to))| *to = f(start + index, x));
+    })
+}
+
+/// `f(value)` of every value, unless one of them is NaN.
+pub(crate) fn map_numbers<T: Copy + Default + Send>(
+    values: &[f32],
+    f: impl Fn(f32) -> T + Sync,
+) -> Result<Vec<T>, Wrong> {
+    let watch = Watch::default();
+    let done = fill(values.len(), |start, to| {
+        let from = &values[start..start + to.len()];
+        watch.see(any(from, f32::is_nan));
+        from.iter().zip(to).for_each(|(&x, to)| *to = f(x));
+    });
+    watch.finish(done)
+}
+
+/// Whether `wrong` says so of a value, without stopping at it.
+#[inline(always)]
+pub(crate) fn any<X: Copy>(values: &[X], wrong: impl Fn(X) -> bool) -> bool {
+    values.iter().fold(false, |found, &x| found | wrong(x))
+}
+
+/// Whether `wrong` says so of a value, found fast where there is none.
+pub(crate) fn exists(values: &[f32], wrong: impl Fn(f32) -> bool + Sync) -> bool {
+    values.par_chunks(TASK).any(|part| any(part, &wrong))
+}
+
+/// Bits of the largest magnitude, above those of infinity where there is NaN.
+#[inline(always)]
+pub(crate) fn largest_bits(values: &[f32]) -> u32 {
+    // Integers, whose order is that of the magnitudes: a maximum of floats is not vectorized.
+    values.iter().fold(0i32, |most, x| most.max((x.to_bits() & 0x7fff_ffff) as i32)) as u32
 }
 
 /// Largest magnitude.
-pub(crate) fn largest(values: &[f32]) -> f32 {
-    let of = |part: &[f32]| part.iter().fold(0f32, |most, x| most.max(x.abs()));
-    values.par_chunks(TASK).map(of).reduce(|| 0.0, f32::max)
+pub(crate) fn largest(values: &[f32]) -> Result<f32, Wrong> {
+    let most = values.par_chunks(TASK).map(largest_bits).reduce(|| 0, u32::max);
+    if most < INFINITY { Ok(f32::from_bits(most)) } else { Err(Wrong) }
 }
 
-/// The first position of a value that `wrong` says is one, looked for fast where there is none.
-pub(crate) fn find(values: &[f32], wrong: impl Fn(f32) -> bool + Sync) -> Option<usize> {
-    let clean = |part: &[f32]| !part.iter().fold(false, |found, &x| found | wrong(x));
-    if values.par_chunks(TASK).all(clean) {
-        return None;
-    }
-    values.iter().position(|&x| wrong(x))
+/// Whether all of these, whose largest magnitude has the bits `most`, are finite.
+pub(crate) fn finite(most: u32) -> bool {
+    most < INFINITY
+}
+
+/// Sums of the magnitudes of parts of `len` values each, in f64 and in the order of the values.
+pub(crate) fn magnitudes(values: &[f32], len: usize) -> Vec<f64> {
+    // A sum waits for each of its additions; four at once leave no time unused.
+    const TOGETHER: usize = 4;
+    let sums = |part: &[f32]| -> [f64; TOGETHER] {
+        let mut sums = [0.0; TOGETHER];
+        if part.len() == TOGETHER * len {
+            let (a, rest) = part.split_at(len);
+            let (b, rest) = rest.split_at(len);
+            let (c, d) = rest.split_at(len);
+            for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+                for (sum, x) in sums.iter_mut().zip([a, b, c, d]) {
+                    *sum += f64::from(x.abs());
+                }
+            }
+        } else {
+            for (sum, part) in sums.iter_mut().zip(part.chunks(len)) {
+                *sum = part.iter().map(|x| f64::from(x.abs())).sum();
+            }
+        }
+        sums
+    };
+    let parts = values.par_chunks(TOGETHER * len).with_min_len(TASK.div_ceil(TOGETHER * len)).map(sums);
+    let mut sums = parts.collect::<Vec<_>>().into_flattened();
+    sums.truncate(values.len().div_ceil(len));
+    sums
 }
 
 /// Rows of `columns` values cut into blocks of `len`, the last of a row perhaps shorter.
@@ -52,28 +166,75 @@ impl Blocks {
         self.columns.div_ceil(self.len)
     }
 
-    /// Calls `f(block, codes, scale)` for every block; `codes` is where its `width` codes go, `scale` its scale.
-    /// With `width` zero there are as many codes as values.
-    pub(crate) fn each<T: Send, S: Send>(
+    /// Calls `f(block, count)` for every block of `LEN`, which is `len`, values, and returns its codes and scales. A
+    /// block of fewer, `count`, values is filled with zeros. There are `WIDTH` codes a block; as many codes as values, if
+    /// `WIDTH` is `LEN`.
+    pub(crate) fn each<const LEN: usize, const WIDTH: usize, T, S>(
         self,
         values: &[f32],
-        (codes, width): (&mut [T], usize),
-        scales: &mut [S],
-        f: impl Fn(&[f32], &mut [T], &mut S) + Sync,
-    ) {
-        if values.is_empty() {
-            return;
+        f: impl Fn(&[f32; LEN], usize) -> ([T; WIDTH], S) + Sync,
+    ) -> (Vec<T>, Vec<S>)
+    where
+        T: Copy + Default + Send,
+        S: Copy + Default + Send,
+    {
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        let (whole, rest) = values.as_chunks::<LEN>();
+        if self.columns.is_multiple_of(LEN) && rest.is_empty() {
+            // Rows of whole blocks are one long row.
+            let blocks = whole.par_iter().with_min_len(TASK.div_ceil(LEN));
+            blocks.map(|block| f(block, LEN)).unzip_into_vecs(&mut codes, &mut scales);
+            return (codes.into_flattened(), scales);
         }
-        // Rows of whole blocks are one long row, cut anywhere between blocks.
-        let (blocks, columns) = match self.columns.is_multiple_of(self.len) {
-            true => (TASK.div_ceil(self.len), TASK.next_multiple_of(self.len)),
-            false => (self.per_row(), self.columns),
-        };
-        let (row, step) = if width == 0 { (columns, self.len) } else { (blocks * width, width) };
-        let parts = values.par_chunks(columns).zip(codes.par_chunks_mut(row));
-        parts.zip(scales.par_chunks_mut(blocks)).for_each(|((values, codes), scales)| {
-            let parts = values.chunks(self.len).zip(codes.chunks_mut(step));
-            parts.zip(scales).for_each(|((values, codes), scale)| f(values, codes, scale));
+        let (per_row, rows) = (self.per_row(), values.len() / self.columns);
+        let width = if WIDTH == LEN { self.columns } else { per_row * WIDTH };
+        let mut codes = vec![T::default(); rows * width];
+        scales.resize(rows * per_row, S::default());
+        let rows = values.par_chunks(self.columns).zip(codes.par_chunks_mut(width));
+        let rows = rows.zip(scales.par_chunks_mut(per_row)).with_min_len(TASK.div_ceil(self.columns));
+        rows.for_each(|((values, codes), scales)| {
+            let parts = values.chunks(LEN).zip(codes.chunks_mut(WIDTH)).zip(scales);
+            for ((values, codes), scale) in parts {
+                let mut block = [0f32; LEN];
+                block[..values.len()].copy_from_slice(values);
+                let (all, one) = f(&block, values.len());
+                codes.copy_from_slice(&all[..codes.len()]);
+                *scale = one;
+            }
         });
+        (codes, scales)
+    }
+
+    /// Values of codes, one a value: `f(block, codes, values)` writes those of a block, or of a part of it.
+    pub(crate) fn decode<T: Sync>(self, codes: &[T], f: impl Fn(usize, &[T], &mut [f32]) + Sync) -> Vec<f32> {
+        fill(codes.len(), |start, strip| {
+            let codes = &codes[start..start + strip.len()];
+            self.parts(start, strip.len(), |block, _, range| {
+                f(block, &codes[range.clone()], &mut strip[range]);
+            });
+        })
+    }
+
+    /// `len` values, of which `f(block, offset, values)` writes those of a block from `offset` on.
+    pub(crate) fn fill(self, len: usize, f: impl Fn(usize, usize, &mut [f32]) + Sync) -> Vec<f32> {
+        fill(len, |start, strip| {
+            self.parts(start, strip.len(), |block, offset, range| f(block, offset, &mut strip[range]));
+        })
+    }
+
+    /// Calls `f(block, offset, range)` for the parts of blocks that lie among `len` values from position `start` on: a
+    /// block, where in it the part begins, and which of the `len` values are in it.
+    #[inline(always)]
+    fn parts(self, start: usize, len: usize, mut f: impl FnMut(usize, usize, Range<usize>)) {
+        let columns = self.columns.max(1);
+        let (row, mut column) = (start / columns, start % columns);
+        let (mut block, mut offset) = (row * self.per_row() + column / self.len, column % self.len);
+        let mut at = 0;
+        while at < len {
+            let count = (self.len - offset).min(columns - column).min(len - at);
+            f(block, offset, at..at + count);
+            column = if column + count == columns { 0 } else { column + count };
+            (at, block, offset) = (at + count, block + 1, 0);
+        }
     }
 }
