@@ -2,7 +2,7 @@
 
 use super::float::{E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
 use super::numerics::OCP;
-use super::parallel::{self, Blocks, Watch, Wrong};
+use super::parallel::{self, Blocks, Coder, Watch, Wrong};
 use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless};
 
 /// A block format.
@@ -136,50 +136,6 @@ const ELEMENT: Rule = Rule {
     zeroless: Zeroless::Nan,
 };
 
-/// Rounds elements to codes, one a byte.
-#[derive(Clone, Copy)]
-enum ElementRounder {
-    /// Signed, and to nearest even.
-    Float(FloatRounder),
-    Fixed {
-        rounder: IntRounder,
-        one: f32,
-    },
-}
-
-impl ElementRounder {
-    fn new(element: Element) -> Self {
-        match element {
-            Element::Float(float) => {
-                let rule = OCP.rule(float.name).unwrap_or(&ELEMENT);
-                Self::Float(FloatRounder::new(float, rule))
-            }
-            Element::Fixed { bits, fraction } => {
-                let most = (1 << (bits - 1)) - 1;
-                let rounder = IntRounder::between(-most, most, Rounding::NearestEven);
-                Self::Fixed { rounder, one: exp2(fraction as i32) as f32 }
-            }
-        }
-    }
-
-    /// Codes of `values` times `factor`.
-    #[inline(always)]
-    fn codes<const LEN: usize>(self, values: &[f32; LEN], factor: f32) -> [u8; LEN] {
-        let mut codes = [0u8; LEN];
-        let each = codes.iter_mut().zip(values);
-        match self {
-            Self::Float(rounder) => {
-                let rounder = rounder.plain();
-                each.for_each(|(code, &x)| *code = rounder.code(x * factor, 0) as u8);
-            }
-            Self::Fixed { rounder, one } => {
-                each.for_each(|(code, &x)| *code = rounder.nearest(x * factor * one) as u8);
-            }
-        }
-        codes
-    }
-}
-
 /// Codes, codes of scales, and the global scale of a tensor with rows of `columns` values.
 pub(crate) struct Blocked {
     pub(crate) codes: Vec<u8>,
@@ -211,33 +167,32 @@ impl Block {
 
     /// Codes and scales of [`BlockScale::PowerOfTwo`].
     fn powers(&self, values: &[f32], blocks: Blocks) -> (Vec<u8>, Vec<u8>) {
-        let rounder = ElementRounder::new(self.element);
-        let nan = match self.element {
-            Element::Float(float) => float.nan_code().unwrap_or(0) as u8,
-            Element::Fixed { .. } => 0,
-        };
-        blocks.each(values, |values: &[f32; MX], _| {
-            let scale = self.power(parallel::largest_bits(values));
-            match inverse_power(scale) {
-                Some(inverse) => (rounder.codes(values, inverse), scale),
-                None => ([nan; MX], scale),
+        match self.element {
+            Element::Float(float) => {
+                let rule = OCP.rule(float.name).unwrap_or(&ELEMENT);
+                let (rounder, nan) = (FloatRounder::new(float, rule), float.nan_code().unwrap_or(0) as u8);
+                blocks.encode(values, &Powers { largest: self.element.largest_exponent(), nan, rounder })
             }
-        })
+            Element::Fixed { bits, fraction } => {
+                let most = (1 << (bits - 1)) - 1;
+                let rounder = IntRounder::between(-most, most, Rounding::NearestEven);
+                let rounder = Fixed { rounder, one: exp2(fraction as i32) as f32 };
+                blocks.encode(values, &Powers { largest: self.element.largest_exponent(), nan: 0, rounder })
+            }
+        }
     }
 
     /// Codes and scales of [`BlockScale::Ue4m3`] with a global scale of `factor`.
     fn small_floats(&self, values: &[f32], blocks: Blocks, factor: f32) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
-        let of_scale = FloatRounder::new(&UE4M3, &ELEMENT);
-        let most = self.element.max();
-        let limits = Limits::new(factor);
-        let watch = Watch::default();
-        let done = blocks.each(values, |values: &[f32; NV], _| {
-            let largest = f32::from_bits(parallel::largest_bits(values));
-            watch.see(largest.is_nan());
-            let scale = of_scale.code(factor * largest / most, 0) as u8;
-            (limits.codes(values, scale), scale)
-        });
-        watch.finish(done)
+        let coder = SmallFloats {
+            rounder: FloatRounder::new(&UE4M3, &ELEMENT),
+            factor,
+            most: self.element.max(),
+            limits: Limits::new(factor),
+            watch: Watch::default(),
+        };
+        let done = blocks.encode(values, &coder);
+        coder.watch.finish(done)
     }
 
     /// Values of codes: element · 2^scale, or element · scale / global.
@@ -280,14 +235,6 @@ impl Block {
         })
     }
 
-    /// Code of the power of two of a block whose largest magnitude has these bits.
-    fn power(&self, largest: u32) -> u8 {
-        // Below the normal numbers the exponent is smaller still, and the scale the smallest either way.
-        let exponent = (largest >> 23) as i32 - 127;
-        let code = ((exponent - self.element.largest_exponent()).clamp(-127, 127) + 127) as u8;
-        if f32::from_bits(largest).is_nan() { u8::MAX } else { code }
-    }
-
     /// 448 · 6 / amax, a finite number; 1 for zeros.
     fn global(&self, most: f32) -> f32 {
         let wanted = UE4M3.max() * self.element.max();
@@ -295,9 +242,81 @@ impl Block {
     }
 }
 
-/// 2^−e of the power's code, none for NaN. Multiplying by it is as exact as dividing by the power.
-fn inverse_power(code: u8) -> Option<f32> {
-    (code != u8::MAX).then(|| exp2(127 - i32::from(code)) as f32)
+/// Codes under a power of two.
+struct Powers<R> {
+    /// floor(log2(largest element)).
+    largest: i32,
+    /// Of all elements of a block with NaN.
+    nan: u8,
+    rounder: R,
+}
+
+impl<R: ElementRounder> Coder<MX, MX> for Powers<R> {
+    type Code = u8;
+    type Scale = u8;
+
+    #[inline(always)]
+    fn block(&self, values: &[f32; MX], _: usize) -> ([u8; MX], u8) {
+        let bits = parallel::largest_bits(values);
+        if f32::from_bits(bits).is_nan() {
+            return ([self.nan; MX], u8::MAX);
+        }
+        // Below the normal numbers the exponent is smaller still, and the scale the smallest either way.
+        let exponent = ((bits >> 23) as i32 - 127 - self.largest).clamp(-127, 127);
+        // Multiplying by the inverse of a power is as exact as dividing by the power.
+        let inverse = exp2(-exponent) as f32;
+        let mut codes = [0u8; MX];
+        codes.iter_mut().zip(values).for_each(|(code, &x)| *code = self.rounder.element(x * inverse));
+        (codes, (exponent + 127) as u8)
+    }
+}
+
+/// Rounds elements, to nearest even.
+trait ElementRounder: Sync {
+    fn element(&self, x: f32) -> u8;
+}
+
+impl ElementRounder for FloatRounder {
+    #[inline(always)]
+    fn element(&self, x: f32) -> u8 {
+        self.plain().nearest(x) as u8
+    }
+}
+
+/// Integers with digits after the point.
+struct Fixed {
+    rounder: IntRounder,
+    /// The code of 1.
+    one: f32,
+}
+
+impl ElementRounder for Fixed {
+    #[inline(always)]
+    fn element(&self, x: f32) -> u8 {
+        self.rounder.nearest(x * self.one) as u8
+    }
+}
+
+/// Codes under a small float.
+struct SmallFloats {
+    rounder: FloatRounder,
+    factor: f32,
+    most: f32,
+    limits: Limits,
+    watch: Watch,
+}
+
+impl Coder<NV, NV> for SmallFloats {
+    type Code = u8;
+    type Scale = u8;
+
+    #[inline(always)]
+    fn block(&self, values: &[f32; NV], _: usize) -> ([u8; NV], u8) {
+        let largest = f32::from_bits(parallel::largest_bits(values));
+        self.watch.see(largest.is_nan());
+        let scale = self.rounder.nearest(self.factor * largest / self.most) as u8;
+        (self.limits.codes(values, scale), scale)
+    }
 }
 
 /// Where the codes of e2m1fn change, for every ue4m3 scale: the largest f32 that is still below.
@@ -340,13 +359,13 @@ impl Limits {
             return [0; LEN];
         }
         let limits = &self.0[usize::from(scale)];
-        let mut above = [0i32; LEN];
-        for &limit in limits {
-            above.iter_mut().zip(values).for_each(|(above, x)| *above += i32::from(x.abs() > limit));
-        }
         let mut codes = [0u8; LEN];
-        for ((code, above), x) in codes.iter_mut().zip(above).zip(values) {
-            *code = (above as u32 | (x.to_bits() >> 31) << 3) as u8;
+        for (code, x) in codes.iter_mut().zip(values) {
+            let mut above = 0;
+            for &limit in limits {
+                above += u32::from(x.abs() > limit);
+            }
+            *code = (above | (x.to_bits() >> 31) << 3) as u8;
         }
         codes
     }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::parallel::{self, Blocks, Watch, Wrong};
+use super::parallel::{self, Blocks, Coder, Watch, Wrong};
 
 /// The 16 values of NF4: quantiles of the normal distribution, with an exact zero.
 ///
@@ -102,31 +102,53 @@ impl Codebook {
 /// Codes and scales of [`Rule::Table`] in blocks along rows.
 pub(crate) fn table(values: &[f32], table: &[f32; 16], blocks: Blocks) -> Result<(Vec<u8>, Vec<f32>), Wrong> {
     let zero = table.iter().position(|&x| x == 0.0).unwrap_or(0) as u8;
-    let watch = Watch::default();
-    let done = blocks.each(values, |values: &[f32; TABLE_BLOCK], _| {
+    let middles = std::array::from_fn(|code| (f64::from(table[code]) + f64::from(table[code + 1])) / 2.0);
+    let coder = Nearest { middles, zero, watch: Watch::default() };
+    let done = blocks.encode(values, &coder);
+    coder.watch.finish(done)
+}
+
+/// Finds the nearest of 16 values.
+struct Nearest {
+    /// Between each two values.
+    middles: [f64; 15],
+    /// The code of 0.
+    zero: u8,
+    watch: Watch,
+}
+
+impl Coder<TABLE_BLOCK, TABLE_BLOCK> for Nearest {
+    type Code = u8;
+    type Scale = f32;
+
+    #[inline(always)]
+    fn block(&self, values: &[f32; TABLE_BLOCK], _: usize) -> ([u8; TABLE_BLOCK], f32) {
         let most = parallel::largest_bits(values);
-        watch.see(!parallel::finite(most));
+        self.watch.see(!parallel::finite(most));
         let scale = f32::from_bits(most);
         if scale == 0.0 {
-            return ([zero; TABLE_BLOCK], scale);
+            return ([self.zero; TABLE_BLOCK], scale);
         }
         // x > midpoint · scale for exact numbers: the product is exact in f64, and for an f32 `x` it is enough to
         // compare with the f32 at or below it.
-        let mut above = [0i32; TABLE_BLOCK];
-        for pair in table.windows(2) {
-            let exact = (f64::from(pair[0]) + f64::from(pair[1])) / 2.0 * f64::from(scale);
-            let limit = at_most(exact);
-            above.iter_mut().zip(values).for_each(|(above, &x)| *above += i32::from(x > limit));
+        let limits = self.middles.map(|middle| at_most(middle * f64::from(scale)));
+        let mut codes = [0; TABLE_BLOCK];
+        for (code, &x) in codes.iter_mut().zip(values) {
+            let mut above = 0;
+            for limit in limits {
+                above += i32::from(x > limit);
+            }
+            *code = above as u8;
         }
-        (above.map(|above| above as u8), scale)
-    });
-    watch.finish(done)
+        (codes, scale)
+    }
 }
 
 /// Values that share a scale of [`Rule::Table`].
 const TABLE_BLOCK: usize = 64;
 
 /// The largest f32 that is no larger.
+#[inline(always)]
 pub(crate) fn at_most(x: f64) -> f32 {
     let near = x as f32;
     if f64::from(near) > x { near.next_down() } else { near }

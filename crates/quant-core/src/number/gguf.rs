@@ -7,7 +7,7 @@
 
 use burn::tensor::f16;
 
-use super::parallel::{self, Blocks, Watch, Wrong};
+use super::parallel::{self, Blocks, Coder, Watch, Wrong};
 
 /// A GGUF block format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,14 +116,9 @@ impl Gguf {
         values: &[f32],
         columns: usize,
     ) -> Result<Vec<u8>, Wrong> {
-        let watch = Watch::default();
-        let (bytes, _) = Blocks { columns, len: LEN }.each(values, |values: &[f32; LEN], count| {
-            watch.see(!parallel::finite(parallel::largest_bits(values)));
-            let mut bytes = [0u8; BYTES];
-            self.encode(values, count, &mut bytes);
-            (bytes, ())
-        });
-        watch.finish(bytes)
+        let coder = Encoder::<BYTES> { gguf: *self, watch: Watch::default() };
+        let (bytes, _) = Blocks { columns, len: LEN }.encode::<LEN, BYTES, _>(values, &coder);
+        coder.watch.finish(bytes)
     }
 
     /// Values of blocks.
@@ -248,6 +243,25 @@ impl Gguf {
     const fn places(&self) -> (usize, usize) {
         let codes = self.len * self.low() as usize / 8;
         if self.step_last { (codes, 0) } else { (0, self.bytes() - codes) }
+    }
+}
+
+/// Writes blocks.
+struct Encoder<const BYTES: usize> {
+    gguf: Gguf,
+    watch: Watch,
+}
+
+impl<const LEN: usize, const BYTES: usize> Coder<LEN, BYTES> for Encoder<BYTES> {
+    type Code = u8;
+    type Scale = ();
+
+    #[inline(always)]
+    fn block(&self, values: &[f32; LEN], count: usize) -> ([u8; BYTES], ()) {
+        self.watch.see(!parallel::finite(parallel::largest_bits(values)));
+        let mut bytes = [0u8; BYTES];
+        self.gguf.encode(values, count, &mut bytes);
+        (bytes, ())
     }
 }
 

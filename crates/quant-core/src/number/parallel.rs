@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values a task takes: 256 KiB of input, a few tasks for a layer and none for a bias.
@@ -60,14 +61,41 @@ pub(crate) fn fill<T: Copy + Default + Send>(len: usize, f: impl Fn(usize, &mut 
     all
 }
 
+/// What a loop does with a value. Closures do, if they are short: what is long, the compiler only makes part of a loop,
+/// and vectorizes with it, if it is `#[inline(always)]`, which a closure cannot be.
+pub(crate) trait Body<X, T>: Sync {
+    fn one(&self, x: X) -> T;
+}
+
+impl<X, T, F: Fn(X) -> T + Sync> Body<X, T> for F {
+    #[inline(always)]
+    fn one(&self, x: X) -> T {
+        self(x)
+    }
+}
+
+/// A loop over a strip, compiled for each instruction set.
+struct Strip<'a, X, T, F> {
+    from: &'a [X],
+    to: &'a mut [T],
+    body: &'a F,
+}
+
+impl<X: Copy, T, F: Body<X, T>> WithSimd for Strip<'_, X, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.to.iter_mut().zip(self.from).for_each(|(to, &x)| *to = self.body.one(x));
+    }
+}
+
 /// `f(value)` of every value.
-pub(crate) fn map<X: Copy + Sync, T: Copy + Default + Send>(
-    values: &[X],
-    f: impl Fn(X) -> T + Sync,
-) -> Vec<T> {
+pub(crate) fn map<X: Copy + Sync, T: Copy + Default + Send>(values: &[X], f: impl Body<X, T>) -> Vec<T> {
+    let arch = Arch::new();
     fill(values.len(), |start, to| {
         let from = &values[start..start + to.len()];
-        from.iter().zip(to).for_each(|(&x, to)| *to = f(x));
+        arch.dispatch(Strip { from, to, body: &f });
     })
 }
 
@@ -85,13 +113,13 @@ pub(crate) fn map_indexed<T: Copy + Default + Send>(
 /// `f(value)` of every value, unless one of them is NaN.
 pub(crate) fn map_numbers<T: Copy + Default + Send>(
     values: &[f32],
-    f: impl Fn(f32) -> T + Sync,
+    f: impl Body<f32, T>,
 ) -> Result<Vec<T>, Wrong> {
-    let watch = Watch::default();
+    let (arch, watch) = (Arch::new(), Watch::default());
     let done = fill(values.len(), |start, to| {
         let from = &values[start..start + to.len()];
         watch.see(any(from, f32::is_nan));
-        from.iter().zip(to).for_each(|(&x, to)| *to = f(x));
+        arch.dispatch(Strip { from, to, body: &f });
     });
     watch.finish(done)
 }
@@ -153,6 +181,55 @@ pub(crate) fn magnitudes(values: &[f32], len: usize) -> Vec<f64> {
     sums
 }
 
+/// Turns blocks of `LEN` values into `WIDTH` codes and a scale.
+pub(crate) trait Coder<const LEN: usize, const WIDTH: usize>: Sync {
+    /// There are as many as values, even in a block that is not full, if `WIDTH` is `LEN`.
+    type Code: Copy + Default + Send;
+    type Scale: Copy + Default + Send;
+
+    /// A block of fewer than `LEN` values, `count`, is filled with zeros. Implementations are `#[inline(always)]`.
+    fn block(&self, values: &[f32; LEN], count: usize) -> ([Self::Code; WIDTH], Self::Scale);
+}
+
+/// Blocks that are made together, so that what they share is made ready once.
+const GROUP: usize = 8;
+
+/// Whole blocks, compiled for each instruction set.
+struct Group<'a, const LEN: usize, const WIDTH: usize, C> {
+    blocks: &'a [[f32; LEN]; GROUP],
+    coder: &'a C,
+}
+
+impl<const LEN: usize, const WIDTH: usize, C: Coder<LEN, WIDTH>> WithSimd for Group<'_, LEN, WIDTH, C> {
+    type Output = ([[C::Code; WIDTH]; GROUP], [C::Scale; GROUP]);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let mut codes = [[C::Code::default(); WIDTH]; GROUP];
+        let mut scales = [C::Scale::default(); GROUP];
+        for ((block, codes), scale) in self.blocks.iter().zip(&mut codes).zip(&mut scales) {
+            (*codes, *scale) = self.coder.block(block, LEN);
+        }
+        (codes, scales)
+    }
+}
+
+/// One block, that is perhaps not full.
+struct Single<'a, const LEN: usize, const WIDTH: usize, C> {
+    block: &'a [f32; LEN],
+    count: usize,
+    coder: &'a C,
+}
+
+impl<const LEN: usize, const WIDTH: usize, C: Coder<LEN, WIDTH>> WithSimd for Single<'_, LEN, WIDTH, C> {
+    type Output = ([C::Code; WIDTH], C::Scale);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        self.coder.block(self.block, self.count)
+    }
+}
+
 /// Rows of `columns` values cut into blocks of `len`, the last of a row perhaps shorter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks {
@@ -166,30 +243,26 @@ impl Blocks {
         self.columns.div_ceil(self.len)
     }
 
-    /// Calls `f(block, count)` for every block of `LEN`, which is `len`, values, and returns its codes and scales. A
-    /// block of fewer, `count`, values is filled with zeros. There are `WIDTH` codes a block; as many codes as values, if
-    /// `WIDTH` is `LEN`.
-    pub(crate) fn each<const LEN: usize, const WIDTH: usize, T, S>(
+    /// Codes and scales of every block. `LEN` is `len`.
+    pub(crate) fn encode<const LEN: usize, const WIDTH: usize, C: Coder<LEN, WIDTH>>(
         self,
         values: &[f32],
-        f: impl Fn(&[f32; LEN], usize) -> ([T; WIDTH], S) + Sync,
-    ) -> (Vec<T>, Vec<S>)
-    where
-        T: Copy + Default + Send,
-        S: Copy + Default + Send,
-    {
+        coder: &C,
+    ) -> (Vec<C::Code>, Vec<C::Scale>) {
+        let arch = Arch::new();
         let (mut codes, mut scales) = (Vec::new(), Vec::new());
-        let (whole, rest) = values.as_chunks::<LEN>();
+        let (groups, rest) = values.as_chunks::<LEN>().0.as_chunks::<GROUP>();
+        // Rows of whole blocks are one long row.
         if self.columns.is_multiple_of(LEN) && rest.is_empty() {
-            // Rows of whole blocks are one long row.
-            let blocks = whole.par_iter().with_min_len(TASK.div_ceil(LEN));
-            blocks.map(|block| f(block, LEN)).unzip_into_vecs(&mut codes, &mut scales);
-            return (codes.into_flattened(), scales);
+            let groups = groups.par_iter().with_min_len(TASK.div_ceil(GROUP * LEN));
+            let group = |blocks: &[[f32; LEN]; GROUP]| arch.dispatch(Group { blocks, coder });
+            groups.map(group).unzip_into_vecs(&mut codes, &mut scales);
+            return (codes.into_flattened().into_flattened(), scales.into_flattened());
         }
         let (per_row, rows) = (self.per_row(), values.len() / self.columns);
         let width = if WIDTH == LEN { self.columns } else { per_row * WIDTH };
-        let mut codes = vec![T::default(); rows * width];
-        scales.resize(rows * per_row, S::default());
+        let mut codes = vec![C::Code::default(); rows * width];
+        let mut scales = vec![C::Scale::default(); rows * per_row];
         let rows = values.par_chunks(self.columns).zip(codes.par_chunks_mut(width));
         let rows = rows.zip(scales.par_chunks_mut(per_row)).with_min_len(TASK.div_ceil(self.columns));
         rows.for_each(|((values, codes), scales)| {
@@ -197,7 +270,7 @@ impl Blocks {
             for ((values, codes), scale) in parts {
                 let mut block = [0f32; LEN];
                 block[..values.len()].copy_from_slice(values);
-                let (all, one) = f(&block, values.len());
+                let (all, one) = arch.dispatch(Single { block: &block, count: values.len(), coder });
                 codes.copy_from_slice(&all[..codes.len()]);
                 *scale = one;
             }

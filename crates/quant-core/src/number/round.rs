@@ -144,14 +144,18 @@ impl FloatRounder {
     ) -> Vec<T> {
         // Matched here, so that each loop is compiled for its rounding.
         match self.rounding {
-            Rounding::NearestEven if self.is_plain() => {
-                parallel::map(values, |x| store(self.plain().round(x, Rounding::NearestEven, 0)))
-            }
+            Rounding::NearestEven if self.is_plain() => parallel::map(values, Plain { rounder: self, store }),
             Rounding::NearestEven => {
                 parallel::map(values, |x| store(self.round(x, Rounding::NearestEven, 0)))
             }
             rounding => parallel::map_indexed(values, |index, x| store(self.round(x, rounding, index))),
         }
+    }
+
+    /// The nearest code, whatever the rounding is.
+    #[inline(always)]
+    pub(crate) fn nearest(&self, x: f32) -> u32 {
+        self.round(x, Rounding::NearestEven, 0)
     }
 
     /// Whether [`Self::plain`] is the same rounder.
@@ -229,6 +233,19 @@ impl FloatRounder {
             Some(negative) if bits > 0x8000_0000 => negative,
             _ => code,
         }
+    }
+}
+
+/// [`FloatRounder::plain`] as the body of a loop.
+struct Plain<'a, F> {
+    rounder: &'a FloatRounder,
+    store: F,
+}
+
+impl<T, F: Fn(u32) -> T + Sync> parallel::Body<f32, T> for Plain<'_, F> {
+    #[inline(always)]
+    fn one(&self, x: f32) -> T {
+        (self.store)(self.rounder.plain().round(x, Rounding::NearestEven, 0))
     }
 }
 
