@@ -266,7 +266,9 @@ impl<R: ElementRounder> Coder<MX, MX> for Powers<R> {
         // Multiplying by the inverse of a power is as exact as dividing by the power.
         let inverse = exp2(-exponent) as f32;
         let mut codes = [0u8; MX];
-        codes.iter_mut().zip(values).for_each(|(code, &x)| *code = self.rounder.element(x * inverse));
+        for (code, &x) in codes.iter_mut().zip(values) {
+            *code = self.rounder.element(x * inverse);
+        }
         (codes, (exponent + 127) as u8)
     }
 }

@@ -131,7 +131,10 @@ impl Coder<TABLE_BLOCK, TABLE_BLOCK> for Nearest {
         }
         // x > midpoint · scale for exact numbers: the product is exact in f64, and for an f32 `x` it is enough to
         // compare with the f32 at or below it.
-        let limits = self.middles.map(|middle| at_most(middle * f64::from(scale)));
+        let mut limits = [0f32; 15];
+        for (limit, middle) in limits.iter_mut().zip(self.middles) {
+            *limit = at_most(middle * f64::from(scale));
+        }
         let mut codes = [0; TABLE_BLOCK];
         for (code, &x) in codes.iter_mut().zip(values) {
             let mut above = 0;
@@ -151,7 +154,10 @@ const TABLE_BLOCK: usize = 64;
 #[inline(always)]
 pub(crate) fn at_most(x: f64) -> f32 {
     let near = x as f32;
-    if f64::from(near) > x { near.next_down() } else { near }
+    let bits = near.to_bits();
+    // A step towards zero is one less, but from −0 or below it is one more: −0 becomes the negative number next to it.
+    let step = if bits >> 31 == 0 { bits.wrapping_sub(1) } else { bits + 1 };
+    f32::from_bits(if f64::from(near) > x { step } else { bits })
 }
 
 /// Codes of [`Rule::Ternary`], and γ.

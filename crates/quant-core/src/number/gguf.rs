@@ -138,6 +138,7 @@ impl Gguf {
     /// `values`, of which the first `count` count.
     #[inline(always)]
     fn encode<const LEN: usize>(&self, values: &[f32; LEN], count: usize, bytes: &mut [u8]) {
+        // Loops are written out: what is long inside of a closure is not vectorized for the instruction set.
         let mut codes = [0u8; LEN];
         let each = codes.iter_mut().zip(values);
         let most = ((1i32 << self.bits) - 1) as f32;
@@ -146,22 +147,29 @@ impl Gguf {
                 let half = (1 << (self.bits - 1)) as f32;
                 let step = first_of_largest(values) / -half;
                 let inverse = inverse(step);
-                each.for_each(|(code, &x)| *code = whole(x * inverse + (half + 0.5), most));
+                for (code, &x) in each {
+                    *code = whole(x * inverse + (half + 0.5), most);
+                }
                 (step, None)
             }
             Statistic::Affine => {
-                let values = &values[..count];
-                let min = values.iter().copied().fold(f32::INFINITY, f32::min);
-                let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+                for &x in &values[..count] {
+                    (min, max) = (min.min(x), max.max(x));
+                }
                 let step = (max - min) / most;
                 let inverse = inverse(step);
-                each.for_each(|(code, &x)| *code = whole((x - min) * inverse + 0.5, most));
+                for (code, &x) in each {
+                    *code = whole((x - min) * inverse + 0.5, most);
+                }
                 (step, Some(min))
             }
             Statistic::Largest { steps, offset } => {
                 let step = f32::from_bits(parallel::largest_bits(values)) / f32::from(steps);
                 let inverse = inverse(step);
-                each.for_each(|(code, &x)| *code = nearest(x * inverse).wrapping_add(offset));
+                for (code, &x) in each {
+                    *code = nearest(x * inverse).wrapping_add(offset);
+                }
                 (step, None)
             }
         };
@@ -186,7 +194,9 @@ impl Gguf {
         for (bytes, codes) in groups {
             for (index, codes) in codes.chunks_exact(self.plane).enumerate() {
                 let shift = index as u32 * low;
-                bytes.iter_mut().zip(codes).for_each(|(byte, code)| *byte |= (code & mask) << shift);
+                for (byte, code) in bytes.iter_mut().zip(codes) {
+                    *byte |= (code & mask) << shift;
+                }
             }
         }
     }
@@ -273,8 +283,11 @@ fn inverse(step: f32) -> f32 {
 #[inline(always)]
 fn first_of_largest(values: &[f32]) -> f32 {
     let most = f32::from_bits(parallel::largest_bits(values));
-    let (above, below) =
-        values.iter().fold((false, false), |(above, below), &x| (above | (x == most), below | (x == -most)));
+    let (mut above, mut below) = (false, false);
+    for &x in values {
+        above |= x == most;
+        below |= x == -most;
+    }
     match (above, below) {
         (true, false) => most,
         (false, true) => -most,

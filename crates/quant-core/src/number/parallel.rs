@@ -3,6 +3,7 @@
 //! Results are made strip by strip, an array each, and written once: memory that is cleared first, or a second look at
 //! the input for what has no code, would each cost as much as the whole loop.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,25 +41,24 @@ impl Watch {
     }
 }
 
+/// `len` results, strip by strip: `f(range)` are those at the positions of the range, and anything after them.
+fn strips<T: Copy + Send>(len: usize, f: impl Fn(Range<usize>) -> [T; STRIP] + Sync) -> Vec<T> {
+    let count = len.div_ceil(STRIP);
+    let strip = |index: usize| f(index * STRIP..((index + 1) * STRIP).min(len));
+    // No thread is asked for if one task is all that there is.
+    let strips = (0..count).into_par_iter().with_min_len(TASK / STRIP).map(strip);
+    let mut all = strips.collect::<Vec<_>>().into_flattened();
+    all.truncate(len);
+    all
+}
+
 /// `len` results, of which `f(start, strip)` writes those from position `start` on.
 pub(crate) fn fill<T: Copy + Default + Send>(len: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
-    let strip = |index: usize| {
+    strips(len, |range| {
         let mut strip = [T::default(); STRIP];
-        f(index * STRIP, &mut strip);
+        f(range.start, &mut strip[..range.len()]);
         strip
-    };
-    let count = len / STRIP;
-    let mut strips = Vec::with_capacity(count + 1);
-    match len <= TASK {
-        true => strips.extend((0..count).map(strip)),
-        false => strips.par_extend((0..count).into_par_iter().with_min_len(TASK / STRIP).map(strip)),
-    }
-    let mut rest = [T::default(); STRIP];
-    let rest = &mut rest[..len % STRIP];
-    f(count * STRIP, rest);
-    let mut all = strips.into_flattened();
-    all.extend_from_slice(rest);
-    all
+    })
 }
 
 /// What a loop does with a value. Closures do, if they are short: what is long, the compiler only makes part of a loop,
@@ -77,26 +77,34 @@ impl<X, T, F: Fn(X) -> T + Sync> Body<X, T> for F {
 /// A loop over a strip, compiled for each instruction set.
 struct Strip<'a, X, T, F> {
     from: &'a [X],
-    to: &'a mut [T],
     body: &'a F,
+    to: PhantomData<T>,
 }
 
-impl<X: Copy, T, F: Body<X, T>> WithSimd for Strip<'_, X, T, F> {
-    type Output = ();
+impl<X: Copy, T: Copy + Default, F: Body<X, T>> WithSimd for Strip<'_, X, T, F> {
+    type Output = [T; STRIP];
 
+    /// Results are local, so that the compiler knows that `body` does not change with them.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.to.iter_mut().zip(self.from).for_each(|(to, &x)| *to = self.body.one(x));
+    fn with_simd<S: Simd>(self, _: S) -> [T; STRIP] {
+        let mut all = [T::default(); STRIP];
+        if let Some(from) = self.from.first_chunk::<STRIP>() {
+            for (to, &x) in all.iter_mut().zip(from) {
+                *to = self.body.one(x);
+            }
+        } else {
+            for (to, &x) in all.iter_mut().zip(self.from) {
+                *to = self.body.one(x);
+            }
+        }
+        all
     }
 }
 
 /// `f(value)` of every value.
 pub(crate) fn map<X: Copy + Sync, T: Copy + Default + Send>(values: &[X], f: impl Body<X, T>) -> Vec<T> {
     let arch = Arch::new();
-    fill(values.len(), |start, to| {
-        let from = &values[start..start + to.len()];
-        arch.dispatch(Strip { from, to, body: &f });
-    })
+    strips(values.len(), |range| arch.dispatch(Strip { from: &values[range], body: &f, to: PhantomData }))
 }
 
 /// `f(index, value)` of every value.
@@ -116,10 +124,10 @@ pub(crate) fn map_numbers<T: Copy + Default + Send>(
     f: impl Body<f32, T>,
 ) -> Result<Vec<T>, Wrong> {
     let (arch, watch) = (Arch::new(), Watch::default());
-    let done = fill(values.len(), |start, to| {
-        let from = &values[start..start + to.len()];
+    let done = strips(values.len(), |range| {
+        let from = &values[range];
         watch.see(any(from, f32::is_nan));
-        arch.dispatch(Strip { from, to, body: &f });
+        arch.dispatch(Strip { from, body: &f, to: PhantomData })
     });
     watch.finish(done)
 }
@@ -127,7 +135,11 @@ pub(crate) fn map_numbers<T: Copy + Default + Send>(
 /// Whether `wrong` says so of a value, without stopping at it.
 #[inline(always)]
 pub(crate) fn any<X: Copy>(values: &[X], wrong: impl Fn(X) -> bool) -> bool {
-    values.iter().fold(false, |found, &x| found | wrong(x))
+    let mut found = false;
+    for &x in values {
+        found |= wrong(x);
+    }
+    found
 }
 
 /// Whether `wrong` says so of a value, found fast where there is none.
@@ -139,7 +151,11 @@ pub(crate) fn exists(values: &[f32], wrong: impl Fn(f32) -> bool + Sync) -> bool
 #[inline(always)]
 pub(crate) fn largest_bits(values: &[f32]) -> u32 {
     // Integers, whose order is that of the magnitudes: a maximum of floats is not vectorized.
-    values.iter().fold(0i32, |most, x| most.max((x.to_bits() & 0x7fff_ffff) as i32)) as u32
+    let mut most = 0i32;
+    for x in values {
+        most = most.max((x.to_bits() & 0x7fff_ffff) as i32);
+    }
+    most as u32
 }
 
 /// Largest magnitude.
