@@ -9,6 +9,7 @@
 mod block;
 mod cast;
 mod codebook;
+mod decode;
 mod draw;
 mod float;
 mod gguf;

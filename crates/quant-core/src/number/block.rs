@@ -1,8 +1,8 @@
 //! Blocks of small floats or integers under a scale of 8 bits: OCP's MX formats and NVIDIA's NVFP4.
 
-use super::float::{E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
+use super::float::{Decoder as FloatDecoder, E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
 use super::numerics::OCP;
-use super::parallel::{self, Blocks, Coder, Watch, Wrong};
+use super::parallel::{self, Blocks, Coder, Decoder, Watch, Wrong};
 use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless};
 
 /// A block format.
@@ -203,36 +203,26 @@ impl Block {
         columns: usize,
         global: Option<f32>,
     ) -> Vec<f32> {
-        let table = self.element.table();
         let scale_format = match self.scale {
             BlockScale::PowerOfTwo => &E8M0FNU,
             BlockScale::Ue4m3 { .. } => &UE4M3,
         };
-        let scale_table = scale_format.table();
-        let global = global.unwrap_or(1.0);
-        let blocks = Blocks { columns, len: self.len };
-        if table.len() <= 16 {
-            // So few that the products are a table too: no division for each value.
-            let mut products = vec![[0f32; 16]; scale_table.len()];
-            for (products, scale) in products.iter_mut().zip(&scale_table) {
-                products.iter_mut().zip(&table).for_each(|(product, x)| *product = x * scale / global);
+        let (table, blocks) = (scale_format.table(), Blocks { columns, len: self.len });
+        let scales = ScaleTable { codes: scales, table: &table };
+        match (self.element, global) {
+            (Element::Float(float), None) => {
+                let element = float.decoder();
+                blocks.decode(codes, &Scaled { scales, element })
             }
-            return blocks.decode(codes, |block, codes, values| {
-                let products = &products[usize::from(scales[block])];
-                let each = values.iter_mut().zip(codes);
-                each.for_each(|(value, &code)| *value = products[usize::from(code & 15)]);
-            });
+            (Element::Float(float), Some(global)) => {
+                let element = float.decoder();
+                blocks.decode(codes, &ScaledTwice { scaled: Scaled { scales, element }, global })
+            }
+            (Element::Fixed { fraction, .. }, _) => {
+                let element = FixedDecoder { unit: self.element.unit(fraction) };
+                blocks.decode(codes, &Scaled { scales, element })
+            }
         }
-        let mut all = [0f32; 256];
-        all.iter_mut().zip(table.iter().cycle()).for_each(|(to, &x)| *to = x);
-        blocks.decode(codes, |block, codes, values| {
-            let scale = scale_table[usize::from(scales[block])];
-            let each = values.iter_mut().zip(codes);
-            match global == 1.0 {
-                true => each.for_each(|(value, &code)| *value = all[usize::from(code)] * scale),
-                false => each.for_each(|(value, &code)| *value = all[usize::from(code)] * scale / global),
-            }
-        })
     }
 
     /// 448 · 6 / amax, a finite number; 1 for zeros.
@@ -318,6 +308,76 @@ impl Coder<NV, NV> for SmallFloats {
         self.watch.see(largest.is_nan());
         let scale = self.rounder.nearest(self.factor * largest / self.most) as u8;
         (self.limits.codes(values, scale), scale)
+    }
+}
+
+/// Scales by their codes.
+#[derive(Clone, Copy)]
+struct ScaleTable<'a> {
+    codes: &'a [u8],
+    table: &'a [f32],
+}
+
+/// Values of elements.
+trait ElementDecoder: Sync {
+    fn element(&self, code: u8) -> f32;
+}
+
+impl ElementDecoder for FloatDecoder {
+    #[inline(always)]
+    fn element(&self, code: u8) -> f32 {
+        self.value(u32::from(code))
+    }
+}
+
+struct FixedDecoder {
+    unit: f32,
+}
+
+impl ElementDecoder for FixedDecoder {
+    #[inline(always)]
+    fn element(&self, code: u8) -> f32 {
+        f32::from(code as i8) * self.unit
+    }
+}
+
+/// element · scale.
+struct Scaled<'a, E> {
+    scales: ScaleTable<'a>,
+    element: E,
+}
+
+impl<E: ElementDecoder> Decoder<u8> for Scaled<'_, E> {
+    type Scale = f32;
+
+    #[inline(always)]
+    fn scale(&self, block: usize) -> f32 {
+        self.scales.table[usize::from(self.scales.codes[block])]
+    }
+
+    #[inline(always)]
+    fn value(&self, code: u8, scale: f32) -> f32 {
+        self.element.element(code) * scale
+    }
+}
+
+/// element · scale / global. The product is exact.
+struct ScaledTwice<'a, E> {
+    scaled: Scaled<'a, E>,
+    global: f32,
+}
+
+impl<E: ElementDecoder> Decoder<u8> for ScaledTwice<'_, E> {
+    type Scale = f32;
+
+    #[inline(always)]
+    fn scale(&self, block: usize) -> f32 {
+        self.scaled.scale(block)
+    }
+
+    #[inline(always)]
+    fn value(&self, code: u8, scale: f32) -> f32 {
+        self.scaled.value(code, scale) / self.global
     }
 }
 

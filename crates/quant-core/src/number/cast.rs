@@ -1,6 +1,7 @@
 //! One tensor into one format, with everything that a file needs to hold it.
 
 use super::codebook::{self, Rule};
+use super::decode::decode;
 use super::parallel::{self, Blocks, Wrong};
 use super::{BlockScale, Float, FloatRounder, IntRounder, Number, Numerics, Rounding, Unsigned};
 use crate::Error;
@@ -72,7 +73,7 @@ pub fn cast(
     numerics: Option<&Numerics>,
 ) -> Result<Cast, Error> {
     let encoded = encode(values, shape, number, numerics)?;
-    let decoded = decoded(&encoded, values.len(), shape, number);
+    let decoded = decode(&encoded, values.len(), shape, number);
     let Encoded { codes, shape, scales, global_scale } = encoded;
     Ok(Cast { codes, shape, decoded, scales, global_scale })
 }
@@ -106,13 +107,10 @@ pub fn encode(
                 numerics: numerics.name,
                 defined: Vec::new(),
             })?;
-            if float.nan_code().is_none() && parallel::exists(values, f32::is_nan) {
-                return Err(refusal(values, number));
-            }
             if !float.signed && rule.unsigned == Unsigned::Refuse && parallel::exists(values, |x| x < 0.0) {
                 return Err(negative(values, number));
             }
-            plain(floats(values, float, &FloatRounder::new(float, rule)))
+            plain(floats(values, float, &FloatRounder::new(float, rule)).map_err(refused)?)
         }
         Number::Int(int) => {
             let rounder = IntRounder::new(int, Rounding::NearestEven);
@@ -159,66 +157,14 @@ pub fn encode(
     })
 }
 
-/// Values of the codes of a tensor of `len` values and this shape.
-fn decoded(encoded: &Encoded, len: usize, shape: &[usize], number: Number) -> Vec<f32> {
-    let columns = shape.last().copied().unwrap_or(1);
-    let (no_codes, no_scales) = (Vec::new(), Vec::new());
-    let (scale_codes, scales) = match &encoded.scales {
-        Some((Scales::Codes(codes), _)) => (codes, &no_scales),
-        Some((Scales::F32(scales), _)) => (&no_codes, scales),
-        None => (&no_codes, &no_scales),
-    };
-    match (number, &encoded.codes) {
-        (Number::Codebook(row), codes) => match (row.rule, codes) {
-            (Rule::Table { values: table, block }, Codes::U8(codes)) => Blocks { columns, len: block }
-                .decode(codes, |block, codes, values| {
-                    let scale = scales[block];
-                    let products = table.map(|x| x * scale);
-                    let each = values.iter_mut().zip(codes);
-                    each.for_each(|(value, &code)| *value = products[usize::from(code & 15)]);
-                }),
-            (Rule::Ternary, Codes::I8(codes)) => parallel::map(codes, |code| f32::from(code) * scales[0]),
-            (Rule::Binary, Codes::I8(codes)) => {
-                Blocks { columns, len: columns.max(1) }.decode(codes, |row, codes, values| {
-                    let each = values.iter_mut().zip(codes);
-                    each.for_each(|(value, &code)| *value = f32::from(code) * scales[row]);
-                })
-            }
-            (_, Codes::I8(codes)) => parallel::map(codes, codebook::power),
-            _ => Vec::new(),
-        },
-        (Number::Block(block), Codes::U8(codes)) => {
-            block.dequantize(codes, scale_codes, columns, encoded.global_scale)
-        }
-        (Number::Gguf(gguf), Codes::U8(bytes)) => gguf.dequantize(bytes, len, columns),
-        (Number::Float(float), Codes::U8(codes)) => {
-            let mut table = [0f32; 256];
-            table.iter_mut().zip(float.table().iter().cycle()).for_each(|(to, &x)| *to = x);
-            parallel::map(codes, |code| table[usize::from(code)])
-        }
-        (Number::Float(float), Codes::I16(codes)) => {
-            let decoder = float.decoder();
-            parallel::map(codes, |code| decoder.value(u32::from(code as u16)))
-        }
-        // The codes are the upper bits of the values.
-        (Number::Float(_), Codes::I32(codes)) => parallel::map(codes, |code| f32::from_bits(code as u32)),
-        (_, Codes::U8(codes)) => parallel::map(codes, f32::from),
-        (_, Codes::I8(codes)) => parallel::map(codes, f32::from),
-        (_, Codes::I16(codes)) => match number {
-            Number::Int(int) if !int.signed => parallel::map(codes, |code| f32::from(code as u16)),
-            _ => parallel::map(codes, f32::from),
-        },
-        (_, Codes::I32(codes)) => parallel::map(codes, |code| code as f32),
-    }
-}
-
-/// Codes, in the smallest integers.
-fn floats(values: &[f32], float: &Float, rounder: &FloatRounder) -> Codes {
-    match float.bits() {
+/// Codes, in the smallest integers, unless there is NaN and no code for it.
+fn floats(values: &[f32], float: &Float, rounder: &FloatRounder) -> Result<Codes, Wrong> {
+    Ok(match float.bits() {
         bits @ 17.. => Codes::I32(rounder.codes(values, |code| (code << (32 - bits)) as i32)),
         9..=16 => Codes::I16(rounder.codes(values, |code| code as i16)),
+        _ if float.nan_code().is_none() => Codes::U8(rounder.number_codes(values, |code| code as u8)?),
         _ => Codes::U8(rounder.codes(values, |code| code as u8)),
-    }
+    })
 }
 
 /// The error for the first value that has no place in the format.

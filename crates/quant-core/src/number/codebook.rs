@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::parallel::{self, Blocks, Coder, Watch, Wrong};
+use super::parallel::{self, Blocks, Coder, Decoder, Watch, Wrong};
 
 /// The 16 values of NF4: quantiles of the normal distribution, with an exact zero.
 ///
@@ -144,6 +144,45 @@ impl Coder<TABLE_BLOCK, TABLE_BLOCK> for Nearest {
             *code = above as u8;
         }
         (codes, scale)
+    }
+}
+
+/// table · scale.
+pub(crate) struct Table<'a> {
+    pub(crate) table: &'static [f32; 16],
+    pub(crate) scales: &'a [f32],
+}
+
+impl Decoder<u8> for Table<'_> {
+    type Scale = f32;
+
+    #[inline(always)]
+    fn scale(&self, block: usize) -> f32 {
+        self.scales[block]
+    }
+
+    #[inline(always)]
+    fn value(&self, code: u8, scale: f32) -> f32 {
+        self.table[usize::from(code & 15)] * scale
+    }
+}
+
+/// ±scale.
+pub(crate) struct Signs<'a> {
+    pub(crate) scales: &'a [f32],
+}
+
+impl Decoder<i8> for Signs<'_> {
+    type Scale = f32;
+
+    #[inline(always)]
+    fn scale(&self, row: usize) -> f32 {
+        self.scales[row]
+    }
+
+    #[inline(always)]
+    fn value(&self, code: i8, scale: f32) -> f32 {
+        f32::from(code) * scale
     }
 }
 

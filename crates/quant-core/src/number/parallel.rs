@@ -246,6 +246,42 @@ impl<const LEN: usize, const WIDTH: usize, C: Coder<LEN, WIDTH>> WithSimd for Si
     }
 }
 
+/// Turns codes of a block into values.
+pub(crate) trait Decoder<X>: Sync {
+    /// What the block's codes have in common.
+    type Scale: Copy;
+
+    /// That of a block.
+    fn scale(&self, block: usize) -> Self::Scale;
+
+    /// The value of a code. Implementations are `#[inline(always)]`.
+    fn value(&self, code: X, scale: Self::Scale) -> f32;
+}
+
+/// A strip of codes, decoded by a loop that is compiled for each instruction set.
+struct Decoding<'a, X, D> {
+    blocks: Blocks,
+    start: usize,
+    codes: &'a [X],
+    decoder: &'a D,
+}
+
+impl<X: Copy, D: Decoder<X>> WithSimd for Decoding<'_, X, D> {
+    type Output = [f32; STRIP];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [f32; STRIP] {
+        let mut all = [0f32; STRIP];
+        self.blocks.parts(self.start, self.codes.len(), |block, _, range| {
+            let scale = self.decoder.scale(block);
+            for (to, &code) in all[range.clone()].iter_mut().zip(&self.codes[range]) {
+                *to = self.decoder.value(code, scale);
+            }
+        });
+        all
+    }
+}
+
 /// Rows of `columns` values cut into blocks of `len`, the last of a row perhaps shorter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks {
@@ -294,13 +330,12 @@ impl Blocks {
         (codes, scales)
     }
 
-    /// Values of codes, one a value: `f(block, codes, values)` writes those of a block, or of a part of it.
-    pub(crate) fn decode<T: Sync>(self, codes: &[T], f: impl Fn(usize, &[T], &mut [f32]) + Sync) -> Vec<f32> {
-        fill(codes.len(), |start, strip| {
-            let codes = &codes[start..start + strip.len()];
-            self.parts(start, strip.len(), |block, _, range| {
-                f(block, &codes[range.clone()], &mut strip[range]);
-            });
+    /// Values of codes, one a value.
+    pub(crate) fn decode<X: Copy + Sync, D: Decoder<X>>(self, codes: &[X], decoder: &D) -> Vec<f32> {
+        let arch = Arch::new();
+        strips(codes.len(), |range| {
+            let start = range.start;
+            arch.dispatch(Decoding { blocks: self, start, codes: &codes[range], decoder })
         })
     }
 

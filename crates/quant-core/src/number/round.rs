@@ -152,6 +152,21 @@ impl FloatRounder {
         }
     }
 
+    /// Codes of all values, unless one of them is NaN.
+    pub(crate) fn number_codes<T: Copy + Default + Send>(
+        &self,
+        values: &[f32],
+        store: impl Fn(u32) -> T + Sync,
+    ) -> Result<Vec<T>, Wrong> {
+        match self.rounding {
+            Rounding::NearestEven if self.is_plain() => {
+                parallel::map_numbers(values, Plain { rounder: self, store })
+            }
+            _ if parallel::exists(values, f32::is_nan) => Err(Wrong),
+            _ => Ok(self.codes(values, store)),
+        }
+    }
+
     /// The nearest code, whatever the rounding is.
     #[inline(always)]
     pub(crate) fn nearest(&self, x: f32) -> u32 {
