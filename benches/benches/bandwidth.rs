@@ -20,13 +20,26 @@ const TASK: usize = 1 << 16;
 
 /// Formats that are cast to: every way to round that there is.
 const FORMATS: &[&str] = &[
-    "bf16", "fp16", "e4m3fn", "e5m2", "e2m1fn", "int8", "int4", "nf4", "ternary", "mxfp8_e4m3", "mxfp4", "nvfp4",
-    "q4_0", "q8_0",
+    "bf16",
+    "fp16",
+    "e4m3fn",
+    "e5m2",
+    "e2m1fn",
+    "int8",
+    "int4",
+    "nf4",
+    "ternary",
+    "mxfp8_e4m3",
+    "mxfp4",
+    "nvfp4",
+    "q4_0",
+    "q8_0",
 ];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // `cargo bench` adds a word of its own.
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--bench").collect();
     let ["measure", "--rounds", rounds] = words[..] else {
         println!("bandwidth is measured by `cargo xtask bench numbers`");
         return ExitCode::SUCCESS;

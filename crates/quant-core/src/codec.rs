@@ -1,6 +1,10 @@
 //! Codes from values and values from codes, on slices.
 
-use crate::number::parallel::{self, Watch, Wrong};
+use std::marker::PhantomData;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::number::parallel::{self, STRIP, Watch, Wrong};
 use crate::{Error, Layout, QParams};
 
 /// q = clamp(round_half_even(x / s) + z, qmin, qmax), element by element, in 32-bit floats.
@@ -17,27 +21,11 @@ pub fn quantize(values: &[f32], layout: &Layout, qparams: &QParams) -> Result<Ve
     let cells = Cells::new(layout, qparams);
     let (qmin, qmax) = (qparams.qmin as f32, qparams.qmax as f32);
     let watch = Watch::default();
-    let codes = cells.fill(values, |values, codes, cells| {
-        watch.see(parallel::any(values, f32::is_nan));
-        let each = codes.iter_mut().zip(values);
-        if qmax - qmin <= SMALL {
-            // The limits are integers: clamping before rounding and adding z is the same, and leaves numbers so small
-            // that a sum rounds them.
-            let code = |x: f32, (scale, zero): (f32, f32)| {
-                let q = (x / scale).max(qmin - zero).min(qmax - zero);
-                (q + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32 + zero as i32
-            };
-            match cells {
-                Part::One(cell) => each.for_each(|(q, &x)| *q = code(x, cell)),
-                Part::Each(cells) => each.zip(cells).for_each(|((q, &x), &cell)| *q = code(x, cell)),
-            }
-        } else {
-            let code = |x: f32, (scale, zero): (f32, f32)| {
-                ((x / scale).round_ties_even() + zero).clamp(qmin, qmax) as i32
-            };
-            each.enumerate().for_each(|(index, (q, &x))| *q = code(x, cells.at(index)));
-        }
-    });
+    let nan = |values: &[f32]| watch.see(parallel::any(values, f32::is_nan));
+    let codes = match qmin.abs().max(qmax.abs()) <= SMALL {
+        true => cells.map(values, nan, &Small { qmin, qmax }),
+        false => cells.map(values, nan, &Wide { qmin, qmax }),
+    };
     watch.finish(codes).map_err(|Wrong| {
         let index = values.iter().position(|x| x.is_nan()).unwrap_or(0);
         Error::NotFinite { index, value: values[index] }
@@ -56,16 +44,8 @@ pub fn dequantize(codes: &[i32], layout: &Layout, qparams: &QParams) -> Result<V
     let (qmin, qmax) = (qparams.qmin, qparams.qmax);
     let cells = Cells::new(layout, qparams);
     let watch = Watch::default();
-    let values = cells.fill(codes, |codes, values, cells| {
-        watch.see(parallel::any(codes, |q| (q < qmin) | (q > qmax)));
-        let each = values.iter_mut().zip(codes);
-        // Differences of codes are exact in f32.
-        let value = |q: i32, (scale, zero): (f32, f32)| q.wrapping_sub(zero as i32) as f32 * scale;
-        match cells {
-            Part::One(cell) => each.for_each(|(x, &q)| *x = value(q, cell)),
-            Part::Each(cells) => each.zip(cells).for_each(|((x, &q), &cell)| *x = value(q, cell)),
-        }
-    });
+    let unused = |codes: &[i32]| watch.see(parallel::any(codes, |q| (q < qmin) | (q > qmax)));
+    let values = cells.map(codes, unused, &Decoded);
     watch.finish(values).map_err(|Wrong| {
         let index = codes.iter().position(|code| !(qmin..=qmax).contains(code)).unwrap_or(0);
         Error::Code { index, code: codes[index], qmin, qmax }
@@ -75,8 +55,8 @@ pub fn dequantize(codes: &[i32], layout: &Layout, qparams: &QParams) -> Result<V
 /// 1.5 · 2^23: adding it leaves the whole part in the mantissa, to nearest even, of either sign.
 const WHOLE: f32 = 12_582_912.0;
 
-/// Differences of codes up to here are within what [`WHOLE`] rounds.
-const SMALL: f32 = 4_194_304.0;
+/// 2^21: codes up to here and differences of two are within what [`WHOLE`] rounds.
+const SMALL: f32 = 2_097_152.0;
 
 /// Cells with fewer neighbours are written out.
 const SHORT: usize = 64;
@@ -92,19 +72,88 @@ struct Cells {
     pairs: Vec<(f32, f32)>,
 }
 
-/// The pairs of some values.
-#[derive(Clone, Copy)]
-enum Part<'a> {
-    One((f32, f32)),
-    Each(&'a [(f32, f32)]),
+/// What becomes of a value under a scale and a zero point.
+trait Body<X, T>: Sync {
+    fn one(&self, x: X, pair: (f32, f32)) -> T;
 }
 
-impl Part<'_> {
-    fn at(self, index: usize) -> (f32, f32) {
-        match self {
-            Self::One(pair) => pair,
-            Self::Each(pairs) => pairs[index],
+/// Codes that are few enough for [`WHOLE`].
+struct Small {
+    qmin: f32,
+    qmax: f32,
+}
+
+impl Body<f32, i32> for Small {
+    /// The limits are integers: clamping before rounding and adding z is the same, and leaves numbers so small that a
+    /// sum rounds them.
+    #[inline(always)]
+    fn one(&self, x: f32, (scale, zero): (f32, f32)) -> i32 {
+        let q = (x / scale).max(self.qmin - zero).min(self.qmax - zero);
+        ((q + WHOLE) - WHOLE + zero + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
+    }
+}
+
+/// Any codes.
+struct Wide {
+    qmin: f32,
+    qmax: f32,
+}
+
+impl Body<f32, i32> for Wide {
+    #[inline(always)]
+    fn one(&self, x: f32, (scale, zero): (f32, f32)) -> i32 {
+        ((x / scale).round_ties_even() + zero).clamp(self.qmin, self.qmax) as i32
+    }
+}
+
+/// Values of codes.
+struct Decoded;
+
+impl Body<i32, f32> for Decoded {
+    /// Differences of codes are exact in f32, and so are codes.
+    #[inline(always)]
+    fn one(&self, q: i32, (scale, zero): (f32, f32)) -> f32 {
+        (q as f32 - zero) * scale
+    }
+}
+
+/// A loop over a strip, compiled for each instruction set.
+struct Strip<'a, X, T, B> {
+    cells: &'a Cells,
+    start: usize,
+    from: &'a [X],
+    body: &'a B,
+    to: PhantomData<T>,
+}
+
+impl<X: Copy, T: Copy + Default, B: Body<X, T>> WithSimd for Strip<'_, X, T, B> {
+    type Output = [T; STRIP];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [T; STRIP] {
+        let Self { cells: Cells { inner, pairs }, start, from, body, .. } = self;
+        let mut all = [T::default(); STRIP];
+        let (mut cell, mut offset, mut at) = (start / inner % pairs.len(), start % inner, 0);
+        while at < from.len() {
+            let left = from.len() - at;
+            let count = if *inner == 1 { left.min(pairs.len() - cell) } else { left.min(inner - offset) };
+            let each = all[at..at + count].iter_mut().zip(&from[at..at + count]);
+            if *inner == 1 {
+                for ((to, &x), &pair) in each.zip(&pairs[cell..cell + count]) {
+                    *to = body.one(x, pair);
+                }
+                cell += count;
+            } else {
+                let pair = pairs[cell];
+                for (to, &x) in each {
+                    *to = body.one(x, pair);
+                }
+                cell += 1;
+            }
+            cell = if cell == pairs.len() { 0 } else { cell };
+            (at, offset) = (at + count, 0);
         }
+        all
     }
 }
 
@@ -123,31 +172,18 @@ impl Cells {
         Self { inner: 1, pairs: pairs.repeat(times) }
     }
 
-    /// `f(from, to, pairs)` for parts of `from` that lie in one cell, or whose pairs follow each other.
-    fn fill<X: Copy + Sync, T: Copy + Default + Send>(
+    /// What `body` makes of all values; `check` sees each strip of them.
+    fn map<X: Copy + Sync, T: Copy + Default + Send>(
         &self,
         from: &[X],
-        f: impl Fn(&[X], &mut [T], Part<'_>) + Sync,
+        check: impl Fn(&[X]) + Sync,
+        body: &impl Body<X, T>,
     ) -> Vec<T> {
-        let count = self.pairs.len().max(1);
-        parallel::fill(from.len(), |start, to| {
-            let from = &from[start..start + to.len()];
-            let (mut cell, mut offset) = (start / self.inner % count, start % self.inner);
-            let mut at = 0;
-            while at < to.len() {
-                let left = to.len() - at;
-                let (len, part) = match self.inner {
-                    1 => {
-                        let len = left.min(count - cell);
-                        (len, Part::Each(&self.pairs[cell..cell + len]))
-                    }
-                    inner => (left.min(inner - offset), Part::One(self.pairs[cell])),
-                };
-                f(&from[at..at + len], &mut to[at..at + len], part);
-                let passed = if self.inner == 1 { len } else { 1 };
-                cell = if cell + passed == count { 0 } else { cell + passed };
-                (at, offset) = (at + len, 0);
-            }
+        let arch = Arch::new();
+        parallel::strips(from.len(), |range| {
+            let (start, from) = (range.start, &from[range]);
+            check(from);
+            arch.dispatch(Strip { cells: self, start, from, body, to: PhantomData })
         })
     }
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 const TASK: usize = 1 << 16;
 
 /// Values of a strip: a multiple of every block's length, 1 KiB of f32 on the stack.
-const STRIP: usize = 256;
+pub(crate) const STRIP: usize = 256;
 
 /// Bits of infinity; what is above is NaN.
 const INFINITY: u32 = 0x7f80_0000;
@@ -42,7 +42,7 @@ impl Watch {
 }
 
 /// `len` results, strip by strip: `f(range)` are those at the positions of the range, and anything after them.
-fn strips<T: Copy + Send>(len: usize, f: impl Fn(Range<usize>) -> [T; STRIP] + Sync) -> Vec<T> {
+pub(crate) fn strips<T: Copy + Send>(len: usize, f: impl Fn(Range<usize>) -> [T; STRIP] + Sync) -> Vec<T> {
     let count = len.div_ceil(STRIP);
     let strip = |index: usize| f(index * STRIP..((index + 1) * STRIP).min(len));
     // No thread is asked for if one task is all that there is.
