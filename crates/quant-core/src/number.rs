@@ -7,13 +7,16 @@
 //! [`Number`] is any format by its name, [`cast`] turns a tensor into codes and back, [`encode`] into codes alone.
 
 mod block;
+mod blocked;
 mod cast;
 mod codebook;
 mod decode;
 mod draw;
+mod element;
 mod float;
 mod gguf;
 mod int;
+mod limits;
 mod numerics;
 pub(crate) mod parallel;
 mod round;

@@ -1,8 +1,11 @@
 //! Blocks of small floats or integers under a scale of 8 bits: OCP's MX formats and NVIDIA's NVFP4.
 
-use super::float::{Decoder as FloatDecoder, E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
+use super::blocked::Blocks;
+use super::element::{Fixed, FixedDecoder, MX, Powers, ScaleTable, Scaled, ScaledTwice};
+use super::float::{E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
+use super::limits::{Limits, NV, SmallFloats};
 use super::numerics::OCP;
-use super::parallel::{self, Blocks, Coder, Decoder, Watch, Wrong};
+use super::parallel::{self, Watch, Wrong};
 use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless};
 
 /// A block format.
@@ -45,7 +48,7 @@ pub enum BlockScale {
 }
 
 const fn mx(name: &'static str, element: Element) -> Block {
-    Block { name, len: 32, element, scale: BlockScale::PowerOfTwo }
+    Block { name, len: MX, element, scale: BlockScale::PowerOfTwo }
 }
 
 /// The block formats.
@@ -64,7 +67,7 @@ pub const BLOCKS: &[Block] = &[
 
 const NVFP4_ALONE: Block = Block {
     name: "nvfp4",
-    len: 16,
+    len: NV,
     element: Element::Float(&E2M1FN),
     scale: BlockScale::Ue4m3 { global: true },
 };
@@ -142,10 +145,6 @@ pub(crate) struct Blocked {
     pub(crate) scales: Vec<u8>,
     pub(crate) global: Option<f32>,
 }
-
-/// Values under a power of two, and under a ue4m3.
-const MX: usize = 32;
-const NV: usize = 16;
 
 impl Block {
     /// Quantizes, unless a value is NaN, or with a global scale infinite; both do no harm if the scale is a power of two.
@@ -229,206 +228,5 @@ impl Block {
     fn global(&self, most: f32) -> f32 {
         let wanted = UE4M3.max() * self.element.max();
         if most == 0.0 { 1.0 } else { (wanted / most).min(f32::MAX) }
-    }
-}
-
-/// Codes under a power of two.
-struct Powers<R> {
-    /// floor(log2(largest element)).
-    largest: i32,
-    /// Of all elements of a block with NaN.
-    nan: u8,
-    rounder: R,
-}
-
-impl<R: ElementRounder> Coder<MX, MX> for Powers<R> {
-    type Code = u8;
-    type Scale = u8;
-
-    #[inline(always)]
-    fn block(&self, values: &[f32; MX], _: usize) -> ([u8; MX], u8) {
-        let bits = parallel::largest_bits(values);
-        if f32::from_bits(bits).is_nan() {
-            return ([self.nan; MX], u8::MAX);
-        }
-        // Below the normal numbers the exponent is smaller still, and the scale the smallest either way.
-        let exponent = ((bits >> 23) as i32 - 127 - self.largest).clamp(-127, 127);
-        // Multiplying by the inverse of a power is as exact as dividing by the power.
-        let inverse = exp2(-exponent) as f32;
-        let mut codes = [0u8; MX];
-        for (code, &x) in codes.iter_mut().zip(values) {
-            *code = self.rounder.element(x * inverse);
-        }
-        (codes, (exponent + 127) as u8)
-    }
-}
-
-/// Rounds elements, to nearest even.
-trait ElementRounder: Sync {
-    fn element(&self, x: f32) -> u8;
-}
-
-impl ElementRounder for FloatRounder {
-    #[inline(always)]
-    fn element(&self, x: f32) -> u8 {
-        self.plain().nearest(x) as u8
-    }
-}
-
-/// Integers with digits after the point.
-struct Fixed {
-    rounder: IntRounder,
-    /// The code of 1.
-    one: f32,
-}
-
-impl ElementRounder for Fixed {
-    #[inline(always)]
-    fn element(&self, x: f32) -> u8 {
-        self.rounder.nearest(x * self.one) as u8
-    }
-}
-
-/// Codes under a small float.
-struct SmallFloats {
-    rounder: FloatRounder,
-    factor: f32,
-    most: f32,
-    limits: Limits,
-    watch: Watch,
-}
-
-impl Coder<NV, NV> for SmallFloats {
-    type Code = u8;
-    type Scale = u8;
-
-    #[inline(always)]
-    fn block(&self, values: &[f32; NV], _: usize) -> ([u8; NV], u8) {
-        let largest = f32::from_bits(parallel::largest_bits(values));
-        self.watch.see(largest.is_nan());
-        let scale = self.rounder.nearest(self.factor * largest / self.most) as u8;
-        (self.limits.codes(values, scale), scale)
-    }
-}
-
-/// Scales by their codes.
-#[derive(Clone, Copy)]
-struct ScaleTable<'a> {
-    codes: &'a [u8],
-    table: &'a [f32],
-}
-
-/// Values of elements.
-trait ElementDecoder: Sync {
-    fn element(&self, code: u8) -> f32;
-}
-
-impl ElementDecoder for FloatDecoder {
-    #[inline(always)]
-    fn element(&self, code: u8) -> f32 {
-        self.value(u32::from(code))
-    }
-}
-
-struct FixedDecoder {
-    unit: f32,
-}
-
-impl ElementDecoder for FixedDecoder {
-    #[inline(always)]
-    fn element(&self, code: u8) -> f32 {
-        f32::from(code as i8) * self.unit
-    }
-}
-
-/// element · scale.
-struct Scaled<'a, E> {
-    scales: ScaleTable<'a>,
-    element: E,
-}
-
-impl<E: ElementDecoder> Decoder<u8> for Scaled<'_, E> {
-    type Scale = f32;
-
-    #[inline(always)]
-    fn scale(&self, block: usize) -> f32 {
-        self.scales.table[usize::from(self.scales.codes[block])]
-    }
-
-    #[inline(always)]
-    fn value(&self, code: u8, scale: f32) -> f32 {
-        self.element.element(code) * scale
-    }
-}
-
-/// element · scale / global. The product is exact.
-struct ScaledTwice<'a, E> {
-    scaled: Scaled<'a, E>,
-    global: f32,
-}
-
-impl<E: ElementDecoder> Decoder<u8> for ScaledTwice<'_, E> {
-    type Scale = f32;
-
-    #[inline(always)]
-    fn scale(&self, block: usize) -> f32 {
-        self.scaled.scale(block)
-    }
-
-    #[inline(always)]
-    fn value(&self, code: u8, scale: f32) -> f32 {
-        self.scaled.value(code, scale) / self.global
-    }
-}
-
-/// Where the codes of e2m1fn change, for every ue4m3 scale: the largest f32 that is still below.
-///
-/// |x| · factor / scale is above a midpoint of two values exactly if |x| is above midpoint · scale / factor. So a block
-/// needs comparisons instead of divisions, and its codes are the nearest ones for the stored scales, not for a product of
-/// them that was rounded before.
-struct Limits(Vec<[f32; 7]>);
-
-impl Limits {
-    fn new(factor: f32) -> Self {
-        let values: [f64; 8] = std::array::from_fn(|code| f64::from(E2M1FN.decode(code as u32)));
-        let factor = f64::from(factor);
-        let limits = |scale: f32| {
-            std::array::from_fn(|code| {
-                // Exact: a few bits each.
-                let middle = (values[code] + values[code + 1]) / 2.0 * f64::from(scale);
-                // Products of two f32 are exact in f64. At the midpoint itself the even code is taken.
-                let above = |x: f32| match code % 2 {
-                    0 => f64::from(x) * factor > middle,
-                    _ => f64::from(x) * factor >= middle,
-                };
-                let mut limit = (middle / factor) as f32;
-                while above(limit) && limit > 0.0 {
-                    limit = limit.next_down();
-                }
-                while limit < f32::MAX && !above(limit.next_up()) {
-                    limit = limit.next_up();
-                }
-                limit
-            })
-        };
-        Self(UE4M3.table().into_iter().map(limits).collect())
-    }
-
-    /// Codes under a scale; without one they are 0.
-    #[inline(always)]
-    fn codes<const LEN: usize>(&self, values: &[f32; LEN], scale: u8) -> [u8; LEN] {
-        if scale == 0 {
-            return [0; LEN];
-        }
-        let limits = &self.0[usize::from(scale)];
-        let mut codes = [0u8; LEN];
-        for (code, x) in codes.iter_mut().zip(values) {
-            let mut above = 0;
-            for &limit in limits {
-                above += u32::from(x.abs() > limit);
-            }
-            *code = (above | (x.to_bits() >> 31) << 3) as u8;
-        }
-        codes
     }
 }

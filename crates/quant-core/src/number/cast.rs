@@ -1,8 +1,9 @@
 //! One tensor into one format, with everything that a file needs to hold it.
 
+use super::blocked::Blocks;
 use super::codebook::{self, Rule};
 use super::decode::decode;
-use super::parallel::{self, Blocks, Wrong};
+use super::parallel::{self, Wrong};
 use super::{BlockScale, Float, FloatRounder, IntRounder, Number, Numerics, Rounding, Unsigned};
 use crate::Error;
 

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::parallel::{self, Blocks, Coder, Decoder, Watch, Wrong};
+use super::blocked::{Blocks, Coder, Decoder};
+use super::parallel::{self, Watch, Wrong};
 
 /// The 16 values of NF4: quantiles of the normal distribution, with an exact zero.
 ///
@@ -135,15 +136,14 @@ impl Coder<TABLE_BLOCK, TABLE_BLOCK> for Nearest {
         for (limit, middle) in limits.iter_mut().zip(self.middles) {
             *limit = at_most(middle * f64::from(scale));
         }
-        let mut codes = [0; TABLE_BLOCK];
-        for (code, &x) in codes.iter_mut().zip(values) {
-            let mut above = 0;
+        // As wide as the values: masks are narrowed once, at the end.
+        let mut wide = [0i32; TABLE_BLOCK];
+        for (code, &x) in wide.iter_mut().zip(values) {
             for limit in limits {
-                above += i32::from(x > limit);
+                *code += i32::from(x > limit);
             }
-            *code = above as u8;
         }
-        (codes, scale)
+        (parallel::narrow(wide), scale)
     }
 }
 

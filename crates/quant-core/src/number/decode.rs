@@ -1,8 +1,9 @@
 //! The values that codes of any format stand for.
 
+use super::blocked::Blocks;
 use super::cast::{Codes, Encoded, Scales};
 use super::codebook::{self, Rule};
-use super::parallel::{self, Blocks};
+use super::parallel;
 use super::{Float, Int, Number};
 
 /// Values of the codes of a tensor of `len` values and this shape.

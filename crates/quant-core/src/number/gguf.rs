@@ -7,7 +7,8 @@
 
 use burn::tensor::f16;
 
-use super::parallel::{self, Blocks, Coder, Watch, Wrong};
+use super::blocked::{Blocks, Coder};
+use super::parallel::{self, Watch, Wrong};
 
 /// A GGUF block format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +140,7 @@ impl Gguf {
     #[inline(always)]
     fn encode<const LEN: usize>(&self, values: &[f32; LEN], count: usize, bytes: &mut [u8]) {
         // Loops are written out: what is long inside of a closure is not vectorized for the instruction set.
-        let mut codes = [0u8; LEN];
+        let mut codes = [0i32; LEN];
         let each = codes.iter_mut().zip(values);
         let most = ((1i32 << self.bits) - 1) as f32;
         let (step, minimum) = match self.statistic {
@@ -168,11 +169,12 @@ impl Gguf {
                 let step = f32::from_bits(parallel::largest_bits(values)) / f32::from(steps);
                 let inverse = inverse(step);
                 for (code, &x) in each {
-                    *code = nearest(x * inverse).wrapping_add(offset);
+                    *code = nearest(x * inverse) + i32::from(offset);
                 }
                 (step, None)
             }
         };
+        let codes = parallel::narrow(codes);
         let (step_at, codes_at) = self.places();
         bytes[step_at..step_at + 2].copy_from_slice(&f16::from_f32(step).to_le_bytes());
         if let Some(minimum) = minimum {
@@ -302,17 +304,17 @@ const WHOLE: f32 = 8_388_608.0;
 /// Towards zero, from 0 to `most`, which is below 2^22; 0 of what is infinite or NaN, which the inverse of a step below
 /// 2.9e-39 makes.
 #[inline(always)]
-fn whole(x: f32, most: f32) -> u8 {
+fn whole(x: f32, most: f32) -> i32 {
     let x = if x.abs() < f32::INFINITY { x } else { 0.0 };
     let x = x.max(0.0).min(most);
     let near = x + WHOLE;
     // Rounded to the nearest one, which may be above.
-    (near.to_bits() as i32 - i32::from(near - WHOLE > x)) as u8
+    near.to_bits() as i32 - WHOLE.to_bits() as i32 - i32::from(near - WHOLE > x)
 }
 
 /// To the nearest whole number, from −255 to 255, halves away from zero; 0 of what is infinite or NaN.
 #[inline(always)]
-fn nearest(x: f32) -> u8 {
+fn nearest(x: f32) -> i32 {
     let size = x.abs();
     let size = if size < f32::INFINITY { size } else { 0.0 };
     let near = size + WHOLE;
@@ -320,5 +322,5 @@ fn nearest(x: f32) -> u8 {
     let size = (near.to_bits() as i32 + i32::from(size - (near - WHOLE) == 0.5)) & 0xff;
     // −size, where the sign is −1 in two's complement.
     let sign = x.to_bits() as i32 >> 31;
-    ((size ^ sign) - sign) as u8
+    (size ^ sign) - sign
 }

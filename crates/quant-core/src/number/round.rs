@@ -260,7 +260,7 @@ struct Plain<'a, F> {
 impl<T, F: Fn(u32) -> T + Sync> parallel::Body<f32, T> for Plain<'_, F> {
     #[inline(always)]
     fn one(&self, x: f32) -> T {
-        (self.store)(self.rounder.plain().round(x, Rounding::NearestEven, 0))
+        (self.store)(self.rounder.plain().nearest(x))
     }
 }
 
