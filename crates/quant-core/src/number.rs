@@ -21,6 +21,7 @@ mod widen;
 pub use block::{BLOCKS, Block, BlockScale, Element};
 pub use cast::{Cast, Codes, Scales, cast};
 pub use codebook::{CODEBOOKS, Codebook, NF4, Rule as CodebookRule};
+pub(crate) use draw::draw;
 pub use float::{FLOATS, Float, Specials};
 pub use gguf::{GGUFS, Gguf, Statistic};
 pub use int::{INTS, Int};
