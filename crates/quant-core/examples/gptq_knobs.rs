@@ -4,7 +4,7 @@
 //! over all kinds of inputs that the tests have and over five layers of each, for a narrow layer (32 inputs, groups of 16,
 //! 128 tokens) and a wider one (128 inputs, groups of 64, 512 tokens); beside it, in how many of the layers HQQ with float
 //! zero points is beaten.
-#![allow(clippy::unwrap_used, reason = "an example")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints a table")]
 
 #[path = "../tests/common/layers.rs"]
 mod layers;
