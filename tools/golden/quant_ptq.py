@@ -181,7 +181,8 @@ def sweep(w, h, grid, damping, activation, static, fit_group=None, threshold=mat
     work = w.astype(np.float64)[:, order]
     work[:, diagonal[order] == 0] = 0
     q, v = np.zeros(w.shape, int), np.zeros(w.shape, np.float32)
-    cells = [[fit(w[r, g], grid) for g in split(columns, grid)] for r in range(rows)]
+    alive = np.where(diagonal == 0, f32(0), w)
+    cells = [[fit(alive[r, g], grid) for g in split(columns, grid)] for r in range(rows)]
     group_of = np.arange(columns) // size
     if not static:
         group_of[order] = np.arange(columns) // size

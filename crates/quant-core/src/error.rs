@@ -238,6 +238,9 @@ pub enum Error {
         /// Its mirror image.
         lower: f64,
     },
+    /// Outputs of a block that has not used the weights it was given.
+    #[error("expected outputs that depend on the weights given, found none of their gradient")]
+    NotOfWeights,
     /// Statistics asked for before anything was observed.
     #[error("expected inputs, found none")]
     NothingSeen,

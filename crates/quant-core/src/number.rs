@@ -27,6 +27,7 @@ pub use block::{BLOCKS, Block, BlockScale, Element};
 pub use cast::{Cast, Coded, Codes, Scales, cast, codes};
 pub use codebook::{CODEBOOKS, Codebook, NF4, Rule as CodebookRule};
 pub(crate) use codebook::{nearest_codes, power};
+pub(crate) use draw::draw;
 pub use float::{FLOATS, Float, Specials};
 pub use gguf::{GGUFS, Gguf, Statistic};
 pub use int::{INTS, Int};

@@ -95,7 +95,7 @@ fn gptq_codes_and_errors() {
             damping: case["damping"].as_f64().unwrap(),
             order: if case["activation"] == true { Order::Activation } else { Order::AsStored },
             groups: if case["static"] == true { Groups::Static } else { Groups::Updated },
-            range: GroupRange::Full,
+            ..Gptq::PAPER
         };
         let found = gptq(weight, &hessian, &grid(&case), &knobs).unwrap();
         assert_eq!(found.quantized.group_of, indices(&case["group_of"]));

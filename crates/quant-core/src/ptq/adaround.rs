@@ -8,8 +8,8 @@ use super::{Grid, Hessian, Matrix, Quantized, rtn};
 use crate::Error;
 
 /// Stretch of the rectified sigmoid, so that 0 and 1 are reached.
-const ZETA: f64 = 1.1;
-const GAMMA: f64 = -0.1;
+pub(super) const ZETA: f64 = 1.1;
+pub(super) const GAMMA: f64 = -0.1;
 
 /// Knobs of [`adaround`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

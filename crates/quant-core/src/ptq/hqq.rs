@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::matrix::check_knob;
+use super::rounding::{FloatCell, float_code};
 use super::{Cell, Grid, GridSymmetry, Matrix, Quantized, rtn};
 use crate::Error;
 
@@ -43,17 +44,19 @@ pub struct FloatZero {
     pub scale: Vec<f32>,
     /// `[rows, groups]`; codes' own numbering, so from about qmin to qmax.
     pub zero: Vec<f32>,
-    /// Groups that round-to-nearest served better, and kept.
+    /// The group of each column: column / group length, unless columns were quantized in another order.
+    pub group_of: Vec<usize>,
+    /// Groups that round-to-nearest served better, and kept; 0 from [`gptq_float`](super::gptq_float).
     pub kept: usize,
 }
 
 impl FloatZero {
     /// x̂ = s · (q − z) of every element, `[rows, columns]`.
     pub fn dequantize(&self) -> Vec<f32> {
-        let (len, groups) = (self.grid.group_len(self.columns), self.grid.groups(self.columns));
+        let groups = self.grid.groups(self.columns);
         let value = |(index, &code): (usize, &i32)| {
-            let cell = index / self.columns * groups + index % self.columns / len;
-            (code as f32 - self.zero[cell]) * self.scale[cell]
+            let cell = index / self.columns * groups + self.group_of[index % self.columns];
+            FloatCell { scale: self.scale[cell], zero: self.zero[cell] }.value(code)
         };
         self.codes.iter().enumerate().map(value).collect()
     }
@@ -184,7 +187,7 @@ impl HqqSearch {
             let cell = offset + cell;
             let (s, z, mut sum) = (f64::from(self.scale[cell]), self.zero[cell], 0.0);
             for &w in w {
-                let (q, x) = (code(&grid, w, self.scale[cell], z), f64::from(w));
+                let (q, x) = (float_code(&grid, w, self.scale[cell], z), f64::from(w));
                 let rest = x - s * (q - z);
                 self.total += rest.abs();
                 let shrunk = (rest.abs() - rest.abs().powf(lp - 1.0) / self.beta).max(0.0).copysign(rest);
@@ -216,11 +219,12 @@ impl HqqSearch {
             codes: nearest.codes,
             scale: nearest.cells.iter().map(|cell| cell.scale).collect(),
             zero: nearest.cells.iter().map(|cell| cell.zero_point as f32).collect(),
+            group_of: nearest.group_of,
             kept: 0,
         };
         for (cell, w, range) in self.pieces(rows) {
             let (s, z) = (self.scale[offset + cell], self.zero[offset + cell] as f32);
-            let codes: Vec<i32> = w.iter().map(|&w| code(grid, w, s, f64::from(z)) as i32).collect();
+            let codes: Vec<i32> = w.iter().map(|&w| float_code(grid, w, s, f64::from(z)) as i32).collect();
             let old = squared(w, &result.codes[range.clone()], result.scale[cell], result.zero[cell]);
             if squared(w, &codes, s, z) < old {
                 result.codes[range].copy_from_slice(&codes);
@@ -282,11 +286,6 @@ fn pieces<'a>(
         let range = row * columns + start..row * columns + columns.min(start + len);
         (cell, &weight.values()[range.clone()], range)
     })
-}
-
-fn code(grid: &Grid, w: f32, scale: f32, zero: f64) -> f64 {
-    let (qmin, qmax) = grid.limits();
-    (f64::from(w) / f64::from(scale) + zero).round_ties_even().clamp(f64::from(qmin), f64::from(qmax))
 }
 
 fn squared(w: &[f32], codes: &[i32], scale: f32, zero: f32) -> f64 {

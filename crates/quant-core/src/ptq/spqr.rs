@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::gptq::Sweep;
 use super::matrix::check_knob;
+use super::sweep::{Sweep, Swept};
 use super::{Cell, Grid, Hessian, Matrix, Order, Quantized};
 use crate::Error;
 
@@ -80,7 +80,9 @@ pub fn spqr(weight: Matrix<'_>, hessian: &Hessian, grid: &Grid, knobs: &Spqr) ->
     let sensitivity = sweep.order().iter().zip(&pivots).map(|(&j, u)| variance(weight, j) / (u * u));
     let most = knobs.threshold * sensitivity.sum::<f64>() / weight.columns() as f64;
     let fit = |p: usize, group: &[f64]| fit_without_outliers(grid, group, &pivots[p..], most);
-    let (quantized, kept) = sweep.run(weight, grid, None, most, &fit)?;
+    let (Swept { codes, cells, group_of }, kept) = sweep.run(weight, grid, None, most, &fit)?;
+    let (rows, columns) = (weight.rows(), weight.columns());
+    let quantized = Quantized { grid: *grid, rows, columns, codes, cells, group_of };
     let outliers = kept.into_iter().map(|(row, column, value)| Outlier { row, column, value }).collect();
     Ok(SpqrWeight { quantized, outliers, damping: sweep.damping })
 }
