@@ -225,6 +225,22 @@ pub enum Error {
         /// Why not.
         source: quant_core::Error,
     },
+    /// A method of quantization that does not exist, or that does not go with its scheme.
+    #[error("expected {expected}, found `{found}`")]
+    QuantizeMethod {
+        /// What was asked for.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A layer's weight that cannot be rounded.
+    #[error("`{name}` cannot be quantized: {source}")]
+    QuantizeLayer {
+        /// The weight, in PyTorch's spelling.
+        name: String,
+        /// Why not.
+        source: quant_core::Error,
+    },
     /// A forward pass that cannot be captured.
     #[error(transparent)]
     Graph(#[from] kd_graph::Error),
@@ -324,7 +340,8 @@ impl Error {
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
             Error::Prune(_) => "prune::impossible",
-            Error::Quant(_) => "quantize::impossible",
+            Error::Quant(_) | Error::QuantizeLayer { .. } => "quantize::impossible",
+            Error::QuantizeMethod { .. } => "quantize::method",
             Error::TensorFile { .. } => "loss::tensors",
             Error::CastFormat(_) => "cast::format",
             Error::CastTensor { .. } => "cast::tensor",
@@ -405,6 +422,7 @@ impl Error {
             | Error::Deploy(_)
             | Error::Graph(_)
             | Error::Quant(_)
+            | Error::QuantizeLayer { .. }
             | Error::Prune(prune_core::Error::NotFinite { .. })
             | Error::Checkpoint { reason: CheckpointReason::State(_), .. } => Kind::Run,
             _ => Kind::Request,
