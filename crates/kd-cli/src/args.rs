@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, StringValueParser, TypedValueParser};
-use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, ColorChoice, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Compress a neural network by a recipe, and measure what it cost.
 ///
@@ -92,6 +92,10 @@ pub(crate) enum Command {
     Loss(Loss),
     /// Cast saved tensors to a number format.
     Cast(Cast),
+    /// Quantize the weights of a checkpoint.
+    Quantize(Quantize),
+    /// Turn a quantized checkpoint back into floats.
+    Dequantize(Dequantize),
 }
 
 /// `kd train`
@@ -305,6 +309,65 @@ pub(crate) struct Cast {
     /// Where codes and values go; an older file is replaced.
     #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+}
+
+/// `kd quantize`
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("target").required(true).args(["weights", "budget"]),
+    after_help = "\
+    Every matrix of floats is quantized, all other tensors stay as they are. A SPEC is a number format (`kd list formats`), \
+    what shares a scale (tensor, channel, group=N, block=RxC), for integers where zero is (affine, symmetric, narrow, \
+    no-clip), and scale=FORMAT: 'int4 group=32 affine', 'int8 channel symmetric', 'nf4 group=64', 'e4m3fn tensor', mxfp4.\n\
+    DIR gets config.json and model.safetensors, which compressed-tensors loads where it has a layout, and quantize.json. \
+    Memory stays below twice the largest tensor, but for gptq and awq, which hold a whole weight and what its inputs are."
+)]
+pub(crate) struct Quantize {
+    /// The checkpoint, a safetensors file.
+    #[arg(value_name = "CKPT", value_hint = ValueHint::FilePath)]
+    pub(crate) checkpoint: PathBuf,
+    /// One scheme for all weights.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) weights: Option<String>,
+    /// The best scheme for each weight within so many bits for each number on disk: '4.2 bpw'.
+    #[arg(long, value_name = "BPW")]
+    pub(crate) budget: Option<String>,
+    /// What finds codes: rtn (round to nearest), hqq, gptq or awq; the last two need `--inputs`.
+    #[arg(long, value_name = "NAME", default_value = "rtn")]
+    pub(crate) method: String,
+    /// What layers are given, a safetensors file: for a weight N, N.inputs [tokens, K] or N.hessian [K, K].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Leave tensors as they are whose names match, anywhere.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) ignore: Option<String>,
+    /// Where weights go: `compressed-tensors` where it has a layout, or `own`, which also holds HQQ's float zero points
+    /// and AWQ's scales of inputs.
+    #[arg(long, value_enum, default_value_t = LayoutName::CompressedTensors)]
+    pub(crate) layout: LayoutName,
+    /// Folder to write to; nothing in it is overwritten.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+}
+
+/// Families of layouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutName {
+    /// That of the Python package, and ours for what it does not have.
+    CompressedTensors,
+    /// Ours for all.
+    Own,
+}
+
+/// `kd dequantize`
+#[derive(Debug, Args)]
+pub(crate) struct Dequantize {
+    /// The folder, as `kd quantize` or compressed-tensors writes it.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// Where floats go, a safetensors file with the original names; an older file is replaced.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
 }
 
 /// `kd data`

@@ -5,12 +5,14 @@ mod cast;
 mod check;
 mod completions;
 mod data;
+mod dequantize;
 mod eval;
 mod explain;
 mod export;
 mod init;
 mod list;
 mod loss;
+mod quantize;
 mod report;
 mod train;
 
@@ -49,6 +51,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
         Command::Cast(args) => cast::run(&args, context),
+        Command::Quantize(args) => quantize::run(&args, context),
+        Command::Dequantize(args) => dequantize::run(&args, context),
     };
     done.map(|()| Exit::Done)
 }

@@ -225,21 +225,60 @@ pub enum Error {
         /// Why not.
         source: quant_core::Error,
     },
-    /// A method of quantization that does not exist, or that does not go with its scheme.
-    #[error("expected {expected}, found `{found}`")]
-    QuantizeMethod {
-        /// What was asked for.
-        found: String,
-        /// What would do.
+    /// Words that are no scheme for weights.
+    #[error(transparent)]
+    WeightScheme(quant_core::Error),
+    /// An option of `kd quantize` that makes no sense, or not with another one.
+    #[error("`{option}` takes {expected}, found {found}")]
+    QuantizeOption {
+        /// The option.
+        option: String,
+        /// What is legal.
         expected: String,
+        /// What was given.
+        found: String,
     },
-    /// A layer's weight that cannot be rounded.
+    /// A method that needs to know what layers are given, and a checkpoint alone.
+    #[error("`{method}` needs the inputs of every layer, which a checkpoint does not hold")]
+    NeedsInputs {
+        /// The method.
+        method: &'static str,
+    },
+    /// A weight whose inputs are not in the file of inputs.
+    #[error("`{}` has neither `{name}.inputs` nor `{name}.hessian`", .path.display())]
+    InputsMissing {
+        /// The file.
+        path: PathBuf,
+        /// The weight.
+        name: String,
+    },
+    /// A weight that cannot be quantized.
     #[error("`{name}` cannot be quantized: {source}")]
-    QuantizeLayer {
-        /// The weight, in PyTorch's spelling.
+    WeightTensor {
+        /// Its name.
         name: String,
         /// Why not.
         source: quant_core::Error,
+    },
+    /// A budget below the cheapest schemes.
+    #[error(
+        "a budget of {budget} bpw is too small for these {weights} weights, which take at least {least:.4} bpw"
+    )]
+    BudgetTooSmall {
+        /// Bits for each number.
+        budget: f64,
+        /// The least.
+        least: f64,
+        /// How many weights.
+        weights: usize,
+    },
+    /// A folder that should hold a quantized checkpoint, or is to hold one, and cannot.
+    #[error("`{}` is no quantized checkpoint: {reason}", .path.display())]
+    QuantizedFolder {
+        /// The folder, or a file of it.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// A forward pass that cannot be captured.
     #[error(transparent)]
@@ -340,11 +379,16 @@ impl Error {
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
             Error::Prune(_) => "prune::impossible",
-            Error::Quant(_) | Error::QuantizeLayer { .. } => "quantize::impossible",
-            Error::QuantizeMethod { .. } => "quantize::method",
+            Error::Quant(_) => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",
             Error::CastFormat(_) => "cast::format",
             Error::CastTensor { .. } => "cast::tensor",
+            Error::WeightScheme(_) => "quantize::scheme",
+            Error::QuantizeOption { .. } => "quantize::option",
+            Error::NeedsInputs { .. } | Error::InputsMissing { .. } => "quantize::inputs",
+            Error::WeightTensor { .. } => "quantize::tensor",
+            Error::BudgetTooSmall { .. } => "quantize::budget",
+            Error::QuantizedFolder { .. } => "quantize::folder",
             Error::LossInput { .. }
             | Error::Core(kd_core::Error::Missing { .. } | kd_core::Error::NoParameter { .. }) => {
                 "loss::missing-input"
@@ -392,8 +436,18 @@ impl Error {
             Error::NonFinite { .. } | Error::ActivationNotFinite { .. } => {
                 Some("lower the learning rate, or set `gradient-clipping = 1.0`".into())
             }
-            Error::CastFormat(quant_core::Error::UnknownNumber { .. }) => {
+            Error::CastFormat(quant_core::Error::UnknownNumber { .. })
+            | Error::WeightScheme(quant_core::Error::UnknownNumber { .. }) => {
                 Some("`kd list formats` shows them".into())
+            }
+            Error::NeedsInputs { .. } => Some(
+                "give them with `--inputs FILE.safetensors`, or quantize a run with its data; `rtn` and `hqq` need none".into(),
+            ),
+            Error::InputsMissing { .. } => {
+                Some("add one of them, or leave the weight as it is with `--ignore REGEX`".into())
+            }
+            Error::WeightTensor { source: quant_core::Error::NotFinite { .. }, .. } => {
+                Some("mend the tensor, or leave it as it is with `--ignore REGEX`".into())
             }
             Error::FileExists { .. } => Some("choose another folder with `--out`".into()),
             Error::DataUnknown { .. } => Some("name the data set with `--data NAME`".into()),
@@ -422,7 +476,6 @@ impl Error {
             | Error::Deploy(_)
             | Error::Graph(_)
             | Error::Quant(_)
-            | Error::QuantizeLayer { .. }
             | Error::Prune(prune_core::Error::NotFinite { .. })
             | Error::Checkpoint { reason: CheckpointReason::State(_), .. } => Kind::Run,
             _ => Kind::Request,

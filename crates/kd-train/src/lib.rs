@@ -29,6 +29,7 @@ pub mod sparsify;
 
 mod artifacts;
 pub mod cast;
+pub mod checkpoint_quant;
 pub mod export;
 pub mod fold;
 mod gates;

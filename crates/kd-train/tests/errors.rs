@@ -188,6 +188,48 @@ fn losses_on_tensors() {
 }
 
 #[test]
+fn quantized_checkpoints() {
+    assert_snapshot!(
+        say([
+            Error::WeightScheme(quant_core::Error::SchemeWords { found: String::new() }),
+            Error::QuantizeOption {
+                option: "--budget".into(),
+                expected: "bits for each number, above 0, as in `4.2 bpw`".into(),
+                found: "`4.2`".into(),
+            },
+            Error::NeedsInputs { method: "gptq" },
+            Error::InputsMissing { path: "inputs.safetensors".into(), name: "layer.weight".into() },
+            Error::WeightTensor {
+                name: "layer.weight".into(),
+                source: quant_core::Error::NotFinite { index: 3, value: f32::NAN },
+            },
+            Error::BudgetTooSmall { budget: 1.0, least: 2.3125, weights: 7 },
+            Error::QuantizedFolder { path: "out".into(), reason: "`a` is not there".into() },
+        ]),
+        @"
+        quantize::scheme: expected a format and what shares a scale, such as `int8 channel symmetric` or `nf4 group=64`, found ``
+          Request
+        quantize::option: `--budget` takes bits for each number, above 0, as in `4.2 bpw`, found `4.2`
+          Request
+        quantize::inputs: `gptq` needs the inputs of every layer, which a checkpoint does not hold
+          help: give them with `--inputs FILE.safetensors`, or quantize a run with its data; `rtn` and `hqq` need none
+          Request
+        quantize::inputs: `inputs.safetensors` has neither `layer.weight.inputs` nor `layer.weight.hessian`
+          help: add one of them, or leave the weight as it is with `--ignore REGEX`
+          Request
+        quantize::tensor: `layer.weight` cannot be quantized: expected finite numbers, found NaN at position 3
+          because: expected finite numbers, found NaN at position 3
+          help: mend the tensor, or leave it as it is with `--ignore REGEX`
+          Request
+        quantize::budget: a budget of 1 bpw is too small for these 7 weights, which take at least 2.3125 bpw
+          Request
+        quantize::folder: `out` is no quantized checkpoint: `a` is not there
+          Request
+        "
+    );
+}
+
+#[test]
 fn runs() {
     assert_snapshot!(
         say([

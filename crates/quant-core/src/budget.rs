@@ -29,17 +29,25 @@ pub struct Point {
 /// All best trades, by ascending cost and strictly descending loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Front {
-    /// Trades so far of the first item, the first two, and so on; each knows the one it came from.
-    stages: Vec<Vec<Partial>>,
+    /// Of the trades of no item, the first one, the first two, and so on, where each came from: 8 bytes a trade.
+    stages: Vec<Vec<Step>>,
+    /// The trades of all items.
+    trades: Vec<Partial>,
     least: u64,
+}
+
+/// The trade of one item less, and the choice that was added.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Step {
+    from: u32,
+    choice: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Partial {
     cost: u64,
     loss: f64,
-    from: usize,
-    choice: usize,
+    step: Step,
 }
 
 impl Front {
@@ -74,24 +82,23 @@ impl Front {
         if let Some(budget) = most.filter(|most| *most < least) {
             return Err(Error::Budget { budget, least });
         }
-        let start = Partial { cost: 0, loss: 0.0, from: 0, choice: 0 };
-        let mut stages = vec![vec![start]];
+        let step = |from: usize, choice: usize| Step { from: from as u32, choice: choice as u32 };
+        let mut before = vec![Partial { cost: 0, loss: 0.0, step: step(0, 0) }];
+        let mut stages = Vec::with_capacity(items.len());
         for (item, choices) in items.iter().enumerate() {
             let limit = most.unwrap_or(u64::MAX) - after[item + 1];
-            let before = &stages[item];
             let mut next: Vec<Partial> = Vec::with_capacity(before.len() * choices.len());
             for (choice, Choice { cost, loss }) in choices.iter().enumerate() {
                 let extend = |(from, point): (usize, &Partial)| Partial {
                     cost: point.cost + cost,
                     loss: point.loss + loss,
-                    from,
-                    choice,
+                    step: step(from, choice),
                 };
                 next.extend(before.iter().enumerate().map(extend).filter(|point| point.cost <= limit));
             }
             next.sort_by(|a, b| {
                 let order = a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss));
-                order.then(a.choice.cmp(&b.choice)).then(a.from.cmp(&b.from))
+                order.then(a.step.choice.cmp(&b.step.choice)).then(a.step.from.cmp(&b.step.from))
             });
             let mut best = f64::INFINITY;
             next.retain(|point| {
@@ -102,9 +109,10 @@ impl Front {
                 better
             });
             next.shrink_to_fit();
-            stages.push(next);
+            stages.push(next.iter().map(|point| point.step).collect());
+            before = next;
         }
-        Ok(Self { stages, least })
+        Ok(Self { stages, trades: before, least })
     }
 
     /// Number of trades; at least one.
@@ -131,15 +139,15 @@ impl Front {
     }
 
     fn last(&self) -> &[Partial] {
-        &self.stages[self.stages.len() - 1]
+        &self.trades
     }
 
     fn point(&self, index: usize) -> Point {
         let Partial { cost, loss, .. } = self.last()[index];
         let (mut choices, mut at) = (Vec::new(), index);
-        for stage in self.stages[1..].iter().rev() {
-            choices.push(stage[at].choice);
-            at = stage[at].from;
+        for stage in self.stages.iter().rev() {
+            choices.push(stage[at].choice as usize);
+            at = stage[at].from as usize;
         }
         choices.reverse();
         Point { cost, loss, choices }

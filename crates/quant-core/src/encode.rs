@@ -7,6 +7,9 @@ use crate::scheme::{fit, legal};
 use crate::{Error, Granularity, ScaleFormat, Scheme, Symmetry};
 
 mod decode;
+mod stream;
+
+pub use stream::Encoder;
 
 /// A matrix `[rows, columns]` under a scheme.
 #[derive(Debug, Clone, PartialEq)]

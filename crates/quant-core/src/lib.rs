@@ -48,7 +48,7 @@ mod qparams;
 mod scheme;
 
 pub use codec::{dequantize, quantize};
-pub use encode::{Encoded, encode};
+pub use encode::{Encoded, Encoder, encode};
 pub use error::Error;
 pub use fake_quant::{fake_quant, fake_quant_scalar, weight_scale};
 pub use layout::Layout;

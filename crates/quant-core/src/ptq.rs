@@ -42,7 +42,7 @@ pub use bias::{Activation, OutputShift, activation_mean, bias_correction};
 pub use equalize::{Equalized, equalize};
 pub use gptq::{Gptq, GptqWeight, GroupRange, Groups, Order, gptq};
 pub use grid::{Cell, Grid, Quantized};
-pub use hqq::{FloatZero, Hqq, hqq, hqq_integer};
+pub use hqq::{FloatZero, Hqq, HqqSearch, hqq, hqq_integer};
 pub use inputs::{Hessian, InputStats};
 pub use llm_int8::{Int8Decomposed, Int8Output, OUTLIER_THRESHOLD};
 pub use lorc::{LowRank, lorc};

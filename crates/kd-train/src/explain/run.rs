@@ -249,6 +249,71 @@ float nor an integer.
     kd loss eval --loss 'kl = { temperature = 4.0 }' --in tensors.safetensors --out result.safetensors",
     },
     Explanation {
+        code: "quantize::scheme",
+        about: "words that are no scheme for weights",
+        text: "\
+`kd quantize --weights` takes a number format, what shares a scale, for integers where zero is, and the format of scales \
+unless that is f32. A word is unknown, there twice, or does not go with the format: floats and codebooks have no zero \
+point, and formats with blocks of their own (`mxfp4`, `nvfp4`, `q4_0`) stand alone.
+
+    kd quantize model.safetensors --weights 'int4 group=32 affine' --out model-int4
+    kd quantize model.safetensors --weights 'nf4 group=64' --out model-nf4
+    kd quantize model.safetensors --weights 'e4m3fn channel' --out model-fp8",
+    },
+    Explanation {
+        code: "quantize::option",
+        about: "an option of `kd quantize` that makes no sense, or not with another",
+        text: "\
+A method that does not exist, a budget that is no number of bits, an expression that cannot be read, or a scheme that the \
+method cannot do: `hqq`, `gptq` and `awq` round to integers with a scale for each channel or group, and `hqq` moves zero \
+points, so that its schemes are affine.
+
+    kd quantize model.safetensors --budget '4.2 bpw' --method hqq --out model-mixed",
+    },
+    Explanation {
+        code: "quantize::inputs",
+        about: "a method that needs the inputs of layers, and does not have them",
+        text: "\
+`gptq` and `awq` choose codes that keep a layer's outputs, so they need to know its inputs, and a checkpoint does not hold \
+any. Put them into a safetensors file: for a weight `N` of K columns a tensor `N.inputs` of shape [tokens, K], or \
+`N.hessian` of shape [K, K], which is 2 E[x xᵀ].
+
+    kd quantize model.safetensors --weights 'int4 group=32' --method gptq --inputs inputs.safetensors --out model-gptq
+
+Without inputs `rtn` and `hqq` work.",
+    },
+    Explanation {
+        code: "quantize::tensor",
+        about: "a weight that cannot be quantized",
+        text: "\
+The weight holds NaN or an infinity, which would spoil the scale of everything beside it, or numbers so large that a value \
+of the grid would overflow, or its inputs are of no use. Nothing was written.
+
+Mend the tensor, or leave it as it is:
+
+    kd quantize model.safetensors --weights 'int8 channel' --ignore '^decoder\\.' --out model-int8",
+    },
+    Explanation {
+        code: "quantize::budget",
+        about: "a budget that even the smallest schemes exceed",
+        text: "\
+`--budget` chooses for each weight among affine integers of 2 to 8 bits, in groups and channels, and the weight as it is, by \
+their size on disk with scales and zero points. Even the cheapest of them take more than that; the message says how much. \
+A larger budget will do, or a smaller scheme for all:
+
+    kd quantize model.safetensors --weights 'binary channel' --out model-binary",
+    },
+    Explanation {
+        code: "quantize::folder",
+        about: "a folder that is no quantized checkpoint, or cannot become one",
+        text: "\
+`kd dequantize` reads a folder with `config.json` and `*.safetensors`, as `kd quantize` or compressed-tensors writes it. \
+Something is missing, or a tensor is not what `config.json` says. When quantizing, two tensors would have one name: a \
+checkpoint holds both `N` and `N_scale`, as one that is quantized already.
+
+    kd dequantize model-int4 --out model.safetensors",
+    },
+    Explanation {
         code: "cast::format",
         about: "a number format that does not exist or that a profile does not define",
         text: "\

@@ -124,7 +124,11 @@ impl FromStr for Method {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |expected: String| Error::QuantizeMethod { found: text.to_owned(), expected };
+        let wrong = |expected: String| Error::QuantizeOption {
+            option: "--method".into(),
+            expected,
+            found: format!("`{text}`"),
+        };
         let mut method = Self::new(Rounding::Rtn);
         let (mut seen, mut rounds) = (Vec::new(), None);
         for step in text.split('+').map(str::trim) {

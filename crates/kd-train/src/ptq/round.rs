@@ -57,7 +57,7 @@ pub(super) fn round(
     rounding: &Rounding,
     stats: &[InputStats],
 ) -> Result<Rounded, Error> {
-    let named = |source| Error::QuantizeLayer { name: layer.name.clone(), source };
+    let named = |source| Error::WeightTensor { name: layer.name.clone(), source };
     let plain = |scheme: &Scheme, outliers: Vec<Outlier>| -> Result<Rounded, Error> {
         let encoded = encode(matrix, layer.rows, layer.columns, scheme).map_err(named)?;
         let mut values = encoded.decode();
@@ -151,9 +151,10 @@ pub(super) fn grid(scheme: &Scheme, rounding: &Rounding) -> Result<Grid, Error> 
 }
 
 fn unfit(rounding: &Rounding, scheme: &Scheme, expected: &str) -> Error {
-    Error::QuantizeMethod {
-        found: format!("{} with `{scheme}`", rounding.name()),
+    Error::QuantizeOption {
+        option: format!("--weights with --method {}", rounding.name()),
         expected: format!("a scheme with {expected}"),
+        found: format!("`{scheme}`"),
     }
 }
 
@@ -196,9 +197,9 @@ impl Parts {
     fn whole(&mut self, quantized: &Quantized, rounding: &Rounding, scheme: &Scheme) -> Result<(), Error> {
         let len = quantized.grid.group_len(quantized.columns);
         if quantized.group_of.iter().enumerate().any(|(column, &group)| group != column / len) {
-            let found = format!("{} with groups in the order of activations and `{scheme}`", rounding.name());
-            let expected = "`groups = static`: a layout has no place for which group a column is in".into();
-            return Err(Error::QuantizeMethod { found, expected });
+            let option = format!("--weights with --method {}", rounding.name());
+            let expected = "`channel`, or static groups where the largest inputs come first".into();
+            return Err(Error::QuantizeOption { option, expected, found: format!("`{scheme}`") });
         }
         self.codes.extend(&quantized.codes);
         self.scales.extend(quantized.cells.iter().map(|cell| cell.scale));

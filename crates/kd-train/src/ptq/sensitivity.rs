@@ -46,9 +46,10 @@ impl FromStr for Measure {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let found = Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, measure)| *measure);
-        found.ok_or_else(|| Error::QuantizeMethod {
-            found: text.into(),
-            expected: "a sensitivity of `sqnr`, `kl` or `fisher`".into(),
+        found.ok_or_else(|| Error::QuantizeOption {
+            option: "--sensitivity".into(),
+            expected: "`sqnr`, `kl` or `fisher`".into(),
+            found: format!("`{text}`"),
         })
     }
 }

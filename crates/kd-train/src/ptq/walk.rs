@@ -282,7 +282,7 @@ impl Walker<'_> {
     }
 
     fn correct(&self, layer: &Layer, matrix: &[f32], rank: usize, done: &mut Rounded) -> Result<(), Error> {
-        let named = |source| Error::QuantizeLayer { name: layer.name.clone(), source };
+        let named = |source| Error::WeightTensor { name: layer.name.clone(), source };
         let view = |values| Matrix::new("weight", layer.rows, layer.columns, values);
         let quantized = view(&done.values).map_err(named)?;
         let rank = rank.min(layer.rows).min(layer.columns);

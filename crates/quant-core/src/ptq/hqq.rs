@@ -81,30 +81,7 @@ impl FloatZero {
 ///
 /// [`Error::Setting`] for knobs and for a grid that is not affine, [`Error::TooWide`].
 pub fn hqq(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<FloatZero, Error> {
-    let (scale, zero) = search(weight, grid, knobs)?;
-    let nearest = rtn(weight, grid)?;
-    let (len, groups) = (grid.group_len(weight.columns()), grid.groups(weight.columns()));
-    let mut result = FloatZero {
-        grid: *grid,
-        rows: weight.rows(),
-        columns: weight.columns(),
-        codes: nearest.codes,
-        scale: nearest.cells.iter().map(|cell| cell.scale).collect(),
-        zero: nearest.cells.iter().map(|cell| cell.zero_point as f32).collect(),
-        kept: 0,
-    };
-    for (cell, w, range) in pieces(weight, len, groups) {
-        let (s, z) = (scale[cell], zero[cell] as f32);
-        let codes: Vec<i32> = w.iter().map(|&w| code(grid, w, s, f64::from(z)) as i32).collect();
-        let old = squared(w, &result.codes[range.clone()], result.scale[cell], result.zero[cell]);
-        if squared(w, &codes, s, z) < old {
-            result.codes[range].copy_from_slice(&codes);
-            (result.scale[cell], result.zero[cell]) = (s, z);
-        } else {
-            result.kept += 1;
-        }
-    }
-    Ok(result)
+    search(weight, grid, knobs)?.float(weight, 0)
 }
 
 /// [`hqq`] for layouts whose zero points are codes: each is rounded to the nearest code at the end, and where that does
@@ -116,68 +93,181 @@ pub fn hqq(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<FloatZero, Er
 ///
 /// As [`hqq`].
 pub fn hqq_integer(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<(Quantized, usize), Error> {
-    let (scale, zero) = search(weight, grid, knobs)?;
-    let mut result = rtn(weight, grid)?;
-    let (qmin, qmax) = grid.limits();
-    let mut kept = 0;
-    for (index, w, range) in pieces(weight, grid.group_len(weight.columns()), grid.groups(weight.columns())) {
-        let zero_point = zero[index].round_ties_even().clamp(f64::from(qmin), f64::from(qmax)) as i32;
-        let (old, new) = (result.cells[index], Cell { scale: scale[index], zero_point });
-        let codes: Vec<i32> = w.iter().map(|&w| grid.code(new, w)).collect();
-        let before = squared(w, &result.codes[range.clone()], old.scale, old.zero_point as f32);
-        if squared(w, &codes, new.scale, zero_point as f32) < before {
-            result.codes[range].copy_from_slice(&codes);
-            result.cells[index] = new;
-        } else {
-            kept += 1;
-        }
-    }
-    Ok((result, kept))
+    search(weight, grid, knobs)?.integer(weight, 0)
 }
 
-/// Scales, and zero points after the iterations.
-fn search(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<(Vec<f32>, Vec<f64>), Error> {
-    let Hqq { lp, beta, kappa, iterations, early_stop } = *knobs;
-    check_knob("lp", "above 0 and up to 1", lp, lp > 0.0 && lp <= 1.0)?;
-    check_knob("beta", "above 0 and finite", beta, beta > 0.0 && beta.is_finite())?;
-    check_knob("kappa", "from 1, finite", kappa, kappa >= 1.0 && kappa.is_finite())?;
-    let affine = grid.symmetry() == GridSymmetry::Affine;
-    check_knob("a grid for HQQ", "that is affine", f64::from(grid.bits()), affine)?;
-    let (qmin, qmax) = grid.limits();
-    let (len, groups) = (grid.group_len(weight.columns()), grid.groups(weight.columns()));
-    let (mut scale, mut zero) = (Vec::new(), Vec::new());
-    for (cell, w, _) in pieces(weight, len, groups) {
-        let (min, max) = w.iter().fold((f32::MAX, f32::MIN), |(l, h), &w| (l.min(w), h.max(w)));
-        let width = (f64::from(max) - f64::from(min)) / f64::from(qmax - qmin);
-        let s = crate::scheme::legal(width as f32);
-        if f64::from(s) * 2.0 * f64::from(qmax - qmin) >= f64::from(f32::MAX) {
-            return Err(Error::TooWide { cell, min, max });
-        }
-        let z = f64::from(qmin) - f64::from(min) / f64::from(s);
-        scale.push(s);
-        zero.push(if grid.bits() == 4 { z.round_ties_even() } else { z });
+fn search(weight: Matrix<'_>, grid: &Grid, knobs: &Hqq) -> Result<HqqSearch, Error> {
+    let mut search = HqqSearch::new(grid, knobs, weight.columns())?;
+    search.start(weight)?;
+    while search.more() {
+        search.step(weight, 0);
+        search.finish();
     }
-    let (mut beta, mut best) = (beta, f64::INFINITY);
-    for _ in 0..iterations {
-        let mut total = 0.0;
-        for (cell, w, _) in pieces(weight, len, groups) {
-            let (s, z, mut sum) = (f64::from(scale[cell]), zero[cell], 0.0);
+    Ok(search)
+}
+
+/// The iterations of [`hqq`] over a weight in pieces of whole rows, for weights that do not fit into memory: 12 bytes a
+/// group stay. Every piece passes [`HqqSearch::start`], then, while there are [`HqqSearch::more`], every piece passes
+/// [`HqqSearch::step`] before [`HqqSearch::finish`]; always in order. Results are those of the whole weight.
+#[derive(Debug, Clone)]
+pub struct HqqSearch {
+    grid: Grid,
+    knobs: Hqq,
+    columns: usize,
+    scale: Vec<f32>,
+    zero: Vec<f64>,
+    beta: f64,
+    /// mean|W − Ŵ| of the last iteration, times the number of weights, and of the one at hand.
+    best: f64,
+    total: f64,
+    /// Iterations left.
+    left: usize,
+}
+
+impl HqqSearch {
+    /// A search for a weight of so many columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] for knobs and for a grid that is not affine.
+    pub fn new(grid: &Grid, knobs: &Hqq, columns: usize) -> Result<Self, Error> {
+        let Hqq { lp, beta, kappa, iterations, .. } = *knobs;
+        check_knob("lp", "above 0 and up to 1", lp, lp > 0.0 && lp <= 1.0)?;
+        check_knob("beta", "above 0 and finite", beta, beta > 0.0 && beta.is_finite())?;
+        check_knob("kappa", "from 1, finite", kappa, kappa >= 1.0 && kappa.is_finite())?;
+        let affine = grid.symmetry() == GridSymmetry::Affine;
+        check_knob("a grid for HQQ", "that is affine", f64::from(grid.bits()), affine)?;
+        Ok(Self {
+            grid: *grid,
+            knobs: *knobs,
+            columns,
+            scale: Vec::new(),
+            zero: Vec::new(),
+            beta,
+            best: f64::INFINITY,
+            total: 0.0,
+            left: iterations,
+        })
+    }
+
+    /// Finds where the groups of the next rows begin.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Size`], [`Error::TooWide`].
+    pub fn start(&mut self, rows: Matrix<'_>) -> Result<(), Error> {
+        rows.check_columns(self.columns)?;
+        let (qmin, qmax) = self.grid.limits();
+        for (_, w, _) in self.pieces(rows) {
+            let (min, max) = w.iter().fold((f32::MAX, f32::MIN), |(l, h), &w| (l.min(w), h.max(w)));
+            let width = (f64::from(max) - f64::from(min)) / f64::from(qmax - qmin);
+            let s = crate::scheme::legal(width as f32);
+            if f64::from(s) * 2.0 * f64::from(qmax - qmin) >= f64::from(f32::MAX) {
+                return Err(Error::TooWide { cell: self.scale.len(), min, max });
+            }
+            let z = f64::from(qmin) - f64::from(min) / f64::from(s);
+            self.scale.push(s);
+            self.zero.push(if self.grid.bits() == 4 { z.round_ties_even() } else { z });
+        }
+        Ok(())
+    }
+
+    /// Whether another iteration follows.
+    pub fn more(&self) -> bool {
+        self.left > 0
+    }
+
+    /// Moves the zero points of rows from `first` on.
+    pub fn step(&mut self, rows: Matrix<'_>, first: usize) {
+        let (grid, lp, offset) = (self.grid, self.knobs.lp, self.offset(first));
+        for (cell, w, _) in self.pieces(rows) {
+            let cell = offset + cell;
+            let (s, z, mut sum) = (f64::from(self.scale[cell]), self.zero[cell], 0.0);
             for &w in w {
-                let (q, x) = (code(grid, w, scale[cell], z), f64::from(w));
+                let (q, x) = (code(&grid, w, self.scale[cell], z), f64::from(w));
                 let rest = x - s * (q - z);
-                total += rest.abs();
-                let shrunk = (rest.abs() - rest.abs().powf(lp - 1.0) / beta).max(0.0).copysign(rest);
+                self.total += rest.abs();
+                let shrunk = (rest.abs() - rest.abs().powf(lp - 1.0) / self.beta).max(0.0).copysign(rest);
                 sum += q - (x - shrunk) / s;
             }
-            zero[cell] = sum / w.len() as f64;
+            self.zero[cell] = sum / w.len() as f64;
         }
-        beta *= kappa;
-        if early_stop && total >= best {
-            break;
-        }
-        best = total;
     }
-    Ok((scale, zero))
+
+    /// Ends an iteration.
+    pub fn finish(&mut self) {
+        self.beta *= self.knobs.kappa;
+        let stop = self.knobs.early_stop && self.total >= self.best;
+        self.left = if stop { 0 } else { self.left - 1 };
+        self.best = std::mem::take(&mut self.total);
+    }
+
+    /// The result for rows from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooWide`].
+    pub fn float(&self, rows: Matrix<'_>, first: usize) -> Result<FloatZero, Error> {
+        let (grid, offset, nearest) = (&self.grid, self.offset(first), rtn(rows, &self.grid)?);
+        let mut result = FloatZero {
+            grid: *grid,
+            rows: rows.rows(),
+            columns: rows.columns(),
+            codes: nearest.codes,
+            scale: nearest.cells.iter().map(|cell| cell.scale).collect(),
+            zero: nearest.cells.iter().map(|cell| cell.zero_point as f32).collect(),
+            kept: 0,
+        };
+        for (cell, w, range) in self.pieces(rows) {
+            let (s, z) = (self.scale[offset + cell], self.zero[offset + cell] as f32);
+            let codes: Vec<i32> = w.iter().map(|&w| code(grid, w, s, f64::from(z)) as i32).collect();
+            let old = squared(w, &result.codes[range.clone()], result.scale[cell], result.zero[cell]);
+            if squared(w, &codes, s, z) < old {
+                result.codes[range].copy_from_slice(&codes);
+                (result.scale[cell], result.zero[cell]) = (s, z);
+            } else {
+                result.kept += 1;
+            }
+        }
+        Ok(result)
+    }
+
+    /// The result with zero points that are codes, as [`hqq_integer`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooWide`].
+    pub fn integer(&self, rows: Matrix<'_>, first: usize) -> Result<(Quantized, usize), Error> {
+        let (grid, offset) = (&self.grid, self.offset(first));
+        let mut result = rtn(rows, grid)?;
+        let (qmin, qmax) = grid.limits();
+        let mut kept = 0;
+        for (index, w, range) in self.pieces(rows) {
+            let zero = self.zero[offset + index];
+            let zero_point = zero.round_ties_even().clamp(f64::from(qmin), f64::from(qmax)) as i32;
+            let (old, new) = (result.cells[index], Cell { scale: self.scale[offset + index], zero_point });
+            let codes: Vec<i32> = w.iter().map(|&w| grid.code(new, w)).collect();
+            let before = squared(w, &result.codes[range.clone()], old.scale, old.zero_point as f32);
+            if squared(w, &codes, new.scale, zero_point as f32) < before {
+                result.codes[range].copy_from_slice(&codes);
+                result.cells[index] = new;
+            } else {
+                kept += 1;
+            }
+        }
+        Ok((result, kept))
+    }
+
+    fn offset(&self, first: usize) -> usize {
+        first * self.grid.groups(self.columns)
+    }
+
+    fn pieces<'a>(
+        &self,
+        rows: Matrix<'a>,
+    ) -> impl Iterator<Item = (usize, &'a [f32], std::ops::Range<usize>)> + use<'a> {
+        pieces(rows, self.grid.group_len(self.columns), self.grid.groups(self.columns))
+    }
 }
 
 /// Number, weights and place of every group.

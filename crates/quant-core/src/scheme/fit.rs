@@ -35,9 +35,9 @@ pub(crate) fn legal(scale: f32) -> f32 {
 }
 
 impl ScaleFormat {
-    /// Bits of a scale.
+    /// Bits of a scale: whole bytes, so that ue4m3, which has 7, takes 8.
     pub fn bits(self) -> u32 {
-        self.float().map_or(32, Float::bits)
+        self.float().map_or(32, Float::bits).next_multiple_of(8)
     }
 
     /// The positive scale as it is stored; none where it is beyond the largest.
