@@ -229,7 +229,9 @@ impl Shards {
             let found = match key {
                 Some(key) => self.get(key)?.1.shape.iter().product::<usize>(),
                 None => {
-                    return Err(self.wrong(&format!("`{}` is not there", form.part_name(name, expected.kind))));
+                    return Err(
+                        self.wrong(&format!("`{}` is not there", form.part_name(name, expected.kind)))
+                    );
                 }
             };
             let count: usize = expected.shape.iter().product();

@@ -56,7 +56,8 @@ pub fn gather(
             // Tensors leave the device here, before threads share them.
             let seen = streams.iter().map(|stream| {
                 let site = &stream.route.site;
-                let feature = features.get(site).ok_or_else(|| Error::SiteNotReached { site: site.clone() })?;
+                let feature =
+                    features.get(site).ok_or_else(|| Error::SiteNotReached { site: site.clone() })?;
                 Ok(follow(graph, stream.route, feature.clone()))
             });
             let seen = seen.collect::<Result<Vec<_>, Error>>()?;
@@ -64,8 +65,7 @@ pub fn gather(
             each.map(|(stream, x)| stream.observe(graph, x)).collect::<Result<Vec<()>, Error>>()?;
         }
     }
-    let stats: Vec<Arc<Vec<InputStats>>> =
-        streams.into_iter().map(|stream| Arc::new(stream.stats)).collect();
+    let stats: Vec<Arc<Vec<InputStats>>> = streams.into_iter().map(|stream| Arc::new(stream.stats)).collect();
     Ok(of_layer.into_iter().map(|stream| stream.map(|at| stats[at].clone())).collect())
 }
 
@@ -86,7 +86,8 @@ pub fn rows(
     let mut tap = Tap::wanting([route.site.as_str()]);
     network.forward(batch.rows, &mut tap);
     let features = tap.into_features();
-    let feature = features.get(&route.site).ok_or_else(|| Error::SiteNotReached { site: route.site.clone() })?;
+    let feature =
+        features.get(&route.site).ok_or_else(|| Error::SiteNotReached { site: route.site.clone() })?;
     let x = follow(graph, route, feature.clone());
     unfold(layer, &x, &graph.shape(graph.nodes[layer.node].output, 1), take)
 }

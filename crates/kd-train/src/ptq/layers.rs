@@ -61,8 +61,9 @@ pub struct Route {
 
 /// All layers with a weight, in the order of the forward pass.
 pub fn layers(graph: &Graph) -> Vec<Layer> {
-    let mut found: Vec<Layer> =
-        (0..graph.nodes.len()).flat_map(|at| (0..2).filter_map(move |position| layer(graph, at, position))).collect();
+    let mut found: Vec<Layer> = (0..graph.nodes.len())
+        .flat_map(|at| (0..2).filter_map(move |position| layer(graph, at, position)))
+        .collect();
     let mut uses: BTreeMap<String, usize> = BTreeMap::new();
     found.iter().for_each(|layer| *uses.entry(layer.path.clone()).or_default() += 1);
     for layer in &mut found {
@@ -163,7 +164,9 @@ fn route(graph: &Graph, data: ValueId) -> Result<Route, String> {
     loop {
         if let Some((site, seen)) = graph.sites.iter().find(|(_, value)| *value == id) {
             if graph.sites.iter().any(|(other, value)| other == site && value != seen) {
-                return Err(format!("its inputs pass the site `{site}`, which the model names more than once"));
+                return Err(format!(
+                    "its inputs pass the site `{site}`, which the model names more than once"
+                ));
             }
             steps.reverse();
             return Ok(Route { site: site.clone(), seen: *seen, steps, data });

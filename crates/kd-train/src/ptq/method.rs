@@ -24,7 +24,10 @@ pub const METHODS: [(&str, &str); 11] = [
     ("spqr", "GPTQ that keeps the few weights that it cannot round; spqr=THRESHOLD [0.2]"),
     ("llm-int8", "int8, columns with large inputs kept in floats; llm-int8=THRESHOLD [6]"),
     ("lorc", "a low-rank correction of what is left; lorc=RANK [8]"),
-    ("bias", "biases that restore the mean output; bias=auto (from batch norm where it tells), bias=empirical"),
+    (
+        "bias",
+        "biases that restore the mean output; bias=auto (from batch norm where it tells), bias=empirical",
+    ),
 ];
 
 /// Steps before rounding, rounding, steps after it.
@@ -50,7 +53,7 @@ pub enum Rounding {
     Rtn,
     /// [`quant_core::ptq::hqq`].
     Hqq(Hqq),
-    /// [`quant_core::ptq::gptq`].
+    /// [`quant_core::ptq::gptq`]; rows in which round-to-nearest has the smaller error keep that.
     Gptq(Gptq),
     /// [`quant_core::ptq::awq`]: scales where the layer before takes them, ranges everywhere.
     Awq(Awq),
@@ -132,7 +135,8 @@ impl FromStr for Method {
         let mut method = Self::new(Rounding::Rtn);
         let (mut seen, mut rounds) = (Vec::new(), None);
         for step in text.split('+').map(str::trim) {
-            let (word, value) = step.split_once('=').map_or((step, None), |(word, value)| (word, Some(value)));
+            let (word, value) =
+                step.split_once('=').map_or((step, None), |(word, value)| (word, Some(value)));
             if seen.contains(&word) {
                 return Err(wrong(format!("`{word}` once")));
             }
@@ -144,10 +148,14 @@ impl FromStr for Method {
             };
             match word {
                 "equalize" if value.is_none() => method.equalize = true,
-                "smooth" => method.smooth = Some(number(0.5, 0.0, 1.0, "ALPHA` with a number from 0 to 1, as in `smooth=0.5")?),
+                "smooth" => {
+                    method.smooth =
+                        Some(number(0.5, 0.0, 1.0, "ALPHA` with a number from 0 to 1, as in `smooth=0.5")?)
+                }
                 "lorc" => {
                     let rank = value.map_or(Ok(8), str::parse::<usize>).ok().filter(|rank| *rank > 0);
-                    method.lorc = Some(rank.ok_or_else(|| wrong("`lorc=RANK` with a rank of at least 1".into()))?);
+                    method.lorc =
+                        Some(rank.ok_or_else(|| wrong("`lorc=RANK` with a rank of at least 1".into()))?);
                 }
                 "bias" => {
                     method.bias = Some(match value {
@@ -159,7 +167,8 @@ impl FromStr for Method {
                 _ => {
                     let Some(mut rounding) = Rounding::named(word) else {
                         let words = METHODS.iter().map(|(word, _)| *word);
-                        let hint = nearest(word, words.clone()).map(|word| format!("; did you mean `{word}`?"));
+                        let hint =
+                            nearest(word, words.clone()).map(|word| format!("; did you mean `{word}`?"));
                         let words = words.collect::<Vec<_>>().join("`, `");
                         return Err(wrong(format!(
                             "one of `{words}`, or several joined by `+`{}",
@@ -167,13 +176,27 @@ impl FromStr for Method {
                         )));
                     };
                     if let Some(other) = rounds.replace(word) {
-                        return Err(wrong(format!("one method that rounds, not both `{other}` and `{word}`")));
+                        return Err(wrong(format!(
+                            "one method that rounds, not both `{other}` and `{word}`"
+                        )));
                     }
                     let above = f64::from(f32::MIN_POSITIVE);
                     match &mut rounding {
-                        Rounding::Spqr(knobs) => knobs.threshold = number(knobs.threshold, above, f64::MAX, "THRESHOLD` above 0, as in `spqr=0.2")?,
+                        Rounding::Spqr(knobs) => {
+                            knobs.threshold = number(
+                                knobs.threshold,
+                                above,
+                                f64::MAX,
+                                "THRESHOLD` above 0, as in `spqr=0.2",
+                            )?
+                        }
                         Rounding::LlmInt8(threshold) => {
-                            *threshold = number(f64::from(*threshold), above, f64::from(f32::MAX), "THRESHOLD` above 0, as in `llm-int8=6")? as f32;
+                            *threshold = number(
+                                f64::from(*threshold),
+                                above,
+                                f64::from(f32::MAX),
+                                "THRESHOLD` above 0, as in `llm-int8=6",
+                            )? as f32;
                         }
                         _ if value.is_some() => return Err(wrong(format!("`{word}` without a value"))),
                         _ => {}

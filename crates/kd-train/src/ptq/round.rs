@@ -29,6 +29,8 @@ pub struct Rounded {
     pub coded: Coded,
     /// `[rows, columns]`.
     pub values: Vec<f32>,
+    /// Rows that GPTQ left to round-to-nearest, which had the smaller error.
+    pub kept: usize,
 }
 
 impl Coded {
@@ -61,8 +63,10 @@ pub(super) fn round(
     let plain = |scheme: &Scheme, outliers: Vec<Outlier>| -> Result<Rounded, Error> {
         let encoded = encode(matrix, layer.rows, layer.columns, scheme).map_err(named)?;
         let mut values = encoded.decode();
-        outliers.iter().for_each(|outlier| values[outlier.row * layer.columns + outlier.column] = outlier.value);
-        Ok(Rounded { coded: Coded { encoded, float_zeros: None, outliers, low_rank: None }, values })
+        outliers
+            .iter()
+            .for_each(|outlier| values[outlier.row * layer.columns + outlier.column] = outlier.value);
+        Ok(Rounded { coded: Coded { encoded, float_zeros: None, outliers, low_rank: None }, values, kept: 0 })
     };
     match rounding {
         Rounding::Rtn => return plain(scheme, Vec::new()),
@@ -89,8 +93,10 @@ pub(super) fn round(
         match rounding {
             Rounding::Hqq(knobs) => all.float(&ptq::hqq(weight, &grid, knobs).map_err(named)?),
             Rounding::Gptq(knobs) => {
-                let done = ptq::gptq(weight, &hessian()?, &grid, knobs).map_err(named)?;
-                all.whole(&done.quantized, rounding, scheme)?;
+                let hessian = hessian()?;
+                let mut done = ptq::gptq(weight, &hessian, &grid, knobs).map_err(named)?.quantized;
+                all.kept += keep_nearest(weight, &hessian, &mut done).map_err(named)?;
+                all.whole(&done, rounding, scheme)?;
             }
             Rounding::Awq(knobs) => {
                 // Scales of columns are found beforehand, where the layer before can take them; here only ranges.
@@ -105,11 +111,13 @@ pub(super) fn round(
                 let moved = |outlier: &Outlier| Outlier { row: outlier.row + group * rows, ..*outlier };
                 all.outliers.extend(done.outliers.iter().map(moved));
             }
-            Rounding::AdaRound(knobs) => all.whole(&adaround(weight, &hessian()?, &grid, knobs).map_err(named)?, rounding, scheme)?,
+            Rounding::AdaRound(knobs) => {
+                all.whole(&adaround(weight, &hessian()?, &grid, knobs).map_err(named)?, rounding, scheme)?
+            }
             Rounding::Rtn | Rounding::LlmInt8(_) => unreachable!("returned above"),
         }
     }
-    let mut values = all.values;
+    let (mut values, kept) = (all.values, all.kept);
     let outliers = all.outliers;
     outliers.iter().for_each(|outlier| values[outlier.row * layer.columns + outlier.column] = outlier.value);
     let (codes, zero_points, shift) = stored(scheme, &all.codes, &all.zero_points);
@@ -124,7 +132,7 @@ pub(super) fn round(
     };
     let float_zeros = (!all.float_zeros.is_empty())
         .then(|| all.float_zeros.iter().map(|zero| zero + shift as f32).collect());
-    Ok(Rounded { coded: Coded { encoded, float_zeros, outliers, low_rank: None }, values })
+    Ok(Rounded { coded: Coded { encoded, float_zeros, outliers, low_rank: None }, values, kept })
 }
 
 /// The grid of a scheme.
@@ -182,9 +190,42 @@ fn adaround(
     Ok(all)
 }
 
+/// Gives rows back to round-to-nearest where that has the smaller error, as it may where a row is a filter of nine
+/// weights: a greedy pass has few columns left to make up for the last errors. Counts them.
+fn keep_nearest(
+    weight: Matrix<'_>,
+    hessian: &ptq::Hessian,
+    quantized: &mut Quantized,
+) -> Result<usize, quant_core::Error> {
+    let columns = weight.columns();
+    let len = quantized.grid.group_len(columns);
+    if quantized.group_of.iter().enumerate().any(|(column, &group)| group != column / len) {
+        return Ok(0);
+    }
+    let nearest = ptq::rtn(weight, &quantized.grid)?;
+    let (learned, plain) = (quantized.dequantize(), nearest.dequantize());
+    let groups = quantized.grid.groups(columns);
+    let mut kept = 0;
+    for row in 0..weight.rows() {
+        let range = row * columns..(row + 1) * columns;
+        let error = |values: &[f32]| -> Result<f64, quant_core::Error> {
+            let w = Matrix::new("weight", 1, columns, weight.row(row))?;
+            hessian.output_error(w, Matrix::new("weight", 1, columns, &values[range.clone()])?)
+        };
+        if error(&plain)? < error(&learned)? {
+            quantized.codes[range.clone()].copy_from_slice(&nearest.codes[range.clone()]);
+            let cells = row * groups..(row + 1) * groups;
+            quantized.cells[cells.clone()].copy_from_slice(&nearest.cells[cells]);
+            kept += 1;
+        }
+    }
+    Ok(kept)
+}
+
 /// What groups of rows give, one after the other.
 #[derive(Default)]
 struct Parts {
+    kept: usize,
     codes: Vec<i32>,
     scales: Vec<f32>,
     zero_points: Vec<i32>,

@@ -78,7 +78,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
 fn picked(x: &[f32], offset: usize, shape: &[usize], strides: &[usize]) -> Vec<f32> {
     let mut places = vec![offset];
     for (&size, &stride) in shape.iter().zip(strides) {
-        places = places.iter().flat_map(|&place| (0..size).map(move |index| place + index * stride)).collect();
+        places =
+            places.iter().flat_map(|&place| (0..size).map(move |index| place + index * stride)).collect();
     }
     places.into_iter().map(|place| x[place]).collect()
 }
@@ -110,7 +111,10 @@ fn pooled(x: &Array, window: &Window, shape: &[usize], f: Pool<'_>) -> Array {
         for index in 0..out.height * out.width {
             let (y, x) = (index / out.width, index % out.width);
             let taps = taps(window, plane, y, x);
-            values.push(f(&mut taps.iter().flatten().map(|&place| image[place]), taps.iter().flatten().count()));
+            values.push(f(
+                &mut taps.iter().flatten().map(|&place| image[place]),
+                taps.iter().flatten().count(),
+            ));
         }
     }
     reshaped(values, shape.to_vec())
@@ -140,7 +144,8 @@ pub(super) fn taps(window: &Window, plane: Plane, y: usize, x: usize) -> Vec<Opt
     let along = |dim: Option<usize>, at: usize, size: usize| -> Vec<Option<usize>> {
         let Some(dim) = dim else { return vec![Some(0)] };
         let place = |tap: usize| {
-            let place = (at * window.stride[dim] + tap * window.dilation[dim]).checked_sub(window.padding[dim].0);
+            let place =
+                (at * window.stride[dim] + tap * window.dilation[dim]).checked_sub(window.padding[dim].0);
             place.filter(|&place| place < size)
         };
         (0..window.kernel[dim]).map(place).collect()

@@ -95,7 +95,9 @@ fn spread(
         let rank = graph.value(id).shape.len();
         match &node.op {
             Op::Unary(Unary::Relu) => go_on(axis, readers),
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } if axis == 1 => go_on(axis, readers),
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } if axis == 1 => {
+                go_on(axis, readers)
+            }
             // The shift of the layer itself: what `biases` names.
             Op::BatchNorm { .. } => {
                 let Producer::Layer(layer) = producer else { return false };
@@ -121,7 +123,8 @@ fn spread(
 
 /// Operations that read a parameter.
 fn readers_of(graph: &Graph, path: &str) -> usize {
-    let reads = |node: &&Node| node.inputs.iter().any(|&id| graph.param(id).is_some_and(|param| param.path == path));
+    let reads =
+        |node: &&Node| node.inputs.iter().any(|&id| graph.param(id).is_some_and(|param| param.path == path));
     graph.nodes.iter().filter(reads).count()
 }
 
@@ -172,7 +175,13 @@ fn column_max(layer: &Layer, matrix: &[f32], channels: usize) -> Vec<f32> {
 }
 
 /// Divides the producer by `scale` and multiplies the readers, in `state` and in `factors`.
-pub(super) fn apply(prepared: &Prepared, joint: &Joint, scale: &[f32], state: &mut State, factors: &mut [Factors]) {
+pub(super) fn apply(
+    prepared: &Prepared,
+    joint: &Joint,
+    scale: &[f32],
+    state: &mut State,
+    factors: &mut [Factors],
+) {
     match &joint.producer {
         Producer::Norm(paths) => paths.iter().for_each(|path| state.map(path, |at, x| x / scale[at])),
         Producer::Layer(index) => {
@@ -258,8 +267,7 @@ pub(super) fn smoothed(
 ) -> Result<Vec<f32>, Error> {
     let columns: Vec<f32> = stats.iter().flat_map(|stats| stats.max_abs()).copied().collect();
     let inner = columns.len() / joint.channels;
-    let most: Vec<f32> =
-        columns.chunks(inner).map(|x| x.iter().copied().fold(0.0, f32::max)).collect();
+    let most: Vec<f32> = columns.chunks(inner).map(|x| x.iter().copied().fold(0.0, f32::max)).collect();
     let readers = most_of_readers(prepared, joint, state);
     let readers = Matrix::new("weight", joint.readers.len(), joint.channels, &readers)?;
     Ok(smooth_scales(&most, &[readers], alpha)?)
@@ -282,7 +290,8 @@ pub(super) fn weighted(
     let mut stacked = Vec::new();
     for &reader in &joint.readers {
         let layer = &prepared.layers[reader];
-        let plain = matches!(&layer.kind, Kind::Linear) || matches!(&layer.kind, Kind::Conv(window) if window.kernel.iter().all(|&k| k == 1));
+        let plain = matches!(&layer.kind, Kind::Linear)
+            || matches!(&layer.kind, Kind::Conv(window) if window.kernel.iter().all(|&k| k == 1));
         if !plain || layer.groups != 1 || layer.columns != joint.channels {
             return Ok(None);
         }

@@ -113,7 +113,9 @@ pub fn sensitivities(
                             let network = prepared.with(&changed);
                             divergence(float, &predict(network.as_ref(), None, batches()))
                         }
-                        (None, Some(information)) => weighted(&matrix, &rounded, |at| f64::from(information[at])),
+                        (None, Some(information)) => {
+                            weighted(&matrix, &rounded, |at| f64::from(information[at]))
+                        }
                         (None, None) => {
                             let all = weighted(&matrix, &vec![0.0; matrix.len()], |_| 1.0);
                             if all == 0.0 { 0.0 } else { weighted(&matrix, &rounded, |_| 1.0) / all }

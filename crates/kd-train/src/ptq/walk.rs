@@ -107,7 +107,8 @@ pub fn walk(
         true => gather(float.as_ref(), &prepared.graph, &all, batches())?,
         false => vec![None; all.len()],
     };
-    let mut walker = Walker { prepared, original, state, factors, method, of_float, reports: BTreeMap::new() };
+    let mut walker =
+        Walker { prepared, original, state, factors, method, of_float, reports: BTreeMap::new() };
     for group in groups(prepared, &schemes) {
         let layers: Vec<&Layer> = group.iter().map(|&at| &prepared.layers[at]).collect();
         let found: Gathered = match source {
@@ -238,6 +239,9 @@ impl Walker<'_> {
         }
         let inputs = seen.as_deref().map_or(&[] as &[InputStats], Vec::as_slice);
         let mut done = round(layer, &matrix, scheme, &rounding, inputs)?;
+        if done.kept > 0 {
+            notes.push(format!("{} of {} rows kept the nearest codes", done.kept, layer.rows));
+        }
         if let Some(rank) = self.method.lorc {
             self.correct(layer, &matrix, rank, &mut done)?;
         }
@@ -319,9 +323,8 @@ impl Walker<'_> {
                 (Some(mean), ..) => {
                     let inner = columns * layer.groups / mean.len();
                     let channels = mean.len() / layer.groups;
-                    let mean = (group * channels..(group + 1) * channels).map(|channel| {
-                        mean[channel] / f64::from(self.factors[at].channels[channel * inner])
-                    });
+                    let mean = (group * channels..(group + 1) * channels)
+                        .map(|channel| mean[channel] / f64::from(self.factors[at].channels[channel * inner]));
                     shift.extend(bias_correction(float, quantized, &mean.collect::<Vec<_>>())?);
                 }
                 (None, Some(stats), Some(of_float)) => {
