@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::layers::{Kind, Layer, Route};
 use super::route::follow;
+pub use super::unfold::Take;
 use super::unfold::unfold;
 use crate::batches::Batch;
 use crate::error::Error;
@@ -80,7 +81,7 @@ pub fn rows(
     graph: &Graph,
     layer: &Layer,
     batch: Batch,
-    take: &mut dyn FnMut(usize, &[f32]) -> Result<(), Error>,
+    take: &mut Take<'_, Error>,
 ) -> Result<(), Error> {
     let Ok(route) = &layer.route else { return Ok(()) };
     let mut tap = Tap::wanting([route.site.as_str()]);

@@ -155,7 +155,7 @@ pub(super) fn grid(scheme: &Scheme, rounding: &Rounding) -> Result<Grid, Error> 
     if matches!(rounding, Rounding::Hqq(_)) && symmetry != quant_core::Symmetry::Affine {
         return Err(unfit(rounding, scheme, "`affine`: what it moves is the zero point"));
     }
-    Ok(Grid::new(u32::from(int.bits), group, symmetry)?)
+    Ok(Grid::new(int.bits, group, symmetry)?)
 }
 
 fn unfit(rounding: &Rounding, scheme: &Scheme, expected: &str) -> Error {

@@ -10,13 +10,11 @@ use kd_graph::Window;
 use super::layers::{Kind, Layer};
 use super::route::{Plane, taps};
 
+/// What is done with the rows of a group.
+pub type Take<'a, E> = dyn FnMut(usize, &[f32]) -> Result<(), E> + 'a;
+
 /// Hands rows `[tokens, columns]` of each group to `take`, by group, an example or the whole batch at a time.
-pub(super) fn unfold<E>(
-    layer: &Layer,
-    x: &Array,
-    out: &[usize],
-    take: &mut dyn FnMut(usize, &[f32]) -> Result<(), E>,
-) -> Result<(), E> {
+pub(super) fn unfold<E>(layer: &Layer, x: &Array, out: &[usize], take: &mut Take<'_, E>) -> Result<(), E> {
     match &layer.kind {
         Kind::Linear | Kind::Right => take(0, x.data()),
         Kind::Left => {
@@ -36,7 +34,7 @@ fn windows<E>(
     window: &Window,
     x: &Array,
     out: &[usize],
-    take: &mut dyn FnMut(usize, &[f32]) -> Result<(), E>,
+    take: &mut Take<'_, E>,
 ) -> Result<(), E> {
     let (plane, output) = (Plane::of(x.shape()), Plane::of(out));
     let size = plane.height * plane.width;
