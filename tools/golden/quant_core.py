@@ -132,12 +132,15 @@ def moving_averages():
 
 
 def parameters():
-    """torch's scales and zero points; its symmetric rule equals ours once it is told to use −127 ..= 127."""
+    """torch's scales and zero points; its symmetric rule is the half step's, and the narrow one's once told to use −127 ..= 127."""
     random = np.random.default_rng(SEED + 2)
     schemes = {
-        "int8 tensor symmetric": dict(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-127, quant_max=127),
+        "int8 tensor narrow": dict(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-127, quant_max=127),
         "int8 tensor affine": dict(dtype=torch.qint8, qscheme=torch.per_tensor_affine),
         "uint8 tensor affine": dict(dtype=torch.quint8, qscheme=torch.per_tensor_affine),
+        "int8 tensor symmetric": dict(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric),
+        "int4 tensor symmetric": dict(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, quant_min=-8, quant_max=7),
+        "int4 tensor affine": dict(dtype=torch.qint8, qscheme=torch.per_tensor_affine, quant_min=-8, quant_max=7),
     }
     for scheme, options in schemes.items():
         for number in range(40):

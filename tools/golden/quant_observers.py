@@ -21,7 +21,7 @@ SEED = 11
 COUNT = 20_000
 BINS = 4096
 OUT = pathlib.Path(__file__).resolve().parents[2] / "crates/quant-core/tests/golden"
-LEVELS = {"int8 tensor symmetric": (-127, 127), "int8 tensor affine": (-128, 127)}
+LEVELS = {"int8 tensor narrow": (-127, 127), "int8 tensor affine": (-128, 127)}
 
 
 class Lcg:
@@ -108,7 +108,7 @@ def entropy(x, scheme):
         zero, levels = -first, qmax - qmin + 1
         candidates = [(t, max(zero - t, 0), min(zero + t, len(counts))) for t in range(1, max(zero, len(counts) - zero) + 1)]
     else:
-        levels = qmax + 1 if scheme.endswith("symmetric") else qmax - qmin + 1
+        levels = qmax + 1 if scheme.endswith("narrow") else qmax - qmin + 1
         bins = np.arange(first, first + len(counts))
         size = np.where(bins < 0, -bins - 1, bins)
         counts = np.bincount(size, counts)
@@ -127,7 +127,7 @@ def errors(x, scheme):
     found = []
     for cut in range(100):
         factor = 1 - cut / 100
-        if scheme.endswith("symmetric"):
+        if scheme.endswith("narrow"):
             scale, zero = max(-low, high) * factor / qmax, 0
         else:
             scale = (high - low) * factor / (qmax - qmin)

@@ -17,7 +17,11 @@ use record::Record;
 
 mod machine;
 mod measured;
+mod numbers;
+mod page;
+mod quiet;
 mod record;
+mod statistics;
 mod table;
 mod train;
 
@@ -41,11 +45,15 @@ pub(crate) struct Args {
 enum Other {
     /// Measure training steps against Burn's own kernels and PyTorch
     Train(train::Args),
+    /// Measure rounding to every kind of number format beside a plain copy
+    Numbers(numbers::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(Other::Train(args)) = &args.other {
-        return train::run(args);
+    match &args.other {
+        Some(Other::Train(args)) => return train::run(args),
+        Some(Other::Numbers(args)) => return numbers::run(args),
+        None => {}
     }
     let sh = workspace::shell()?;
     let start = SystemTime::now();
@@ -137,6 +145,8 @@ mod tests {
         let train =
             parse("bench train --networks mlp,teacher --threads 1,2 --rounds 6").expect("it is right");
         assert!(matches!(train.other, Some(Other::Train(_))), "{train:?}");
+        let numbers = parse("bench numbers --write").expect("it is right");
+        assert!(matches!(numbers.other, Some(Other::Numbers(_))), "{numbers:?}");
         let filtered = parse("bench step/train --save").expect("it is right");
         assert!(filtered.other.is_none() && filtered.filter.as_deref() == Some("step/train"), "{filtered:?}");
         assert!(parse("bench train --rounds 0").is_err());

@@ -29,6 +29,7 @@ const TABLES: &[(&str, &str)] = &[
         "Number formats that `kd cast` knows; recipes round weights and activations to those with keys.",
     ),
     ("observers", "What finds the range of an activation: keys of `observer`."),
+    ("estimators", "What trains through rounding, and the schemes that it takes: keys of `estimator`."),
     ("criteria", "What decides which weights and channels stay: keys of `criterion`."),
 ];
 

@@ -11,8 +11,12 @@ use clap::Parser;
 mod bench;
 mod ci;
 mod docs;
+mod formats;
 mod golden;
+mod recipes;
 mod results;
+mod runs;
+mod statistics;
 mod sweep;
 mod tidy;
 mod workspace;
@@ -35,6 +39,8 @@ enum Task {
     Docs(docs::Args),
     /// Train one student with each of many losses, and say which of them help
     Sweep(sweep::Args),
+    /// Round one student to each of many number formats, and say what each costs
+    Formats(formats::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +52,7 @@ fn main() -> ExitCode {
         Task::Results(args) => results::run(&args),
         Task::Docs(args) => docs::run(&args),
         Task::Sweep(args) => sweep::run(&args),
+        Task::Formats(args) => formats::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,16 +9,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
-use crate::workspace;
+use crate::runs::{self, Manifest, Summary, Wanted};
+use crate::{recipes, statistics, workspace};
 use losses::{ALONE, LOSSES, Loss};
-use runs::{Manifest, Summary, Wanted};
 use table::{Reached, Row};
 
 mod losses;
-mod runs;
-mod statistics;
 mod table;
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +41,9 @@ const RUNS: &str = "runs/sweep-mnist-losses";
 /// How the teacher's run differs from the recipe: it has all examples but those that choose its best epoch.
 const TEACHER: &str = "data.mnist.validation=5000";
 
+/// What stands in the place of the teacher's stage.
+const TRAINED: &str = "Trained before, with data.mnist.validation=5000";
+
 const PAGE: &str = "docs/losses.md";
 const BEGIN: &str = "<!-- losses:begin -->\n";
 const END: &str = "<!-- losses:end -->";
@@ -51,7 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
     // Before anything is trained; and again in the end, for the page may have changed by then.
     let page = |text: &str| -> Result<String> {
-        between(&sh.read_file(PAGE)?, text).with_context(|| format!("`{PAGE}` has no place for a table"))
+        recipes::between(&sh.read_file(PAGE)?, (BEGIN, END), text)
+            .with_context(|| format!("`{PAGE}` has no place for a table"))
     };
     if args.write {
         page("")?;
@@ -83,12 +85,12 @@ impl<'a> Sweep<'a> {
     fn new(sh: &'a Shell, args: &Args) -> Result<Self> {
         let runs = if args.quick { format!("{RUNS}-quick") } else { RUNS.to_owned() };
         let recipe = sh.read_file(RECIPE)?;
-        let first = seed(&recipe).with_context(|| format!("`{RECIPE}` has no line `seed = …`"))?;
-        let without = without_teacher(&recipe)
+        let first = recipes::seed(&recipe).with_context(|| format!("`{RECIPE}` has no line `seed = …`"))?;
+        let without = recipes::without_stage(&recipe, "teacher", TRAINED)
             .with_context(|| format!("`{RECIPE}` has no stage that is named `teacher`"))?;
         let student = workspace::root().join(&runs).join("student.toml");
         sh.write_file(&student, without)?;
-        let kd = build(sh)?;
+        let kd = runs::build(sh)?;
         Ok(Self { sh, kd, runs, student, seeds: (first..first + args.seeds).collect(), quick: args.quick })
     }
 
@@ -166,14 +168,6 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Builds `kd` as it is shipped, and says where it is.
-fn build(sh: &Shell) -> Result<PathBuf> {
-    cmd!(sh, "cargo build --quiet --release").quiet().run()?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
-    Ok(target.join("release").join(format!("kd{}", std::env::consts::EXE_SUFFIX)))
-}
-
 fn objective(terms: &str) -> String {
     format!("stage.student.train.objective={terms}")
 }
@@ -199,28 +193,6 @@ fn seeds(text: &str) -> Result<u64, String> {
         .ok_or(format!("expected a number from 1 to {most}"))
 }
 
-/// The recipe's seed.
-fn seed(recipe: &str) -> Option<u64> {
-    recipe.lines().find_map(|line| line.strip_prefix("seed = ")?.trim().parse().ok())
-}
-
-/// The recipe for a teacher that is given: the stage that trains it becomes a comment, so that a change of it still
-/// shows in the text, by which runs are known.
-fn without_teacher(recipe: &str) -> Option<String> {
-    const STAGE: &str = "[[stage]]\n";
-    let begin = recipe.find(&format!("{STAGE}name = \"teacher\"\n"))?;
-    let end = begin + recipe[begin + 1..].find(STAGE)? + 1;
-    let trained: String = recipe[begin..end].lines().map(|line| format!("# {line}\n")).collect();
-    Some(format!("{}# Trained before, with {TEACHER}:\n{trained}{}", &recipe[..begin], &recipe[end..]))
-}
-
-/// The page with `text` in the place that its marks leave for it.
-fn between(page: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,15 +204,15 @@ mod tests {
     #[test]
     fn the_recipe_can_do_without_its_teacher() -> Result<()> {
         let recipe = recipe()?;
-        assert_eq!(seed(&recipe), Some(42));
-        let without = without_teacher(&recipe).context("it has a teacher")?;
+        assert_eq!(recipes::seed(&recipe), Some(42));
+        let without = recipes::without_stage(&recipe, "teacher", TRAINED).context("it has a teacher")?;
         let stages: Vec<&str> = without.lines().filter(|line| line.starts_with("name = ")).collect();
         assert_eq!(stages, ["name = \"mnist-losses\"", "name = \"student\""]);
         assert!(without.contains("\n# [[stage]]\n# name = \"teacher\"\n"), "{without}");
         // Nothing else is gone, and a change of the teacher shows.
         assert_eq!(without.lines().count(), recipe.lines().count() + 1);
-        assert_ne!(without_teacher(&recipe.replace("peak = 4e-3", "peak = 1e-3")), Some(without));
-        assert_eq!(without_teacher("[[stage]]\nname = \"other\"\n"), None);
+        let other = recipe.replace("peak = 4e-3", "peak = 1e-3");
+        assert_ne!(recipes::without_stage(&other, "teacher", TRAINED), Some(without));
         Ok(())
     }
 
@@ -276,12 +248,5 @@ mod tests {
         assert!(parse("sweep --seeds 3 --write") && parse("sweep --losses kl,at --seeds 1 --quick"));
         assert!(!parse("sweep --losses kl --write") && !parse("sweep --quick --write"));
         assert!(!parse("sweep --seeds 0") && !parse("sweep --seeds 22"));
-    }
-
-    #[test]
-    fn a_table_replaces_the_one_before() {
-        let page = |text: &str| format!("# Losses\n\n{BEGIN}\n{text}\n\n{END}\n\nMore.\n");
-        assert_eq!(between(&page("old"), "new\n"), Some(page("new")));
-        assert_eq!(between("# Losses\n", "new\n"), None);
     }
 }

@@ -222,6 +222,8 @@ pub(crate) enum ListKind {
     Losses,
     /// What finds the ranges of activations.
     Observers,
+    /// What trains through rounding.
+    Estimators,
     /// Number formats.
     Formats,
     /// What decides which weights stay.
@@ -319,7 +321,8 @@ pub(crate) struct Cast {
     Every matrix of floats is quantized, all other tensors stay as they are. A SPEC is a number format (`kd list formats`), \
     what shares a scale (tensor, channel, group=N, block=RxC), for integers where zero is (affine, symmetric, narrow, \
     no-clip), and scale=FORMAT: 'int4 group=32 affine', 'int8 channel symmetric', 'nf4 group=64', 'e4m3fn tensor', mxfp4.\n\
-    DIR gets config.json and model.safetensors, which compressed-tensors loads where it has a layout, and quantize.json. \
+    DIR gets config.json and model.safetensors, which compressed-tensors loads where it has a layout, and quantize.json; \
+    what a config.json beside CKPT says of the model is kept. \
     Memory stays below twice the largest tensor, but for gptq and awq, which hold a whole weight and what its inputs are."
 )]
 pub(crate) struct Quantize {

@@ -4,11 +4,9 @@
 //! layer directly before it. Which ones fold is the graph's knowledge (`kd-graph`); here stands the arithmetic,
 //! once, for the float export, for the quantized one, and for whoever folds a module before training it quantized.
 
-use std::collections::BTreeMap;
+use kd_graph::{Fold, Graph, ValueId, batch_norm_folds};
 
-use kd_graph::{Fold, Graph, batch_norm_folds};
-
-use crate::onnx::site_values;
+use crate::onnx::{dynamic_values, site_values};
 use crate::safetensors::weight;
 use crate::{Array, Error, QuantPlan, Weights};
 
@@ -20,12 +18,13 @@ use crate::{Array, Error, QuantPlan, Weights};
 /// # Errors
 /// When the plan does not fit the graph.
 pub fn foldings(graph: &Graph, quantization: Option<&QuantPlan>) -> Result<Vec<Fold>, Error> {
-    let kept = match quantization {
-        Some(plan) => site_values(graph, plan)?,
-        None => BTreeMap::new(),
+    let (kept, dynamic) = match quantization {
+        Some(plan) => (site_values(graph, plan)?, dynamic_values(graph, plan)?),
+        None => Default::default(),
     };
+    let named = |value: &ValueId| kept.contains_key(value) || dynamic.contains_key(value);
     let mut folds = batch_norm_folds(graph);
-    folds.retain(|fold| !kept.contains_key(&graph.nodes[fold.layer].output));
+    folds.retain(|fold| !named(&graph.nodes[fold.layer].output));
     Ok(folds)
 }
 

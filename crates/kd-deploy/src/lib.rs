@@ -3,7 +3,7 @@
 //! A [`Graph`](kd_graph::Graph) and plain [`Weights`] go in; no tensor of Burn is touched. Out come
 //!
 //! - [`onnx::lower`]: an ONNX model, float, or quantized with a [`QuantPlan`] so that engines compute every layer in
-//!   8-bit integers;
+//!   8-bit integers; weights of other schemes stay float, rounded;
 //! - [`safetensors`]: weights with PyTorch's names and layout, equal bytes for equal weights;
 //! - [`quantization`]: the scales that lead from those weights to the integers of the ONNX file;
 //! - [`engine`]: tract (built in) and ONNX Runtime (a library that the caller names), which run the model;
@@ -47,5 +47,5 @@ pub use biases::rounded_biases;
 pub use engine::{Engine, OnnxRuntime, Session, Tract};
 pub use error::Error;
 pub use fold::{fold_batch_norm, foldings};
-pub use plan::{ActivationPlan, QuantPlan, WeightPlan};
+pub use plan::{ActivationPlan, QuantPlan, RoundedWeight, WeightPlan};
 pub use write::write_atomically;

@@ -4,6 +4,7 @@
 //! of our own, over protocol-buffer types that are generated and checked in.
 
 mod builder;
+mod dynamic;
 mod inspect;
 mod integers;
 mod layers;
@@ -13,8 +14,8 @@ mod pairs;
 mod proto;
 mod quantizers;
 
-pub use inspect::{IntegerTensor, layers_read_integers, operators, quantized_weights};
+pub use inspect::{IntegerTensor, floats, layers_read_integers, operators, quantized_weights};
 
 pub use lower::{INPUT, OUTPUT, lower};
-pub(crate) use pairs::site_values;
+pub(crate) use pairs::{dynamic_values, site_values};
 pub(crate) use quantizers::Quantized;

@@ -17,6 +17,9 @@ pub const FLOAT_DIFFERENCE: f64 = 1e-4;
 pub const INT8_AGREEMENT: f64 = 0.999;
 /// The same in an engine that multiplies by the inverse of a scale (tract) or of which nothing is known.
 pub const INT8_AGREEMENT_BY_INVERSE: f64 = 0.995;
+/// Logits of the reference that differ by less than this share of the largest one are equal: where few bits leave few
+/// values, two classes often have the same logit, and an engine's last bit decides between them.
+pub const TIE: f64 = 1e-5;
 /// Below so many examples a share means nothing: one disagreement is allowed.
 pub const FEW_EXAMPLES: usize = 1000;
 
@@ -29,7 +32,7 @@ pub struct Parity {
     pub max_abs: f64,
     /// Largest absolute logit of the reference.
     pub max_logit: f64,
-    /// Examples with the same class on top.
+    /// Examples with the same class on top, or with one that is as high in the reference, up to [`TIE`].
     pub agreeing: usize,
 }
 
@@ -74,11 +77,18 @@ impl Parity {
             if difference.is_nan() { f64::INFINITY } else { difference }
         };
         let rows = reference.chunks_exact(classes).zip(found.chunks_exact(classes));
+        let max_logit = reference.iter().map(|a| f64::from(a.abs())).fold(0.0, f64::max);
+        let same = |(reference, found): &(&[f32], &[f32])| match (top(reference), top(found)) {
+            (Some(a), Some(b)) => {
+                a == b || f64::from(reference[a]) - f64::from(reference[b]) < TIE * max_logit
+            }
+            (a, b) => a == b,
+        };
         Ok(Self {
             examples: reference.len() / classes,
             max_abs: reference.iter().zip(found).map(difference).fold(0.0, f64::max),
-            max_logit: reference.iter().map(|a| f64::from(a.abs())).fold(0.0, f64::max),
-            agreeing: rows.filter(|(a, b)| top(a) == top(b)).count(),
+            max_logit,
+            agreeing: rows.filter(same).count(),
         })
     }
 
@@ -186,6 +196,15 @@ mod tests {
     fn of_equal_logits_the_first_is_on_top() {
         let parity = Parity::of(&[1.0, 1.0], &[1.0, 0.0], 2).unwrap();
         assert_eq!(parity.agreeing, 1);
+    }
+
+    #[test]
+    fn a_tie_of_the_reference_is_broken_by_nobody() {
+        let agreeing = |a: &[f32], b: &[f32]| Parity::of(a, b, 3).unwrap().agreeing;
+        assert_eq!(agreeing(&[2.0, 2.0, 0.0], &[2.0, 2.000_001, 0.0]), 1);
+        assert_eq!(agreeing(&[2.0, 1.999_999, 0.0], &[2.0, 2.1, 0.0]), 1);
+        assert_eq!(agreeing(&[2.0, 1.99, 0.0], &[2.0, 2.1, 0.0]), 0);
+        assert_eq!(agreeing(&[2.0, f32::NAN, 0.0], &[2.0, 2.1, 0.0]), 0);
     }
 
     #[test]

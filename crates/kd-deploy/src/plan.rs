@@ -33,13 +33,31 @@ pub struct ActivationPlan {
     pub qparams: QParams,
 }
 
-/// Scales and zero points of a whole model.
+/// A weight that is rounded and yet stays float in the file, because no engine runs its scheme on integers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoundedWeight {
+    /// The scheme that the values are of.
+    pub scheme: Scheme,
+    /// The axis of the outputs, in Burn's layout of the weight.
+    pub axis: usize,
+    /// The estimator that chose the values, where it is not the scheme's own rule ([`quant_core::round_weight`]).
+    pub method: Option<String>,
+    /// The rounded values. Where a batch norm folds into the layer they are those of the folded weight.
+    pub values: Array,
+}
+
+/// How a whole model is rounded. A model whose weights alone are rounded names no site at all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct QuantPlan {
-    /// By the weight's path.
+    /// Weights that become integers, by path.
     pub weights: BTreeMap<String, WeightPlan>,
+    /// Weights that stay float, by path; their layers' biases stay float too.
+    pub rounded: BTreeMap<String, RoundedWeight>,
     /// By site. Every site that is named is quantized, needed by a layer or not.
     pub activations: BTreeMap<String, ActivationPlan>,
+    /// Sites whose scale is found at run time: one for each row (the last axis) of a tensor of up to three axes, one
+    /// for each example of one with more. Such a model names no other sites.
+    pub dynamic: BTreeMap<String, Scheme>,
 }
 
 impl QuantPlan {
@@ -125,8 +143,8 @@ struct Use<'a> {
     weight: &'a str,
     /// Axis of the weight that becomes the outputs, if a scale for each makes sense.
     out_axis: Option<usize>,
-    /// Scale of the input at this layer.
-    input_scale: f32,
+    /// Scale of the input at this layer; none where that is float, and the bias with it.
+    input_scale: Option<f32>,
     bias: Option<Array>,
 }
 
@@ -136,7 +154,7 @@ pub(crate) fn codes(
     weights: &Weights,
     plan: &QuantPlan,
     folds: &[Fold],
-    input_scale: impl Fn(ValueId) -> Result<f32, Error>,
+    input_scale: impl Fn(ValueId) -> Result<Option<f32>, Error>,
 ) -> Result<Codes, Error> {
     let mut uses = Vec::new();
     let mut arrays: BTreeMap<&str, Array> = BTreeMap::new();
@@ -163,7 +181,7 @@ pub(crate) fn codes(
             };
             let data = node.inputs[1 - position];
             let input_scale = match graph.param(data) {
-                Some(_) => 1.0,
+                Some(_) => Some(1.0),
                 None => input_scale(data)?,
             };
             let out_axis = match (&node.op, position) {
@@ -172,6 +190,10 @@ pub(crate) fn codes(
                 _ => None,
             };
             finite(path, &array)?;
+            if let Some(rounded) = plan.rounded.get(path) {
+                matches_shape(path, rounded, &array)?;
+                continue;
+            }
             if let Some(bias) = &bias {
                 let own = node.inputs.get(2).and_then(|&id| graph.param(id));
                 finite(&own.map_or_else(|| format!("bias of {path}"), |param| param.path.clone()), bias)?;
@@ -187,8 +209,8 @@ pub(crate) fn codes(
         codes.weights.insert(path.to_owned(), quantized_weight(path, &array, plan, &of_weight)?);
     }
     for layer in &uses {
-        if let Some(bias) = &layer.bias {
-            let quantized = quantized_bias(bias, layer.input_scale, &codes.weights[layer.weight]);
+        if let (Some(bias), Some(input_scale)) = (&layer.bias, layer.input_scale) {
+            let quantized = quantized_bias(bias, input_scale, &codes.weights[layer.weight]);
             codes.biases.insert(layer.node, quantized);
         }
     }
@@ -258,11 +280,11 @@ fn quantized_weight(
 
     let mut qparams = weight_plan.qparams.clone();
     for layer in uses {
-        let Some(bias) = &layer.bias else { continue };
+        let (Some(bias), Some(input_scale)) = (&layer.bias, layer.input_scale) else { continue };
         for (output, b) in bias.data().iter().enumerate() {
             let cell = if cells == 1 { 0 } else { output };
             // The second bound keeps the product of the scales a normal number.
-            let least = (b.abs() / BIAS_LIMIT).max(f32::MIN_POSITIVE) / layer.input_scale;
+            let least = (b.abs() / BIAS_LIMIT).max(f32::MIN_POSITIVE) / input_scale;
             qparams.scale[cell] = qparams.scale[cell].max(least);
         }
     }
@@ -277,6 +299,16 @@ fn quantized_weight(
         zero_point: qparams.zero_point,
         axis,
     })
+}
+
+fn matches_shape(path: &str, rounded: &RoundedWeight, array: &Array) -> Result<(), Error> {
+    let (expected, found) = (array.shape(), rounded.values.shape());
+    let reason = match expected == found {
+        true if rounded.axis < found.len() => return finite(path, &rounded.values),
+        true => format!("axis {} is out of range for shape {found:?}", rounded.axis),
+        false => format!("expected rounded values of shape {expected:?}, found {found:?}"),
+    };
+    Err(Error::Plan { entry: path.to_owned(), reason })
 }
 
 fn finite(path: &str, array: &Array) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fold::{fold_batch_norm, foldings};
 use crate::onnx::{IntegerTensor, Quantized};
-use crate::plan::{ActivationPlan, round_bias, weight_inputs};
+use crate::plan::{ActivationPlan, RoundedWeight, round_bias, weight_inputs};
 use crate::safetensors::{is_transposed, torch_name};
 use crate::{Array, Error, QuantPlan, Weights, write_atomically};
 
@@ -31,6 +31,12 @@ pub struct Quantization {
     pub activations: BTreeMap<String, Activation>,
     /// Weights by the name of their tensor.
     pub weights: BTreeMap<String, Weight>,
+    /// Weights that the ONNX file holds as floats, rounded, by the name of their tensor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rounded: BTreeMap<String, Rounded>,
+    /// Activations whose scales are found at run time, by site.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dynamic: BTreeMap<String, Scheme>,
     /// Biases, in the order in which their layers run.
     pub biases: Vec<Bias>,
 }
@@ -67,6 +73,23 @@ pub struct Weight {
     pub zero_point: Vec<i32>,
     /// Smallest and largest code.
     pub codes: [i32; 2],
+    /// The batch norm that is folded into the weight before it is rounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_norm: Option<BatchNorm>,
+}
+
+/// A weight that is rounded and stays float. Without a `method` its values are those of the scheme for the matrix
+/// `[out, K]` of the float weight ([`quant_core::round_weight`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rounded {
+    /// Format, granularity, symmetry and format of scales.
+    pub scheme: Scheme,
+    /// The axis of the outputs.
+    pub axis: usize,
+    /// The estimator that chose the values, where it is not the scheme's own rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// The batch norm that is folded into the weight before it is rounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<BatchNorm>,
@@ -128,6 +151,8 @@ impl Quantization {
             rule: RULE.to_owned(),
             activations: plan.activations.iter().map(|(site, a)| (site.clone(), activation(a))).collect(),
             weights: BTreeMap::new(),
+            rounded: BTreeMap::new(),
+            dynamic: plan.dynamic.clone(),
             biases: Vec::new(),
         };
         for (index, node) in graph.nodes.iter().enumerate() {
@@ -135,6 +160,13 @@ impl Quantization {
             for (_, path) in weight_inputs(graph, node) {
                 let param = find(graph, path)?;
                 let name = torch_name(param);
+                let norm = || fold.map(|fold| batch_norm(graph, fold)).transpose();
+                let own_axis = |axis: usize| if is_transposed(param) { 1 - axis } else { axis };
+                if let Some(RoundedWeight { scheme, axis, method, .. }) = plan.rounded.get(path) {
+                    let (scheme, axis, method) = (*scheme, own_axis(*axis), method.clone());
+                    result.rounded.insert(name, Rounded { scheme, axis, method, batch_norm: norm()? });
+                    continue;
+                }
                 let codes = &quantized.codes.weights[path];
                 if let Some(bias) = quantized.codes.biases.get(&index) {
                     let own = node.inputs.get(2).and_then(|&id| graph.param(id));
@@ -146,14 +178,13 @@ impl Quantization {
                     });
                 }
                 let planned = &plan.weights[path];
-                let axis = codes.axis.map(|a| if is_transposed(param) { 1 - a } else { a });
                 let weight = Weight {
                     scheme: planned.scheme,
-                    axis,
+                    axis: codes.axis.map(own_axis),
                     scale: codes.scale.clone(),
                     zero_point: codes.zero_point.clone(),
                     codes: [planned.qparams.qmin, planned.qparams.qmax],
-                    batch_norm: fold.map(|fold| batch_norm(graph, fold)).transpose()?,
+                    batch_norm: norm()?,
                 };
                 result.weights.insert(name, weight);
             }
@@ -190,6 +221,28 @@ impl Quantization {
             integers.biases.push(IntegerTensor { shape: array.shape().to_vec(), data });
         }
         Ok(integers)
+    }
+
+    /// The values of the weights in `rounded` that follow their scheme's own rule, from float tensors with PyTorch's
+    /// names and layout.
+    ///
+    /// # Errors
+    /// When a tensor is missing or cannot be rounded.
+    pub fn rounded_values(
+        &self,
+        tensors: &BTreeMap<String, Array>,
+    ) -> Result<BTreeMap<String, Array>, Error> {
+        let mut values = BTreeMap::new();
+        for (name, rounded) in self.rounded.iter().filter(|(_, rounded)| rounded.method.is_none()) {
+            let array = match &rounded.batch_norm {
+                Some(norm) => fold_batch_norm(&norm.fold(name), tensors)?.0,
+                None => get(tensors, name)?.clone(),
+            };
+            let data = quant_core::round_weight(array.data(), array.shape(), rounded.axis, &rounded.scheme)
+                .map_err(|source| Error::Quantize { entry: name.clone(), source })?;
+            values.insert(name.clone(), Array::new(array.shape(), data)?);
+        }
+        Ok(values)
     }
 
     /// The file's text: equal values, equal bytes.
@@ -323,6 +376,8 @@ mod tests {
             rule: RULE.to_owned(),
             activations: BTreeMap::new(),
             weights: BTreeMap::from([("w".to_owned(), weight)]),
+            rounded: BTreeMap::new(),
+            dynamic: BTreeMap::new(),
             biases: Vec::new(),
         };
         let folder = tempfile::tempdir().unwrap();

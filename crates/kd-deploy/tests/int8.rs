@@ -55,7 +55,8 @@ impl Case {
         let plan = |(path, array): (&String, &Array)| {
             (path.clone(), weight(array, if path.starts_with("conv") { 0 } else { 1 }))
         };
-        let plan = QuantPlan { weights: matrices.map(plan).collect(), activations };
+        let weights = matrices.map(plan).collect();
+        let plan = QuantPlan { weights, activations, ..QuantPlan::default() };
         Self { net, plan }
     }
 

@@ -316,6 +316,7 @@ fn a_layer_that_no_site_reaches_is_refused_by_name() {
     let plan = QuantPlan {
         weights: matrices.map(|(path, array)| (path.clone(), per_channel(array, 1))).collect(),
         activations: BTreeMap::from([("in".to_owned(), affine(-1.0, 1.0))]),
+        ..QuantPlan::default()
     };
     let error = onnx::lower(&graph.unwrap(), &all, Some(&plan)).unwrap_err();
     let Error::Placement(source) = &error else { panic!("{error:?}") };

@@ -14,8 +14,8 @@ pub(crate) fn export(run: &Run<'_>, done: &[Done], sink: &mut dyn Sink) -> Resul
     let float = done.iter().rev().find(|done| done.model.activations.is_none());
     let rounded = done.iter().rev().find(|done| done.model.activations.is_some());
     let mut parity = Vec::new();
-    for (done, name) in [(float, files::ONNX), (rounded, files::ONNX_INT8)] {
-        let Some(done) = done else { continue };
+    for done in [float, rounded].into_iter().flatten() {
+        let name = done.model.file();
         let file = folder.join(name);
         kd_deploy::write_atomically(&file, &export::onnx(&done.model)?)?;
         let test = run.predict(&done.model);

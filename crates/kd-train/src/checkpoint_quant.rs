@@ -91,7 +91,8 @@ pub fn ignore(text: &str) -> Result<regex::Regex, Error> {
 }
 
 /// Quantizes every matrix of floats (f64, f32, f16, bf16) in `checkpoint` that is not ignored, and writes the folder
-/// `out`; all other tensors stay byte for byte.
+/// `out`; all other tensors stay byte for byte, and a `config.json` beside the checkpoint, which says what model it is,
+/// keeps its place beside ours.
 ///
 /// # Errors
 ///
@@ -135,7 +136,7 @@ pub fn quantize(checkpoint: &Path, request: &Request, out: &Path) -> Result<Repo
         (name.clone(), planned)
     };
     let plan = source.tensors().iter().map(planned).collect();
-    let mut writer = Writer::create(out, plan, source.metadata())?;
+    let mut writer = Writer::create(out, plan, source.metadata())?.with_model(model(checkpoint));
     for (name, entry) in source.tensors() {
         match forms.get(name.as_str()) {
             Some(Some(form)) => {
@@ -146,4 +147,10 @@ pub fn quantize(checkpoint: &Path, request: &Request, out: &Path) -> Result<Repo
         }
     }
     writer.finish()
+}
+
+/// The description of the model that stands beside a checkpoint, if there is one.
+fn model(checkpoint: &Path) -> serde_json::Map<String, serde_json::Value> {
+    let text = std::fs::read(checkpoint.with_file_name(files::CONFIG)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }

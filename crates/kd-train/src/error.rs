@@ -225,6 +225,14 @@ pub enum Error {
         /// Why not.
         source: quant_core::Error,
     },
+    /// A weight that a scheme cannot round.
+    #[error("the weight `{path}` cannot be rounded: {source}")]
+    Weight {
+        /// Its path in the model.
+        path: String,
+        /// Why not.
+        source: quant_core::Error,
+    },
     /// Words that are no scheme for weights.
     #[error(transparent)]
     WeightScheme(quant_core::Error),
@@ -379,7 +387,7 @@ impl Error {
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
             Error::Prune(_) => "prune::impossible",
-            Error::Quant(_) => "quantize::impossible",
+            Error::Quant(_) | Error::Weight { .. } => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",
             Error::CastFormat(_) => "cast::format",
             Error::CastTensor { .. } => "cast::tensor",

@@ -52,6 +52,25 @@ impl Predictions {
         let same = self.top1().iter().zip(other.top1()).filter(|(a, b)| **a == *b).count();
         share(same, self.labels.len())
     }
+
+    /// Mean of KL(p ‖ q) in nats over examples, p the softmax of these logits and q that of `other`'s; in f64.
+    pub fn divergence(&self, other: &Predictions) -> f64 {
+        let classes = self.classes.max(1);
+        let rows = self.logits.chunks(classes).zip(other.logits.chunks(classes));
+        let sum: f64 = rows
+            .map(|(p, q)| {
+                let (p, q) = (log_softmax(p), log_softmax(q));
+                p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+            })
+            .sum();
+        sum / self.labels.len().max(1) as f64
+    }
+}
+
+fn log_softmax(row: &[f32]) -> Vec<f64> {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = row.iter().map(|&x| f64::from(x - max).exp()).sum();
+    row.iter().map(|&x| f64::from(x - max) - sum.ln()).collect()
 }
 
 /// The index of the largest of each `classes` numbers, the first one among equals.
@@ -99,6 +118,16 @@ mod tests {
         assert_eq!((a.errors(), a.accuracy()), (1, 0.75));
         assert_eq!(a.agreement(&b), 0.5);
         assert_eq!(a.agreement(&a), 1.0);
+    }
+
+    #[test]
+    fn divergence_is_that_of_the_softmax() {
+        let a = predictions(&[0.0, 0.0, 3_f32.ln(), 0.0], &[1, 1]);
+        let b = predictions(&[0.0, 3_f32.ln(), 5.0 + 3_f32.ln(), 5.0], &[1, 1]);
+        // Half and half against a quarter and three quarters; equal but for a shift.
+        let expected = 0.5 * (2_f64.ln() + (2.0_f64 / 3.0).ln());
+        assert!((a.divergence(&b) - expected / 2.0).abs() < 1e-6, "{}", a.divergence(&b));
+        assert_eq!(a.divergence(&a), 0.0);
     }
 
     #[test]

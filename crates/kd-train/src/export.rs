@@ -15,7 +15,7 @@ use crate::run_dir::files;
 use crate::summary::ParitySummary;
 use crate::weights;
 
-/// The ONNX file of a model: float, or QDQ where its activations are rounded.
+/// The ONNX file of a model: float, with integers where engines run them, else with rounded floats.
 ///
 /// # Errors
 ///
@@ -60,9 +60,9 @@ pub fn check(
     let artifact = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let logits = run(file, engine, data, &model.network.example())?;
     let parity = Parity::of(&reference.logits, &logits, reference.classes)?;
-    let tolerance = match model.activations {
-        Some(_) => Tolerance::int8(engine),
-        None => Tolerance::Float,
+    let tolerance = match &model.activations {
+        Some(activations) if activations.scheme().is_some() => Tolerance::int8(engine),
+        _ => Tolerance::Float,
     };
     parity.check(tolerance, &artifact, engine.name())?;
     let found = Predictions { logits, ..reference.clone() };

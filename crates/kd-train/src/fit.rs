@@ -9,6 +9,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use kd_core::{Connectors, Objective, Observed, Progress, Tap, View};
 use kd_deploy::Weights;
+use kd_graph::Fold;
 use serde::Serialize;
 
 use crate::batches::{Batch, Data};
@@ -17,12 +18,15 @@ use crate::connect;
 use crate::error::Error;
 use crate::evaluate::predict;
 use crate::event::{Event, Sink};
+use crate::learned::{Live, Sites};
 use crate::network::Network;
-use crate::optimizer;
+use crate::optimizer::Optimizers;
 use crate::recipe::FitSpec;
 use crate::regime::Regime;
 use crate::run_dir::StageDir;
+use crate::seeds;
 use crate::sparsify::Sparsifier;
+use crate::survey::Entry;
 
 /// Steps between two lines of `metrics.jsonl`.
 const METRICS_EVERY: usize = 50;
@@ -41,6 +45,8 @@ pub struct Job<'a> {
     pub objective: &'a Objective,
     /// The teacher, in inference, where the objective needs one.
     pub teacher: Option<&'a dyn Network>,
+    /// Batch norms that a stage which rounds folds on the way.
+    pub folds: &'a [Fold],
     /// How masks tighten, in a stage that sparsifies.
     pub sparsifier: Option<&'a Sparsifier>,
     /// Share of the stage from which on an epoch may be passed on: one before masks are final may not.
@@ -80,7 +86,8 @@ pub fn fit(
     let mut connectors = connect::connectors(job, student.as_ref(), &autodiff)?;
     let mut regime = regime;
     let mut student = student.training();
-    let mut optimizer = optimizer::build(&job.spec.optimizer);
+    let mut sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
+    let mut optimizer = Optimizers::build(&job.spec.optimizer);
     let mut cursor = Cursor { metrics: stage.metrics_len(), ..Cursor::default() };
     let (mut best, mut best_regime): (Weights, Regime) = (student.weights(), regime.clone());
 
@@ -92,16 +99,29 @@ pub fn fit(
             student.remask(masks);
         }
         student.set_weights(&state.student);
+        regime.settle(job.folds, student.as_mut());
         connectors = connect::restored(connectors, &state.connectors);
+        sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
         let entries = connect::entries(student.as_ref(), &connectors);
-        optimizer =
-            optimizer::load(optimizer, &state.optimizer, &entries).map_err(|e| stage.broken_state(e))?;
+        let scales = scales(student.as_ref(), sites.as_ref());
+        optimizer = optimizer.load(&state.optimizer, &entries, &scales).map_err(|e| stage.broken_state(e))?;
         (cursor, best, best_regime) = (state.cursor, state.best, state.best_regime);
     }
     stage.rewind_metrics(cursor.metrics)?;
     if fresh {
         // From here on a kill finds a state that knows how long the metrics were.
-        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+        let learned = sites.as_ref();
+        snapshot(
+            &cursor,
+            &regime,
+            &best_regime,
+            student.as_ref(),
+            &best,
+            &connectors,
+            learned,
+            &optimizer,
+            stage,
+        )?;
     }
     sink.event(Event::StageStarted {
         stage: stage.name().into(),
@@ -110,7 +130,7 @@ pub fn fit(
         done: cursor.epoch * steps + cursor.step,
     });
 
-    let sites = connect::wanted(job.objective);
+    let wanted = connect::wanted(job.objective);
     let mut last_finite = f64::NAN;
     while cursor.epoch < epochs {
         let started = Instant::now();
@@ -119,13 +139,16 @@ pub fn fit(
             let done = cursor.epoch * steps + cursor.step;
             let progress = Progress::of(done, epochs * steps);
             let rate = job.spec.learning_rate.at(progress);
-            regime.before_step(job.sparsifier, student.as_mut(), done, progress)?;
+            regime.before_step(job.sparsifier, job.folds, student.as_mut(), done, progress)?;
 
             let teachers: Vec<_> =
-                job.teacher.iter().map(|teacher| observe(*teacher, &batch, &sites.teacher)).collect();
-            let mut tap = Tap::wanting(sites.student.iter().map(String::as_str));
-            if let Some(rewrite) = regime.rewrite() {
-                tap = tap.with_rewrite(rewrite);
+                job.teacher.iter().map(|teacher| observe(*teacher, &batch, &wanted.teacher)).collect();
+            student.draw(seeds::derive(job.seed, &format!("noise {}", job.order), &[done as u64]));
+            let mut tap = Tap::wanting(wanted.student.iter().map(String::as_str));
+            let mut live =
+                regime.activations().map(|activations| Live { activations, sites: sites.as_ref() });
+            if let Some(live) = &mut live {
+                tap = tap.with_rewrite(live);
             }
             let logits = student.forward(batch.rows.clone(), &mut tap);
             let observed = Observed::new(logits).with_features(tap.into_features());
@@ -153,8 +176,15 @@ pub fn fit(
             if let Some(most) = job.spec.clip {
                 student.clip(&mut own, most);
             }
-            student.step(&mut optimizer, rate, own);
-            connectors = connect::step(connectors, &mut optimizer, rate, &mut gradients);
+            let of_scales = student.scale_gradients(&mut own);
+            student.step(&mut optimizer.weights, rate, own);
+            if !of_scales.is_empty() {
+                student.step(&mut optimizer.scales, rate, of_scales);
+            }
+            connectors = connect::step(connectors, &mut optimizer.weights, rate, &mut gradients);
+            if let (Some(found), Some(activations)) = (sites.take(), regime.activations()) {
+                sites = Some(found.step(&mut optimizer.scales, rate, &mut gradients, activations));
+            }
 
             cursor.step += 1;
             cursor.sums.add(loss, &terms);
@@ -178,6 +208,7 @@ pub fn fit(
                     student.as_ref(),
                     &best,
                     &connectors,
+                    sites.as_ref(),
                     &optimizer,
                     stage,
                 )?;
@@ -191,8 +222,9 @@ pub fn fit(
         let sums = std::mem::take(&mut cursor.sums);
         if progress.get() >= 1.0 {
             // The last update: whatever the schedule ends at is in force in what is passed on.
-            regime.before_step(job.sparsifier, student.as_mut(), 0, progress)?;
+            regime.before_step(job.sparsifier, job.folds, student.as_mut(), 0, progress)?;
         }
+        regime.fold(job.folds, student.as_mut(), progress)?;
         let judged = judge(job, student.as_ref(), &regime);
         let eligible = progress.get() >= job.ready;
         if eligible && judged.is_none_or(|judged| judged.beats(cursor.best)) {
@@ -211,7 +243,18 @@ pub fn fit(
             best: cursor.best.map(|best| best.epoch),
         })?;
         cursor.metrics = stage.metrics_len();
-        snapshot(&cursor, &regime, &best_regime, student.as_ref(), &best, &connectors, &optimizer, stage)?;
+        let learned = sites.as_ref();
+        snapshot(
+            &cursor,
+            &regime,
+            &best_regime,
+            student.as_ref(),
+            &best,
+            &connectors,
+            learned,
+            &optimizer,
+            stage,
+        )?;
         let seconds = started.elapsed().as_secs_f64();
         stage.timing(&format!("epoch {}", cursor.epoch), seconds)?;
         sink.event(Event::Epoch {
@@ -232,6 +275,11 @@ pub fn fit(
     }
     chosen.set_weights(&best);
     Ok(Fitted { student: chosen.inference(), regime: best_regime, last, last_regime: regime })
+}
+
+/// Trained scales of weights and of activations.
+fn scales(student: &dyn Network, sites: Option<&Sites>) -> Vec<Entry> {
+    student.scales().into_iter().chain(sites.map(Sites::entries).unwrap_or_default()).collect()
 }
 
 /// Logits and wanted features of the teacher, out of reach of gradients.
@@ -291,7 +339,8 @@ fn snapshot(
     student: &dyn Network,
     best: &Weights,
     connectors: &Connectors,
-    optimizer: &burn::optim::ModuleOptimizer,
+    sites: Option<&Sites>,
+    optimizer: &Optimizers,
     stage: &StageDir,
 ) -> Result<(), Error> {
     let entries = connect::entries(student, connectors);
@@ -302,7 +351,9 @@ fn snapshot(
         student: student.weights(),
         best: best.clone(),
         connectors: connect::weights(connectors),
-        optimizer: optimizer::save(optimizer, &entries).map_err(|error| stage.broken_state(error))?,
+        optimizer: optimizer
+            .save(&entries, &scales(student, sites))
+            .map_err(|error| stage.broken_state(error))?,
     };
     state.save(stage.path())
 }

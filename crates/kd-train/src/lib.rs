@@ -11,8 +11,11 @@ pub mod models;
 
 pub mod activations;
 pub mod compress;
+pub mod estimator;
 pub mod follow;
+pub mod learned;
 pub mod network;
+pub mod observing;
 pub mod survey;
 
 pub mod batches;

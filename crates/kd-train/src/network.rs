@@ -14,7 +14,7 @@ use kd_deploy::Weights;
 use kd_graph::Graph;
 use prune_core::Cut;
 
-use crate::compress::{self, Compression};
+use crate::compress::{self, Compression, Draw};
 use crate::error::Error;
 use crate::model::{INPUT_SITE, Input, Model, Task};
 use crate::survey::{self, Entry};
@@ -60,11 +60,24 @@ pub trait Network: Send + Sync {
     /// Replaces masks while training; the optimizer's state stays.
     fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>);
 
+    /// Replaces what outputs of rounded weights are multiplied by before rounding ([`Compression::factors`]); 1 where a
+    /// weight is not named.
+    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>);
+
     /// Gradients of this network's parameters, taken out of `gradients`.
     fn gradients(&self, gradients: &mut Gradients) -> GradientsParams;
 
     /// One optimizer step.
     fn step(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams);
+
+    /// Scales of rounded weights that train, beside the parameters of [`Network::entries`].
+    fn scales(&self) -> Vec<Entry>;
+
+    /// Takes the gradients of these scales out of those of all parameters.
+    fn scale_gradients(&self, own: &mut GradientsParams) -> GradientsParams;
+
+    /// Which blocks of weights that are rounded by blocks a step rounds follows from this seed.
+    fn draw(&self, seed: u64);
 
     /// Scales gradients so that their global Euclidean norm is at most `most`.
     fn clip(&self, gradients: &mut GradientsParams, most: f64);
@@ -106,6 +119,7 @@ pub struct Built<M> {
     // Absent only while an optimizer step has it.
     module: Option<M>,
     compression: Compression,
+    draw: Draw,
 }
 
 impl<M: Model> Built<M> {
@@ -126,6 +140,7 @@ impl<M: Model> Built<M> {
             task: task.clone(),
             module: Some(module),
             compression: Compression::default(),
+            draw: Draw::default(),
         }))
     }
 
@@ -134,7 +149,8 @@ impl<M: Model> Built<M> {
     }
 
     fn with_module(&self, module: M, compression: Compression) -> Box<dyn Network> {
-        Box::new(Self { name: self.name, task: self.task.clone(), module: Some(module), compression })
+        let (task, draw) = (self.task.clone(), self.draw.clone());
+        Box::new(Self { name: self.name, task, module: Some(module), compression, draw })
     }
 
     fn map(&mut self, f: impl FnOnce(M) -> M) {
@@ -197,12 +213,19 @@ impl<M: Model> Network for Built<M> {
         // `plain` folds masks and rounding in; the stored values go back under the new compression.
         let stored = survey::read(&self.module().valid());
         let module = survey::write(self.plain(), &stored);
-        self.with_module(compress::attach(module, &compression), compression)
+        self.with_module(compress::attach(module, &compression, &self.draw), compression)
     }
 
     fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>) {
         self.map(|module| compress::remask(module, &masks));
         self.compression.masks = masks;
+    }
+
+    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>) {
+        if !(self.compression.factors.is_empty() && factors.is_empty()) {
+            self.map(|module| compress::refactor(module, &factors));
+            self.compression.factors = factors;
+        }
     }
 
     fn gradients(&self, gradients: &mut Gradients) -> GradientsParams {
@@ -211,6 +234,25 @@ impl<M: Model> Network for Built<M> {
 
     fn step(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams) {
         self.map(|module| optimizer.step(rate, module, gradients));
+    }
+
+    fn scales(&self) -> Vec<Entry> {
+        survey::scales(self.module())
+    }
+
+    fn scale_gradients(&self, own: &mut GradientsParams) -> GradientsParams {
+        let ids = self.scales().into_iter().map(|entry| entry.id);
+        let mut taken = GradientsParams::new();
+        for id in ids {
+            if let Some(gradient) = own.remove::<1>(id) {
+                taken.register::<1>(id, gradient);
+            }
+        }
+        taken
+    }
+
+    fn draw(&self, seed: u64) {
+        self.draw.store(seed, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn clip(&self, gradients: &mut GradientsParams, most: f64) {

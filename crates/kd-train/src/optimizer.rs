@@ -43,6 +43,57 @@ pub fn build(spec: &OptimizerSpec) -> ModuleOptimizer {
     }
 }
 
+/// The optimizers of a stage: scales of numbers take no part in the decay of weights.
+pub struct Optimizers {
+    /// Of the student and the connectors.
+    pub weights: ModuleOptimizer,
+    /// Of trained scales and zero points.
+    pub scales: ModuleOptimizer,
+}
+
+impl Optimizers {
+    /// Fresh ones.
+    pub fn build(spec: &OptimizerSpec) -> Self {
+        Self { weights: build(spec), scales: build(&spec.without_decay()) }
+    }
+
+    /// Takes the state out of both; the parameters of `scales` belong to the second.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`].
+    pub fn save(&self, weights: &[Entry], scales: &[Entry]) -> Result<OptimizerState, String> {
+        let mut state = save(&self.weights, weights)?;
+        let learned = save(&self.scales, scales)?;
+        state.tensors.extend(learned.tensors);
+        state.scalars.extend(learned.scalars);
+        Ok(state)
+    }
+
+    /// Puts a saved state into both.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`].
+    pub fn load(self, state: &OptimizerState, weights: &[Entry], scales: &[Entry]) -> Result<Self, String> {
+        let of_scale = |name: &str| {
+            scales
+                .iter()
+                .any(|entry| name.strip_prefix(&entry.path).is_some_and(|rest| rest.starts_with('/')))
+        };
+        let (mut own, mut learned) = (OptimizerState::default(), OptimizerState::default());
+        for (name, array) in &state.tensors {
+            let part = if of_scale(name) { &mut learned } else { &mut own };
+            part.tensors.insert(name.clone(), array.clone());
+        }
+        for (name, number) in &state.scalars {
+            let part = if of_scale(name) { &mut learned } else { &mut own };
+            part.scalars.insert(name.clone(), *number);
+        }
+        Ok(Self { weights: load(self.weights, &own, weights)?, scales: load(self.scales, &learned, scales)? })
+    }
+}
+
 /// An optimizer's state by parameter path.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OptimizerState {

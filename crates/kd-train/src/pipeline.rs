@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::evaluate::predict;
+use crate::evaluate::{Predictions, predict};
 use crate::event::{Event, Sink};
 use crate::fit::Fitted;
 use crate::network::Network;
@@ -119,13 +119,16 @@ impl Run<'_> {
         let mut folder = self.dir.stage(&step.folder, &step.spec.name, step.spec.kind.name())?;
         let summary = folder.file(files::SUMMARY);
         let begun = Instant::now();
-        let prepared = stage::prepare(self, &step.spec.kind, start()?, &folder, sink)?;
+        let network = start()?;
+        let float = (matches!(step.spec.kind, StageKind::Quantize(_)) && !summary.is_file())
+            .then(|| predict(network.inference().as_ref(), None, self.data.test(&self.device)));
+        let prepared = stage::prepare(self, &step.spec.kind, network, &folder, sink)?;
         let done = |model, summary| Done { folder: step.folder.clone(), model, summary };
         if summary.is_file() {
             return Ok(done(stage::reopen(prepared, &folder)?, read_json(&summary)?));
         }
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
-        let (model, summary) = self.conclude(fitted, &mut folder, begun, sink)?;
+        let (model, summary) = self.conclude(fitted, float.as_ref(), &mut folder, begun, sink)?;
         Ok(done(model, summary))
     }
 
@@ -142,7 +145,7 @@ impl Run<'_> {
         };
         let prepared = stage::alone(fit, self.student()?);
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
-        let (_, summary) = self.conclude(fitted, &mut folder, begun, sink)?;
+        let (_, summary) = self.conclude(fitted, None, &mut folder, begun, sink)?;
         Ok(summary)
     }
 
@@ -164,7 +167,7 @@ impl Run<'_> {
             regime: Default::default(),
             last_regime: Default::default(),
         };
-        let (model, summary) = stage::finish(self, fitted, &mut folder, sink)?;
+        let (model, summary) = stage::finish(self, fitted, None, &mut folder, sink)?;
         folder.write(files::SUMMARY, &json(&summary))?;
         Ok(done(model, summary))
     }
@@ -173,11 +176,12 @@ impl Run<'_> {
     fn conclude(
         &self,
         fitted: Fitted,
+        float: Option<&Predictions>,
         folder: &mut StageDir,
         begun: Instant,
         sink: &mut dyn Sink,
     ) -> Result<(Model, StageSummary), Error> {
-        let (model, mut summary) = stage::finish(self, fitted, folder, sink)?;
+        let (model, mut summary) = stage::finish(self, fitted, float, folder, sink)?;
         // What no epoch has booked yet.
         let rest = begun.elapsed().as_secs_f64() - folder.booked();
         folder.timing("stage", rest.max(0.0))?;

@@ -25,9 +25,11 @@ use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
 use prune_core::{Builtin, Channels, Pattern};
-use quant_core::{ObserverSpec, Scheme};
+use quant_core::Scheme;
 use serde::{Deserialize, Serialize};
 
+use crate::estimator::Estimator;
+use crate::observing::Observing;
 use crate::problem::Problems;
 use crate::registry::{DataSource, ModelSpec, Registry};
 
@@ -207,14 +209,20 @@ pub struct SparsifySpec {
 pub struct QuantizeSpec {
     /// Of weights.
     pub weights: Scheme,
-    /// Of activations.
-    pub activations: Scheme,
+    /// Of activations; none where weights alone are rounded.
+    pub activations: Option<Scheme>,
     /// How ranges of activations are found.
-    pub observer: ObserverSpec,
+    pub observer: Observing,
     /// Training batches that are observed before the first step.
     pub calibration: usize,
     /// Share of the stage after which ranges stay.
     pub freeze_after: f64,
+    /// Share of the stage after which batch norm is folded and its statistics stay.
+    pub freeze_statistics_after: f64,
+    /// How rounding is trained through.
+    pub estimator: Estimator,
+    /// Share of the blocks of weights that a step rounds; all without it.
+    pub noise: Option<f64>,
     /// How it learns on; no epochs is PTQ.
     pub fit: FitSpec,
 }

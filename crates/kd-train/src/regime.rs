@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::{Progress, Rewrite};
+use kd_core::Progress;
+use kd_graph::Fold;
 use serde::{Deserialize, Serialize};
 
 use crate::activations::Activations;
 use crate::error::Error;
+use crate::fold;
 use crate::network::Network;
 use crate::sparsify::Sparsifier;
 
@@ -30,6 +32,9 @@ pub enum Regime {
         activations: Activations,
         /// Share of the stage after which ranges stay.
         freeze_after: f64,
+        /// While batch norm still trains: the share of the stage after which it is folded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unfolded: Option<f64>,
     },
 }
 
@@ -47,6 +52,7 @@ impl Regime {
     pub fn before_step(
         &mut self,
         sparsifier: Option<&Sparsifier>,
+        folds: &[Fold],
         student: &mut dyn Network,
         step: usize,
         progress: Progress,
@@ -60,16 +66,51 @@ impl Regime {
                     *masks = tighter.into_iter().map(|(path, keep)| (path, Mask(keep))).collect();
                 }
             }
-            Regime::Rounded { activations, freeze_after } => {
+            Regime::Rounded { activations, freeze_after, .. } => {
                 activations.round(true);
                 activations.observe(progress.get() < *freeze_after);
+                self.fold(folds, student, progress)?;
             }
         }
         Ok(())
     }
 
+    /// Folds batch norm once that is due; before, follows it with the rounding of weights.
+    ///
+    /// # Errors
+    ///
+    /// A weight that is missing.
+    pub fn fold(
+        &mut self,
+        folds: &[Fold],
+        student: &mut dyn Network,
+        progress: Progress,
+    ) -> Result<(), Error> {
+        let Regime::Rounded { unfolded, .. } = self else { return Ok(()) };
+        match *unfolded {
+            Some(after) if progress.get() >= after => {
+                let fixed = fold::fold_in_place(student, folds)?;
+                student.set_trains(&|path| !fixed.contains(path));
+                *unfolded = None;
+            }
+            Some(_) => student.set_factors(fold::factors(&student.weights(), folds)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Makes a student whose state was saved folded train as one.
+    pub fn settle(&self, folds: &[Fold], student: &mut dyn Network) {
+        if let Regime::Rounded { unfolded: None, .. } = self
+            && !folds.is_empty()
+        {
+            let fixed = fold::settle(student, folds);
+            student.set_trains(&|path| !fixed.contains(path));
+        }
+    }
+
     /// What rewrites activations in a training step.
-    pub fn rewrite(&mut self) -> Option<&mut dyn Rewrite> {
+    pub fn activations(&mut self) -> Option<&mut Activations> {
         match self {
             Regime::Rounded { activations, .. } => Some(activations),
             _ => None,

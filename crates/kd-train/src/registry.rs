@@ -14,11 +14,12 @@ use kd_core::loss::Scheduled;
 use kd_core::{DistillLoss, Progress, Schedule, Temperature};
 use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
 use quant_core::number::Number;
-use quant_core::{Granularity, OBSERVERS, Scheme, Symmetry};
+use quant_core::{OBSERVERS, SEARCHES};
 use serde::{Serialize, de::DeserializeOwned};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::estimator::ESTIMATORS;
 use crate::model::{Model, Task};
 use crate::models::{ConvNet, DsCnn, Mlp, ResNet, Transformer};
 use crate::network::{Built, Network};
@@ -232,12 +233,17 @@ impl Registry {
 
     /// Observers.
     pub fn observers(&self) -> Vec<Listing> {
-        OBSERVERS.iter().map(|row| listing(row.name, row.about, row.knobs.into())).collect()
+        OBSERVERS.iter().chain(SEARCHES).map(|row| listing(row.name, row.about, row.knobs.into())).collect()
+    }
+
+    /// Estimators of gradients through rounding.
+    pub fn estimators(&self) -> Vec<Listing> {
+        ESTIMATORS.iter().map(|row| listing(row.name, row.about, row.takes.into())).collect()
     }
 
     /// Number formats.
     pub fn formats(&self) -> Vec<Listing> {
-        let row = |number: Number| listing(number.name(), &number.to_string(), words(number));
+        let row = |number: Number| listing(number.name(), &number.to_string(), String::new());
         Number::all().map(row).collect()
     }
 
@@ -435,17 +441,4 @@ impl<D: kd_datasets::Source> DataSource for Loads<D> {
     fn resolved(&self) -> toml::Value {
         self.resolved.clone()
     }
-}
-
-/// The words that a scheme adds to a format; none for formats that stand alone or hold scales only.
-fn words(number: Number) -> String {
-    let takes = |granularity, symmetry| Scheme::new(number, granularity, symmetry).is_ok();
-    let shared = takes(Granularity::Tensor, None);
-    let symmetries =
-        Symmetry::WORDS.iter().filter(|(_, symmetry)| takes(Granularity::Tensor, Some(*symmetry)));
-    let symmetries: Vec<&str> = symmetries.map(|(word, _)| *word).collect();
-    let mut words = Vec::new();
-    words.extend(shared.then(|| "tensor|channel|group=N|block=RxC".to_owned()));
-    words.extend((!symmetries.is_empty()).then(|| symmetries.join("|")));
-    words.join(" ")
 }

@@ -9,7 +9,8 @@ use crate::summary::{LatencySummary, SeedsSummary, StageSummary, Summary};
 pub fn notes(summary: &Summary, env: &Env) -> Vec<String> {
     let mut notes = env.absent.clone();
     let float = summary.stages.iter().rev().find(|stage| stage.kind != "quantize");
-    let rounded = summary.stages.iter().rev().find(|stage| stage.kind == "quantize");
+    let integers = |stage: &StageSummary| stage.rounded.as_ref().is_none_or(|rounded| rounded.integers);
+    let rounded = summary.stages.iter().rev().find(|stage| stage.kind == "quantize" && integers(stage));
     if let (Some(float), Some(rounded)) = (float, rounded) {
         for latency in &rounded.latency_ms {
             let same = float.latency_ms.iter().find(|other| other.engine == latency.engine);
@@ -56,6 +57,7 @@ pub fn markdown(summary: &Summary) -> String {
     );
     out += &stages(summary);
     out.push('\n');
+    out += &rounded(summary);
     out += &latencies(summary);
     if !summary.parity.is_empty() {
         out += "\n## Parity of the exported files over the test set\n\n";
@@ -129,6 +131,29 @@ fn stages(summary: &Summary) -> String {
         ]
     };
     table(&head, rows.map(row))
+}
+
+/// One row a stage that rounds: what its weights take under their scheme, whatever the ONNX file holds.
+fn rounded(summary: &Summary) -> String {
+    let stages = summary.stages.iter().filter_map(|stage| Some((stage, stage.rounded.as_ref()?)));
+    let rows: Vec<Vec<String>> = stages
+        .map(|(stage, rounded)| {
+            vec![
+                stage.name.clone(),
+                rounded.weights.clone(),
+                rounded.activations.clone().unwrap_or_else(|| "float".into()),
+                thousands(rounded.elements),
+                format!("{:.3}", rounded.bits_per_weight),
+                thousands(rounded.bits.div_ceil(8)),
+                rounded.sqnr_db.map_or_else(|| "exact".into(), |sqnr| format!("{sqnr:.1}")),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["stage", "weights", "activations", "elements", "bits each", "bytes", "SQNR dB"];
+    format!("## Rounded weights\n\n{}\n", table(&head, rows.into_iter()))
 }
 
 /// One row a stage and engine.

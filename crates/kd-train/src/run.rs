@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::evaluate::{Predictions, predict};
 use crate::model::Task;
 use crate::network::{Network, seeded};
+use crate::quantize::runs_on_integers;
 use crate::recipe::{NetworkSpec, Recipe};
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, files};
 use crate::summary::StageSummary;
 use crate::{seeds, weights};
 
@@ -36,8 +37,19 @@ pub struct Env {
 pub struct Model {
     /// Weights, masks, rounding of weights.
     pub network: Box<dyn Network>,
-    /// Rounding of activations.
+    /// Rounding of activations; there, but empty, where weights alone are rounded.
     pub activations: Option<Activations>,
+}
+
+impl Model {
+    /// Name of its ONNX file in an export.
+    pub fn file(&self) -> &'static str {
+        match &self.activations {
+            None => files::ONNX,
+            Some(activations) if runs_on_integers(self.network.as_ref(), activations) => files::ONNX_INT8,
+            Some(_) => files::ONNX_ROUNDED,
+        }
+    }
 }
 
 /// A run at work.

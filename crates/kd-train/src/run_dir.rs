@@ -37,6 +37,8 @@ pub mod files {
     pub const ONNX: &str = "model.onnx";
     /// The rounded model for other engines, in `export`.
     pub const ONNX_INT8: &str = "model.int8.onnx";
+    /// The same of a model without integers for every layer.
+    pub const ONNX_ROUNDED: &str = "model.rounded.onnx";
     /// Scales, zero points, formats and sites.
     pub const QUANTIZATION: &str = "quantization.json";
     /// Agreement of the exported files with the models here.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
-use kd_graph::Axis;
+use kd_graph::{Axis, Fold};
 use prune_core::Limits;
 
 use crate::checkpoint::State;
 use crate::compress::Compression;
 use crate::error::Error;
+use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::network::Network;
@@ -35,6 +36,8 @@ pub(crate) struct Prepared<'a> {
     ready: f64,
     /// Parameters that do not train.
     fixed: BTreeSet<String>,
+    /// Batch norms that are folded on the way.
+    folds: Vec<Fold>,
 }
 
 /// Changes a student as a stage says.
@@ -69,6 +72,7 @@ fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
         sparsifier: None,
         ready: 0.0,
         fixed: BTreeSet::new(),
+        folds: Vec::new(),
     }
 }
 
@@ -160,17 +164,30 @@ fn round<'a>(
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let folded = fold::fold(network.as_ref())?;
+    quantize::check_weights(folded.network.as_ref())?;
     sink.event(Event::Working { what: "calibrating activations".into() });
     let activations = quantize::calibrate(
         folded.network.as_ref(),
         spec,
         run.data.calibration(spec.calibration, &run.device),
     )?;
-    let compression = quantize::compression(folded.network.as_ref(), spec.weights);
+    let mut compression = quantize::compression(folded.network.as_ref(), spec);
+    let (freeze_after, after) = (spec.freeze_after, spec.freeze_statistics_after);
+    if after > 0.0 && spec.fit.epochs > 0 {
+        // Batch norm trains on, and weights are rounded as those that it will be folded into.
+        let folds = kd_graph::batch_norm_folds(&network.graph()?);
+        compression.factors = fold::factors(&network.weights(), &folds);
+        return Ok(Prepared {
+            regime: Regime::Rounded { activations, freeze_after, unfolded: Some(after) },
+            ready: after,
+            folds,
+            ..plain(&spec.fit, network.with_compression(compression))
+        });
+    }
     let mut rounded = folded.network.with_compression(compression);
     rounded.freeze_statistics();
     Ok(Prepared {
-        regime: Regime::Rounded { activations, freeze_after: spec.freeze_after },
+        regime: Regime::Rounded { activations, freeze_after, unfolded: None },
         fixed: folded.fixed,
         ..plain(&spec.fit, rounded)
     })
@@ -197,6 +214,7 @@ pub(crate) fn train(
             .as_ref()
             .map(|teacher| teacher.network.as_ref())
             .filter(|_| prepared.objective.needs_teacher()),
+        folds: &prepared.folds,
         sparsifier: prepared.sparsifier.as_ref(),
         ready: prepared.ready,
         device: &run.device,
@@ -213,6 +231,8 @@ pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model,
         network.remask(masks);
     }
     network.set_weights(&state.best);
+    // The weights of a stage that is done are folded.
+    network.set_factors(Default::default());
     settled(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
 }
 
@@ -224,10 +244,12 @@ fn settled(mut model: Model) -> Result<Model, Error> {
     Ok(model)
 }
 
-/// Writes a trained stage's model and scores it on the test data.
+/// Writes a trained stage's model and scores it on the test data; `float` is what the model before a stage that
+/// rounds said there.
 pub(crate) fn finish(
     run: &Run<'_>,
     fitted: Fitted,
+    float: Option<&Predictions>,
     folder: &mut StageDir,
     sink: &mut dyn Sink,
 ) -> Result<(Model, StageSummary), Error> {
@@ -252,6 +274,12 @@ pub(crate) fn finish(
         agreement: run.teacher.as_ref().map_or(1.0, |teacher| test.agreement(&teacher.test)),
         seconds: 0.0,
         latency_ms: Vec::new(),
+        rounded: match (&model.activations, float) {
+            (Some(activations), Some(float)) => {
+                quantize::measure(model.network.as_ref(), activations, (float, &test))?
+            }
+            _ => None,
+        },
     };
     Ok((model, summary))
 }

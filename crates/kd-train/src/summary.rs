@@ -58,6 +58,37 @@ pub struct StageSummary {
     pub seconds: f64,
     /// Measured on the stage's ONNX file, one entry an engine.
     pub latency_ms: Vec<LatencySummary>,
+    /// What its rounded weights take; of a stage that quantizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounded: Option<RoundedSummary>,
+}
+
+/// The weights that a stage rounds. `bytes` of the stage is its ONNX file, which holds wider integers or floats where no
+/// engine runs the scheme; these are the bits that the scheme itself takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundedSummary {
+    /// Scheme of the weights.
+    pub weights: String,
+    /// Scheme of the activations, where they are rounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<String>,
+    /// Whether the ONNX file has integers for every layer to compute with.
+    pub integers: bool,
+    /// Elements of the rounded weights.
+    pub elements: u64,
+    /// Bits of their codes, scales, zero points and padding, densely packed.
+    pub bits: u64,
+    /// `bits / elements`
+    pub bits_per_weight: f64,
+    /// 10 · log10(Σ w² / Σ (w − ŵ)²) over all of them; absent where nothing is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqnr_db: Option<f64>,
+    /// Mean KL(float ‖ rounded) of the softmax over test examples, in nats, from the float model that the stage began with.
+    #[serde(default)]
+    pub logit_kl: f64,
+    /// Share of test examples with that model's top-1 class.
+    #[serde(default)]
+    pub agreement: f64,
 }
 
 /// Latency on an engine.

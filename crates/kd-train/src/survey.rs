@@ -4,6 +4,7 @@
 //! in one place: a reparameterized parameter is visited as its stored base, followed by the state of the
 //! reparameterization under `<path>.compressed`; running statistics are visited like parameters.
 
+use crate::compress::{SCALE, START};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 use kd_deploy::{Array, Weights};
@@ -49,12 +50,19 @@ pub fn survey<M: Module>(module: &M) -> Vec<Entry> {
     visitor.entries
 }
 
-/// All values by path, as stored (bases of reparameterized parameters), without the state of
-/// reparameterizations.
+/// All values by path, as stored (bases of reparameterized parameters), with the scales that reparameterizations train
+/// and without the rest of their state.
 pub fn read<M: Module>(module: &M) -> Weights {
     let mut visitor = Read::default();
     module.visit(&mut visitor);
     visitor.weights
+}
+
+/// The scales that reparameterizations train.
+pub fn scales<M: Module>(module: &M) -> Vec<Entry> {
+    let mut visitor = Survey { scales: true, ..Survey::default() };
+    module.visit(&mut visitor);
+    visitor.entries
 }
 
 /// `module` with the values of `weights` put in where a path agrees; shapes may differ, as after a cut.
@@ -103,6 +111,8 @@ impl Place {
 #[derive(Default)]
 struct Survey {
     place: Place,
+    /// Trained scales instead of everything else.
+    scales: bool,
     entries: Vec<Entry>,
 }
 
@@ -116,9 +126,14 @@ impl ModuleVisitor for Survey {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.place.in_reparameterization() {
+        let path = self.place.path();
+        let wanted = match self.place.in_reparameterization() {
+            true => self.scales && path.ends_with(SCALE),
+            false => !self.scales,
+        };
+        if wanted {
             self.entries.push(Entry {
-                path: self.place.path(),
+                path,
                 layer: self.place.layer(),
                 shape: param.lazy_shape().to_vec(),
                 id: param.id,
@@ -143,8 +158,10 @@ impl ModuleVisitor for Read {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.place.in_reparameterization() {
-            self.weights.insert(self.place.path(), to_array(param.base()));
+        let path = self.place.path();
+        let kept = !self.place.in_reparameterization() || path.ends_with(SCALE) || path.ends_with(START);
+        if kept {
+            self.weights.insert(path, to_array(param.base()));
         }
     }
 }
@@ -165,8 +182,8 @@ impl ModuleMapper for Write<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.weights.get(&self.place.path()) {
-            Some(array) if !self.place.in_reparameterization() => param.map(|old| like(array, &old)),
-            _ => param,
+            Some(array) => param.map(|old| like(array, &old)),
+            None => param,
         }
     }
 }

@@ -254,6 +254,23 @@ fn the_report_and_the_configuration_say_what_is_on_disk() {
     assert_eq!(package["ignore"], serde_json::json!(["empty", "fp8"]));
 }
 
+/// A model's description beside the checkpoint goes along, but for what it said of quantization.
+#[test]
+fn the_models_configuration_goes_along() {
+    let folder = Folder::new(&content());
+    let said =
+        r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 96, "quantization_config": {"bits": 4}}"#;
+    std::fs::write(folder.path("config.json"), said).unwrap();
+    folder.quantize(&request("int4 group=32"), "out").unwrap();
+    let config = std::fs::read(folder.path("out/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["architectures"][0], "LlamaForCausalLM");
+    assert_eq!(config["hidden_size"], 96);
+    assert_eq!(config["quantization_config"]["quant_method"], "compressed-tensors");
+    assert!(config["quantization_config"]["bits"].is_null());
+    folder.back("out");
+}
+
 #[test]
 fn what_is_ignored_stays() {
     let folder = Folder::new(&content());

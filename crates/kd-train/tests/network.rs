@@ -110,7 +110,9 @@ fn masks_and_rounding_compose_and_fold_away() {
     let keep: Vec<bool> = (0..24 * 12).map(|i| i % 5 != 0).collect();
     let compression = Compression {
         masks: [(path.clone(), keep.clone())].into(),
-        quant: [(path.clone(), WeightQuant { scheme, axis: 1 })].into(),
+        quant: [(path.clone(), WeightQuant { scheme, axis: 1, estimator: Default::default(), noise: None })]
+            .into(),
+        factors: Default::default(),
     };
     let compressed = network.with_compression(compression.clone());
     assert_eq!(compressed.weights(), network.weights(), "the stored weights are untouched");

@@ -543,23 +543,83 @@ fn numbers_out_of_range() {
 #[test]
 fn schemes() {
     assert_snapshot!(say(&[("int8 channel narrow", "int8 chanel symmetric")]), @r#"
-    recipe::bad-value: unknown granularity `chanel`; expected `tensor`, `channel`; did you mean `channel`?
+    recipe::bad-value: unknown word `chanel`; expected `tensor`, `channel`, `token`, `group=N`, `block=RxC`, `narrow`, `symmetric`, `no-clip`, `affine`, `scale=FORMAT`; did you mean `channel`?
       recipe.toml:55:11
       | weights = "int8 chanel symmetric"
       |           ^^^^^^^^^^^^^^^^^^^^^^^ not possible
     "#);
     assert_snapshot!(say(&[("int8 channel narrow", "int8")]), @r#"
-    recipe::bad-value: expected a format, a granularity and a symmetry, such as `int8 channel narrow`, found `int8`
+    recipe::bad-value: with `int8` a scheme takes `tensor`, `channel`, `group=N` or `block=RxC`
       recipe.toml:55:11
       | weights = "int8"
       |           ^^^^^^ not possible
     "#);
-    assert_snapshot!(say(&[("int8 channel narrow", "int8 channel affine")]), @r#"
-    recipe::bad-scheme: expected a symmetric scheme for weights, found `int8 channel affine`
+    assert_snapshot!(say(&[("int8 channel narrow", "int8 token affine")]), @r#"
+    recipe::bad-scheme: expected a scheme for weights, found `int8 token affine`
       recipe.toml:55:11
-      | weights = "int8 channel affine"
-      |           ^^^^^^^^^^^^^^^^^^^^^ has a zero point
-      help: engines run int8 weights with zero point 0: write `int8 channel narrow`
+      | weights = "int8 token affine"
+      |           ^^^^^^^^^^^^^^^^^^^ a scale for each token
+      help: weights have no tokens: write `int8 channel symmetric`
+    "#);
+    assert_snapshot!(say(&[("int8 channel narrow", "nf4"), ("observer = \"min-max\"", "estimator.lsq = {}")]), @r#"
+    recipe::bad-scheme: expected weights that `lsq` takes, found `nf4`
+      recipe.toml:55:11
+      | weights = "nf4"
+      |           ^^^^^ not for `lsq`
+      recipe.toml:57:1
+      | estimator.lsq = {}
+      | ^^^^^^^^^ the estimator
+      help: it takes symmetric integers of 2 to 8 bits by `tensor` or `channel`, such as `int4 channel narrow`
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int8 tensor narrow"), ("observer = \"min-max\"", "estimator.pact = {}")]), @r#"
+    recipe::bad-scheme: expected activations that `pact` trains, found `int8 tensor narrow`
+      recipe.toml:56:15
+      | activations = "int8 tensor narrow"
+      |               ^^^^^^^^^^^^^^^^^^^^ not for `pact`
+      help: it takes an affine scheme with one scale, such as `int8 tensor affine`
+    "#);
+    assert_snapshot!(say(&[("observer = \"min-max\"", "estimator.lqs = {}\nquant-noise = 1.5\nfreeze-statistics-after = 1.5\nobserver.percentile = { share = 0.0 }")]), @r#"
+    recipe::unknown-name: nothing is named `lqs` here
+      recipe.toml:57:11
+      | estimator.lqs = {}
+      |           ^^^ unknown name
+      help: did you mean `lsq`?
+
+    recipe::bad-value: expected a number above 0, at most 1 for `quant-noise`, found 1.5
+      recipe.toml:58:15
+      | quant-noise = 1.5
+      |               ^^^ not above 0, at most 1
+
+    recipe::bad-value: expected a number from 0 to 1 for `freeze-statistics-after`, found 1.5
+      recipe.toml:59:27
+      | freeze-statistics-after = 1.5
+      |                           ^^^ not from 0 to 1
+
+    recipe::bad-value: expected `share` above 0, at most 1, found 0
+      recipe.toml:60:33
+      | observer.percentile = { share = 0.0 }
+      |                                 ^^^ not possible
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int16 tensor affine")]), @r#"
+    recipe::bad-scheme: expected integers of 2 to 8 bits for activations, found `int16 tensor affine`
+      recipe.toml:56:15
+      | activations = "int16 tensor affine"
+      |               ^^^^^^^^^^^^^^^^^^^^^ no such integer
+      help: write `int8 tensor affine`
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int8 group=32")]), @r#"
+    recipe::bad-scheme: expected one scale, or one for each row for activations, found `int8 group=32 affine`
+      recipe.toml:56:15
+      | activations = "int8 group=32"
+      |               ^^^^^^^^^^^^^^^ scales for parts of a row
+      help: write `int8 tensor affine`, or `int8 token affine` for scales found at run time
+    "#);
+    assert_snapshot!(say(&[("int8 tensor affine", "int8 tensor affine scale=fp16")]), @r#"
+    recipe::bad-scheme: expected a scale in f32 for activations, found `int8 tensor affine scale=fp16`
+      recipe.toml:56:15
+      | activations = "int8 tensor affine scale=fp16"
+      |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ a narrower scale
+      help: leave out `scale=…`
     "#);
     assert_snapshot!(say(&[("int8 tensor affine", "int8 channel affine")]), @r#"
     recipe::bad-scheme: expected one scale for activations, found `int8 channel affine`
@@ -1031,7 +1091,7 @@ fn all_at_once_and_nothing_beside() {
           |        ^^^^^^^^^ the first one
           help: every stage has a name of its own
 
-        recipe::bad-value: unknown symmetry `afine`; expected `symmetric`, `affine`; did you mean `affine`?
+        recipe::bad-value: unknown word `afine`; expected `tensor`, `channel`, `token`, `group=N`, `block=RxC`, `narrow`, `symmetric`, `no-clip`, `affine`, `scale=FORMAT`; did you mean `affine`?
           recipe.toml:56:15
           | activations = "int8 tensor afine"
           |               ^^^^^^^^^^^^^^^^^^^ not possible
@@ -1152,6 +1212,8 @@ fn a_resolved_recipe_spells_out_every_default() {
     observer = "min-max"
     calibration = 32
     freeze-after = 0.5
+    freeze-statistics-after = 0.0
+    estimator.straight-through = {}
     epochs = 0
     optimizer.adam-w = { beta1 = 0.9, beta2 = 0.999, epsilon = 0.00000001, weight-decay = 0.01 }
     learning-rate.cosine = { begin = 0.0, end = 1.0, from = 0.001, to = 0.00001 }

@@ -4,6 +4,9 @@
 //! item. Costs are integers, bytes or [`bit_operations`], so that they add exactly, and all best trades of cost
 //! against loss come out at once: a budget is then a look-up, and the front is a plot.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::Error;
 
 /// One way to store an item.
@@ -87,27 +90,26 @@ impl Front {
         let mut stages = Vec::with_capacity(items.len());
         for (item, choices) in items.iter().enumerate() {
             let limit = most.unwrap_or(u64::MAX) - after[item + 1];
-            let mut next: Vec<Partial> = Vec::with_capacity(before.len() * choices.len());
-            for (choice, Choice { cost, loss }) in choices.iter().enumerate() {
-                let extend = |(from, point): (usize, &Partial)| Partial {
-                    cost: point.cost + cost,
-                    loss: point.loss + loss,
-                    step: step(from, choice),
-                };
-                next.extend(before.iter().enumerate().map(extend).filter(|point| point.cost <= limit));
-            }
-            next.sort_by(|a, b| {
-                let order = a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss));
-                order.then(a.step.choice.cmp(&b.step.choice)).then(a.step.from.cmp(&b.step.from))
-            });
+            // Under each choice the trades so far are in the order of costs, so that all are merged without being held at
+            // once. The order is of cost, then loss, then choice.
+            let extend = |choice: usize, from: usize| {
+                let Choice { cost, loss } = choices[choice];
+                let point: &Partial = before.get(from)?;
+                let cost = point.cost.checked_add(cost).filter(|cost| *cost <= limit)?;
+                Some(Reverse((cost, ordered(point.loss + loss), choice, from)))
+            };
+            let mut heads: BinaryHeap<_> =
+                (0..choices.len()).filter_map(|choice| extend(choice, 0)).collect();
+            let mut next: Vec<Partial> = Vec::with_capacity(before.len());
             let mut best = f64::INFINITY;
-            next.retain(|point| {
-                let better = point.loss < best;
-                if better {
-                    best = point.loss;
+            while let Some(Reverse((cost, _, choice, from))) = heads.pop() {
+                heads.extend(extend(choice, from + 1));
+                let loss = before[from].loss + choices[choice].loss;
+                if loss < best {
+                    best = loss;
+                    next.push(Partial { cost, loss, step: step(from, choice) });
                 }
-                better
-            });
+            }
             next.shrink_to_fit();
             stages.push(next.iter().map(|point| point.step).collect());
             before = next;
@@ -152,6 +154,12 @@ impl Front {
         choices.reverse();
         Point { cost, loss, choices }
     }
+}
+
+/// Bits in the order of numbers.
+fn ordered(x: f64) -> u64 {
+    let bits = x.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
 /// Cost of a layer in bit operations: multiplications · bits of a weight · bits of an activation, as HAWQ-V3 counts.

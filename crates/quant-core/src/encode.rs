@@ -53,7 +53,7 @@ pub fn encode(values: &[f32], rows: usize, columns: usize, scheme: &Scheme) -> R
         let (expected, found) = (rows * columns, values.len());
         return Err(Error::Length { shape: vec![rows, columns], expected, found });
     }
-    if let Some(index) = number::find(values, |x| !x.is_finite()) {
+    if let Some(index) = first_infinite(values) {
         return Err(Error::NotFinite { index, value: values[index] });
     }
     if scheme.granularity() == Granularity::Own {
@@ -75,6 +75,12 @@ pub fn encode(values: &[f32], rows: usize, columns: usize, scheme: &Scheme) -> R
     let zero_points = if affine { cells.zero_points } else { Vec::new() };
     let scales = Scales::F32(cells.scales);
     Ok(Encoded { scheme: *scheme, rows, columns, codes, scales, zero_points, global_scale: None })
+}
+
+/// The first number that is not finite, looked for fast where there is none.
+fn first_infinite(values: &[f32]) -> Option<usize> {
+    let exists = number::exists(values, |x| !x.is_finite());
+    exists.then(|| values.iter().position(|x| !x.is_finite()))?
 }
 
 /// Where cells lie: segments of `width` columns in every row, `height` rows of segments to a cell.
@@ -267,7 +273,8 @@ fn scale_of(statistic: &Statistic, scheme: &Scheme) -> Option<(f32, i32)> {
         Number::Float(float) => plain(most / float.max()),
         Number::Codebook(row) => match row.rule {
             CodebookRule::Table { values, .. } => plain(most / values[values.len() - 1]),
-            _ if sum == 0.0 => Some((if scheme.scale() == ScaleFormat::F32 { 0.0 } else { 1.0 }, 0)),
+            // Zeros are zeros, unless the scale's format has none.
+            _ if sum == 0.0 && scheme.scale() != ScaleFormat::E8m0 => Some((0.0, 0)),
             _ => plain((sum / count as f64) as f32),
         },
         _ => plain(most),

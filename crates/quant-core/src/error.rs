@@ -257,6 +257,62 @@ pub enum Error {
         /// What is legal.
         expected: &'static str,
     },
+    /// Bits that a packing, or the type of its codes, does not have.
+    #[error("packing `{packing}` takes codes of {} bits here, found {found}", numbers(expected))]
+    PackWidth {
+        /// Name of the packing.
+        packing: &'static str,
+        /// Bits that it has, and that fit into the type of the codes.
+        expected: Vec<u32>,
+        /// Bits asked for.
+        found: u32,
+    },
+    /// Bytes that do not hold as many codes.
+    #[error("packing `{packing}` takes {expected} bytes for {shape:?} codes of {bits} bits, found {found}")]
+    PackLength {
+        /// Name of the packing.
+        packing: &'static str,
+        /// Rows and columns.
+        shape: [usize; 2],
+        /// Bits of a code.
+        bits: u32,
+        /// Bytes that they take.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// Rows that end within a byte, in a packing that has no padding for them.
+    #[error("packing `{packing}` takes a multiple of {multiple} columns of {bits} bits, found {found}")]
+    PackColumns {
+        /// Name of the packing.
+        packing: &'static str,
+        /// Bits of a code.
+        bits: u32,
+        /// What the columns have to be a multiple of.
+        multiple: usize,
+        /// Columns.
+        found: usize,
+    },
+    /// A byte that is no five trits.
+    #[error("expected bytes below 243, five trits each, found {byte} at position {index}")]
+    PackTrits {
+        /// Where.
+        index: usize,
+        /// What.
+        byte: u8,
+    },
+    /// Bytes that are not as many blocks as rows of values take.
+    #[error("`{format}` takes {expected} bytes for {shape:?} values, found {found}")]
+    BlockLength {
+        /// Name of the format.
+        format: &'static str,
+        /// Rows and columns.
+        shape: [usize; 2],
+        /// Bytes that they take.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
     /// A name of a number format that does not exist.
     #[error("unknown number format `{found}`{}", near(nearest.as_deref()))]
     UnknownNumber {
@@ -309,6 +365,10 @@ pub enum Error {
 
 fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn numbers(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn near(word: Option<&str>) -> String {

@@ -43,7 +43,8 @@ impl Layout {
         }
     }
 
-    fn inner(&self, axis: usize) -> usize {
+    /// Neighbours that share a cell: what lies behind one index of the axis.
+    pub(crate) fn inner(&self, axis: usize) -> usize {
         self.shape[axis + 1..].iter().product()
     }
 

@@ -3,7 +3,7 @@
 //! A [`Scheme`] says how numbers are rounded (`int8 channel symmetric`). An [`Observer`] watches values and gives
 //! their [`Range`]; range and scheme make [`QParams`], scales and zero points. With them [`quantize`] and
 //! [`dequantize`] work on slices, and [`fake_quant`] does both at once on a Burn tensor, with a straight-through
-//! gradient. A [`HistogramObserver`] serves calibration, where the tails are cut by a [`Search`]; [`qat`] has the
+//! gradient; [`fake_quant_scheme`] does so for a weight under any scheme. A [`HistogramObserver`] serves calibration, where the tails are cut by a [`Search`]; [`qat`] has the
 //! estimators that train scales and clipping levels, or very few levels. Everywhere
 //!
 //! ```text
@@ -42,10 +42,12 @@ mod fake_quant;
 mod layout;
 pub mod number;
 mod observer;
+pub mod pack;
 pub mod ptq;
 pub mod qat;
 mod qparams;
 mod scheme;
+mod weight;
 
 pub use codec::{dequantize, quantize};
 pub use encode::{Encoded, Encoder, encode};
@@ -57,3 +59,4 @@ pub use observer::{
 };
 pub use qparams::{QParams, Range};
 pub use scheme::{Granularity, ScaleFormat, Scheme, Symmetry};
+pub use weight::{fake_quant_scheme, round_weight, weight_matrix};

@@ -4,30 +4,34 @@
 //! public packages agree about the first and not about the second. Rows hold bits and biases only: limits, tables
 //! and special codes are computed from them, and there is one rounding function for all floats and one for all integers.
 //!
-//! [`Number`] is any format by its name, [`cast`] turns a tensor into codes and back.
+//! [`Number`] is any format by its name, [`cast`] turns a tensor into codes and back, [`codes`] into codes alone.
 
 mod block;
+mod blocked;
 mod cast;
 mod codebook;
+mod decode;
 mod draw;
+mod element;
 mod float;
 mod gguf;
 mod int;
+mod limits;
 mod numerics;
-mod parallel;
+pub(crate) mod parallel;
 mod round;
 mod widen;
 
 pub(crate) use block::SATURATING;
 pub use block::{BLOCKS, Block, BlockScale, Element};
-pub use cast::{Cast, Codes, Scales, cast};
+pub use cast::{Cast, Coded, Codes, Scales, cast, codes};
 pub use codebook::{CODEBOOKS, Codebook, NF4, Rule as CodebookRule};
 pub(crate) use codebook::{nearest_codes, power};
 pub use float::{FLOATS, Float, Specials};
 pub use gguf::{GGUFS, Gguf, Statistic};
 pub use int::{INTS, Int};
 pub use numerics::{NUMERICS, NanCode, Numerics, Overflow, Rule, Unsigned, Zeroless};
-pub(crate) use parallel::find;
+pub(crate) use parallel::exists;
 pub use round::{FloatRounder, IntRounder, Rounding};
 pub use widen::{from_bf16, from_f16, from_f64, to_odd};
 

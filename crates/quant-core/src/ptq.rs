@@ -9,6 +9,7 @@
 //! | wanted | function | needs |
 //! | --- | --- | --- |
 //! | the plain grid | [`rtn`] | weight |
+//! | values of their own, not a grid's | [`kmeans`] | weight |
 //! | a better zero point | [`hqq`], [`hqq_integer`] | weight |
 //! | codes that make up for each other's errors | [`gptq`], [`spqr`], [`adaround`] | Hessian |
 //! | scales of input columns | [`awq`], [`smooth_scales`] | Hessian and mean \|x\|; max \|x\| |
@@ -26,6 +27,7 @@ mod gptq;
 mod grid;
 mod hqq;
 mod inputs;
+mod kmeans;
 mod linalg;
 mod llm_int8;
 mod lorc;
@@ -44,6 +46,7 @@ pub use gptq::{Gptq, GptqWeight, GroupRange, Groups, Order, gptq};
 pub use grid::{Cell, Grid, Quantized};
 pub use hqq::{FloatZero, Hqq, HqqSearch, hqq, hqq_integer};
 pub use inputs::{Hessian, InputStats};
+pub use kmeans::{Kmeans, Shared, Start, kmeans};
 pub use llm_int8::{Int8Decomposed, Int8Output, OUTLIER_THRESHOLD};
 pub use lorc::{LowRank, lorc};
 pub use matrix::Matrix;

@@ -16,6 +16,7 @@
 //! | [`bitnet_weight`], [`bitnet_activation`] | −γ, 0, γ; int8 by token | 1 | x |
 //! | [`binary`] | −α, α | through α, and α where \|x\| ≤ 1 | x |
 //! | [`ternary`] | −α, 0, α | 1 | x |
+//! | [`shared_weight`] | one of a few centroids | of a centroid: the sum over its weights | centroids |
 //! | [`quant_noise`] | any of these on random blocks | theirs on the blocks, 1 elsewhere | x |
 //!
 //! Scales that are parameters have the rank of `x` and broadcast to it; one below the smallest normal number (1.2e-38)
@@ -33,6 +34,7 @@ mod bitnet;
 mod ternary;
 
 mod quant_noise;
+mod shared;
 
 mod carry;
 
@@ -44,4 +46,5 @@ pub use lsq::{lsq, lsq_gradient_scale, lsq_initial_scale};
 pub use lsq_plus::{lsq_plus, lsq_plus_offset};
 pub use pact::pact;
 pub use quant_noise::{quant_noise, quant_noise_mask};
+pub use shared::shared_weight;
 pub use ternary::{ternary, ternary_scale};

@@ -5,6 +5,7 @@ mod common;
 
 use burn::tensor::f16;
 use common::{check, splitmix};
+use quant_core::Error;
 use quant_core::number::*;
 use serde::Deserialize;
 
@@ -99,6 +100,42 @@ fn shapes_are_those_of_rows_and_blocks() {
         shapes(&[4, 0], number.name());
     }
     assert!(cast(&[1.0], &[2], Number::named("bf16").unwrap(), None).is_err());
+}
+
+#[test]
+fn codes_alone_are_those_of_a_cast() {
+    for shape in [[3, 4096], [5, 300]] {
+        let values = tensor(&[8, 4096])[..shape.iter().product()].to_vec();
+        for number in Number::all().filter(|number| number.name() != "ue4m3") {
+            let cast = cast(&values, &shape, number, None).unwrap();
+            let encoded = codes(&values, &shape, number, None).unwrap();
+            let parts = (cast.codes, cast.shape, cast.scales, cast.global_scale);
+            assert_eq!(parts, (encoded.codes, encoded.shape, encoded.scales, encoded.global_scale));
+        }
+    }
+}
+
+#[test]
+fn a_value_without_a_code_is_found_wherever_it_is() {
+    for (shape, at) in [([64, 512], 31_000), ([3, 100], 299), ([1, 70_000], 69_999)] {
+        for number in Number::all().filter(|number| number.name() != "ue4m3") {
+            let mut values = vec![0.5; shape.iter().product()];
+            for x in [f32::NAN, f32::INFINITY] {
+                values[at] = x;
+                match codes(&values, &shape, number, None) {
+                    Ok(encoded) => {
+                        let cast = cast(&values, &shape, number, None).unwrap();
+                        assert_eq!(encoded.codes, cast.codes);
+                        assert!(!x.is_nan() || cast.decoded[at].is_nan(), "{}", number.name());
+                    }
+                    Err(error) => {
+                        let Error::NoCode { format, index, value } = error else { panic!("{error}") };
+                        assert_eq!((format, index, value.to_bits()), (number.name(), at, x.to_bits()));
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

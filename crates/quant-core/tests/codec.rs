@@ -191,6 +191,41 @@ fn layouts_give_every_element_the_cell_of_its_index() {
 }
 
 #[test]
+fn every_layout_rounds_as_the_definition_does() {
+    let shapes: [(&[usize], Option<usize>); 6] = [
+        (&[7, 9, 300], None),
+        (&[7, 9, 300], Some(0)),
+        (&[7, 9, 300], Some(1)),
+        (&[7, 9, 300], Some(2)),
+        (&[3000, 3], Some(1)),
+        (&[40, 30, 3, 3], Some(1)),
+    ];
+    for (shape, axis) in shapes {
+        let layout = Layout { shape: shape.to_vec(), axis };
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|i: usize| (i * 2_654_435_761 % 1009) as f32 * 0.37 - 180.0)
+            .collect();
+        for (qmin, qmax) in
+            [(-128, 127), (-2_097_152, 2_097_152), (-8_388_608, 8_388_607), (8_388_000, 8_388_100)]
+        {
+            let scale: Vec<f32> = (0..layout.cells()).map(|cell| 0.01 + 0.3 * (cell % 17) as f32).collect();
+            let zero_point: Vec<i32> =
+                (0..layout.cells()).map(|cell| [qmin, qmax, qmax - 3][cell % 3]).collect();
+            let q = QParams { scale, zero_point, qmin, qmax };
+            let codes = quantize(&values, &layout, &q).unwrap();
+            let decoded = dequantize(&codes, &layout, &q).unwrap();
+            for (position, (&x, (&code, &y))) in values.iter().zip(codes.iter().zip(&decoded)).enumerate() {
+                let cell = layout.cell(position);
+                let (s, z) = (q.scale[cell], q.zero_point[cell]);
+                let expected = ((x / s).round_ties_even() + z as f32).clamp(qmin as f32, qmax as f32);
+                assert_eq!(code, expected as i32, "{shape:?} {axis:?} {position}");
+                assert_eq!(y.to_bits(), ((code - z) as f32 * s).to_bits(), "{shape:?} {axis:?} {position}");
+            }
+        }
+    }
+}
+
+#[test]
 fn golden_codes_of_the_onnx_reference() {
     let golden: serde_json::Value =
         serde_json::from_str(include_str!("golden/quantize_linear.json")).unwrap();

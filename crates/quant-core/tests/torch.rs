@@ -75,7 +75,7 @@ fn moving_averages_are_torchs_after_every_batch() {
 #[test]
 fn scales_and_zero_points_are_torchs() {
     let cases = golden().parameters;
-    assert_eq!(cases.len(), 120);
+    assert_eq!(cases.len(), 240);
     for Parameters { scheme, range: [low, high], scale, zero_point } in cases {
         let (low, high) = (f32::from_bits(low), f32::from_bits(high));
         let qparams = QParams::from_range(&Range::new(vec![low], vec![high]).unwrap(), &scheme).unwrap();

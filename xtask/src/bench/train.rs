@@ -11,6 +11,8 @@ use anyhow::{Result, bail, ensure};
 use xshell::Shell;
 
 use super::machine::{self, Machine};
+use super::page::Page;
+use super::{quiet, statistics};
 use crate::workspace;
 use contestant::Contestant;
 use quiet::Ticks;
@@ -18,10 +20,8 @@ use rounds::{Answers, Measured, Plan};
 use server::{Opponent, Servers};
 
 mod contestant;
-mod quiet;
 mod rounds;
 mod server;
-mod statistics;
 mod table;
 
 #[derive(Debug, clap::Args)]
@@ -50,16 +50,12 @@ const TURN: Duration = Duration::from_millis(300);
 /// Intel's OpenMP; GNU's and rayon's give up sooner).
 const PAUSE: Duration = Duration::from_millis(250);
 
-const PAGE: &str = "docs/speed.md";
-const BEGIN: &str = "<!-- train:begin -->\n";
-const END: &str = "<!-- train:end -->";
+/// What stands between these marks of the page is the table.
+const MARKS: &str = "train";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
-    let page = args.write.then(|| sh.read_file(PAGE)).transpose()?;
-    if let Some(page) = &page {
-        ensure!(between(page, "").is_some(), "`{PAGE}` has no place for a table");
-    }
+    let page = args.write.then(|| Page::read(&sh, MARKS)).transpose()?;
     let opponent = Opponent::find(args.python.as_deref())?;
     let program = server::build(&sh)?;
 
@@ -79,15 +75,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let text = report(&sh, &measured, version.as_deref(), args.rounds)?;
     println!("\n{text}");
-    if let Some(page) = page.and_then(|page| between(&page, &text)) {
-        let share = measured.paused.share().unwrap_or_default();
-        ensure!(
-            share <= quiet::MOST,
-            "other programs kept {:.0} % of the processors busy: `{PAGE}` was not written",
-            share * 100.0
-        );
-        sh.write_file(PAGE, page)?;
-        println!("wrote {PAGE}");
+    if let Some(page) = page {
+        page.write(&sh, &text, measured.paused)?;
     }
     Ok(())
 }
@@ -155,13 +144,6 @@ fn networks(asked: &[String], there: &str) -> Result<Vec<String>> {
     Ok(if asked.is_empty() { there } else { asked.to_vec() })
 }
 
-/// The page with `text` in the place that its marks leave for it.
-fn between(page: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,14 +163,5 @@ mod tests {
         assert_eq!(threads(&[])?[0], 1);
         assert!(threads(&[1, 0]).is_err());
         Ok(())
-    }
-
-    #[test]
-    fn a_table_replaces_the_one_before() {
-        let page = format!("# Speed\n\n{BEGIN}\nold\n\n{END}\n\nMore.\n");
-        let new = format!("# Speed\n\n{BEGIN}\nnew\n\n{END}\n\nMore.\n");
-        assert_eq!(between(&page, "new\n"), Some(new.clone()));
-        assert_eq!(between(&new, "new\n"), Some(new));
-        assert_eq!(between("# Speed\n", "new\n"), None);
     }
 }

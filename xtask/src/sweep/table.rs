@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::statistics::{Verdict, factor, interval, quantile, spread};
 use crate::sweep::losses::Loss;
-use crate::sweep::statistics::{Verdict, factor, interval, quantile, spread};
 
 /// What was reached, in percent of the test examples, a number for each seed.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ pub(super) fn run(args: &List, context: &Context) -> Result<(), Failure> {
         ListKind::Models => named(registry.models()),
         ListKind::Losses => named(registry.losses()),
         ListKind::Observers => named(registry.observers()),
+        ListKind::Estimators => named(registry.estimators()),
         ListKind::Formats => named(registry.formats()),
         ListKind::Criteria => named(registry.criteria()),
         ListKind::Datasets => named(registry.datasets()),

@@ -69,6 +69,19 @@ pub fn quantized_weights(model: &[u8]) -> Result<BTreeMap<String, IntegerTensor>
     Ok(stored.filter_map(|t| Some((t.name().to_owned(), integers(t)?))).collect())
 }
 
+/// The float tensors that the file stores, by name, in ONNX's layout, the last axis fastest.
+///
+/// # Errors
+/// When the bytes are no ONNX model.
+pub fn floats(model: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, Error> {
+    let kind = DataType::Float as i32;
+    let stored = graph(model)?.initializer.into_iter().filter(|tensor| tensor.data_type() == kind);
+    let values = |tensor: &TensorProto| {
+        tensor.raw_data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    Ok(stored.map(|tensor| (tensor.name().to_owned(), values(&tensor))).collect())
+}
+
 fn graph(model: &[u8]) -> Result<GraphProto, Error> {
     Ok(ModelProto::decode(model).map_err(Error::Decode)?.graph.unwrap_or_default())
 }

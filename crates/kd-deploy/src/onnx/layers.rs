@@ -1,6 +1,6 @@
 //! Layers with weights: convolutions, linear layers, matrix products; float and quantized.
 
-use kd_graph::{Node, Op, ValueId, Window};
+use kd_graph::{Node, Op, Window};
 
 use super::builder::{Attribute, to_i64};
 use super::lower::Lowering;
@@ -17,7 +17,7 @@ impl Lowering<'_> {
             Op::Conv { window, groups } => {
                 let kernel = self.operand(index, node, 1, Layout::AsIs)?;
                 let bias = self.bias(index, node)?;
-                let x = self.read(node.inputs[0])?;
+                let x = self.data(node, 0)?;
                 let inputs: Vec<&str> = [x.as_str(), &kernel].into_iter().chain(bias.as_deref()).collect();
                 let mut attributes = window_attributes(window);
                 attributes.push(("group", Attribute::Int(to_i64(*groups))));
@@ -26,7 +26,7 @@ impl Lowering<'_> {
             Op::Linear if self.graph.value(node.inputs[0]).shape.len() == 2 => {
                 let matrix = self.operand(index, node, 1, Layout::Transposed)?;
                 let bias = self.bias(index, node)?;
-                let x = self.read(node.inputs[0])?;
+                let x = self.data(node, 0)?;
                 let inputs: Vec<&str> = [x.as_str(), &matrix].into_iter().chain(bias.as_deref()).collect();
                 let transposed = [("transB", Attribute::Int(1))];
                 self.builder.node("Gemm", &inputs, output, transposed);
@@ -58,7 +58,7 @@ impl Lowering<'_> {
         layout: Layout,
     ) -> Result<String, Error> {
         let Some(param) = self.graph.param(node.inputs[position]) else {
-            return self.activation(node.inputs[position], layout);
+            return self.activation(node, position, layout);
         };
         let path = param.path.clone();
         // The same weight in the same layout is stored once.
@@ -71,9 +71,11 @@ impl Lowering<'_> {
             Some(codes) => self.quantized_weight(&path, &codes, layout),
             None => {
                 let fold = self.folds.iter().find(|fold| fold.layer == index && position == 1);
-                let array = match fold {
-                    Some(fold) => fold_batch_norm(fold, self.weights)?.0,
-                    None => weight(self.weights, &path, &param.shape)?.clone(),
+                let rounded = self.quantized.as_ref().and_then(|q| q.plan.rounded.get(&path));
+                let array = match (rounded, fold) {
+                    (Some(rounded), _) => rounded.values.clone(),
+                    (None, Some(fold)) => fold_batch_norm(fold, self.weights)?.0,
+                    (None, None) => weight(self.weights, &path, &param.shape)?.clone(),
                 };
                 let array = match layout {
                     Layout::AsIs => array,
@@ -86,9 +88,19 @@ impl Lowering<'_> {
         Ok(name)
     }
 
+    /// The tensor to read for an operand that is computed.
+    fn data(&mut self, node: &Node, position: usize) -> Result<String, Error> {
+        let other = self.graph.param(node.inputs[1 - position]);
+        let rounded = self.quantized.as_ref().map(|q| &q.plan.rounded);
+        match other.is_some_and(|param| rounded.is_some_and(|rounded| rounded.contains_key(&param.path))) {
+            true => self.read_beside_floats(node.inputs[position]),
+            false => self.read(node.inputs[position]),
+        }
+    }
+
     /// An operand that is computed, transposed where `Gemm` expects it so.
-    fn activation(&mut self, value: ValueId, layout: Layout) -> Result<String, Error> {
-        let name = self.read(value)?;
+    fn activation(&mut self, node: &Node, position: usize, layout: Layout) -> Result<String, Error> {
+        let name = self.data(node, position)?;
         if layout == Layout::AsIs {
             return Ok(name);
         }

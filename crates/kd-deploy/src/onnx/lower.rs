@@ -32,6 +32,10 @@ pub const OUTPUT: &str = "logits";
 /// `int8`, but `uint8` with zero points larger by 128 in a model where a quantized value has several readers, since
 /// ONNX Runtime would leave the layers there in floats.
 ///
+/// Weights under a scheme that no engine runs on integers are stored as floats, with their rounded values, and the
+/// biases of their layers stay as they are. Without sites the activations stay float, with scales found at run time they
+/// are rounded by arithmetic in floats; weights are then integers behind `DequantizeLinear`, biases float.
+///
 /// # Errors
 /// When an operation has no ONNX counterpart, a weight is missing or of another shape, a quantizer cannot be placed,
 /// or the plan lacks an entry or has one that 8 bits cannot express.
@@ -54,6 +58,8 @@ pub(super) struct Lowering<'a> {
     pub(super) opset: i64,
     /// The tensor that readers of a value read.
     pub(super) names: BTreeMap<ValueId, String>,
+    /// The tensor to read for a quantized value beside a weight that stays float.
+    pub(super) beside_floats: BTreeMap<ValueId, String>,
     /// Initializers of scale and zero point of a site.
     pub(super) scales: BTreeMap<String, (String, String)>,
     /// The tensors to read for a weight, by path and whether it is stored transposed.
@@ -80,6 +86,7 @@ impl<'a> Lowering<'a> {
             builder: Builder::reserving(params.chain([INPUT, OUTPUT])),
             opset: opset(graph),
             names: BTreeMap::new(),
+            beside_floats: BTreeMap::new(),
             scales: BTreeMap::new(),
             weights_written: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -189,9 +196,9 @@ impl<'a> Lowering<'a> {
     /// A name for the result of a node: the model's output, the site seen there, the layer, or a number.
     fn result_name(&mut self, node: &Node, output: ValueId) -> String {
         if self.graph.outputs.first() == Some(&output) {
-            return match self.pair(output) {
-                None => OUTPUT.to_owned(),
-                Some(_) => self.builder.name(&format!("{OUTPUT}_float")),
+            return match self.is_rounded(output) {
+                false => OUTPUT.to_owned(),
+                true => self.builder.name(&format!("{OUTPUT}_float")),
             };
         }
         if let Some((site, _)) = self.graph.sites.iter().find(|(_, value)| *value == output) {

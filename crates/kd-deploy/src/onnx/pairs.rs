@@ -9,7 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kd_graph::{Fold, Graph, Node, Op, Unary, ValueId};
+use kd_graph::{Fold, Graph, Node, Op, Placement, Unary, ValueId};
+use quant_core::Scheme;
 
 use crate::plan::{ActivationPlan, Container};
 use crate::{Error, QuantPlan};
@@ -54,6 +55,9 @@ pub(crate) fn pairs(
     folds: &[Fold],
 ) -> Result<BTreeMap<ValueId, Pair>, Error> {
     let sites = site_values(graph, plan)?;
+    if sites.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let mut pairs = BTreeMap::new();
     for (value, (site, activation)) in &sites {
         let chain = chain_to_layer(graph, folds, *value);
@@ -99,23 +103,24 @@ pub(crate) fn site_values(
     graph: &Graph,
     plan: &QuantPlan,
 ) -> Result<BTreeMap<ValueId, (String, ActivationPlan)>, Error> {
+    if plan.activations.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let placements = kd_graph::placements(graph).map_err(Error::Placement)?;
     for placement in &placements {
         plan.activation(&placement.site)?;
     }
-    // A site may name several values, and the placements know the input by a name although it was not marked.
-    let placed = placements.iter().map(|placement| (&placement.site, placement.value));
-    let named = graph.sites.iter().map(|(site, value)| (site, *value)).chain(placed);
-    let named: BTreeSet<(&String, ValueId)> = named.collect();
+    let named = named(graph, &placements);
     let mut values: BTreeMap<ValueId, (String, ActivationPlan)> = BTreeMap::new();
     for site in plan.activations.keys() {
         let activation = plan.activation(site)?;
         let fail = |reason| Err(Error::Plan { entry: site.clone(), reason });
+        if !plan.dynamic.is_empty() {
+            return fail("a plan with scales found at run time has no others".to_owned());
+        }
         let mut found = named.iter().filter(|(name, _)| *name == site).peekable();
         if found.peek().is_none() {
-            let known: BTreeSet<_> = named.iter().map(|(name, _)| name.as_str()).collect();
-            let known: Vec<_> = known.into_iter().collect();
-            return fail(format!("the model has no such site; it has: {}", known.join(", ")));
+            return Err(no_such_site(site, &named));
         }
         for &(_, value) in found {
             match values.get(&value) {
@@ -131,6 +136,37 @@ pub(crate) fn site_values(
         }
     }
     Ok(values)
+}
+
+/// The values that the plan rounds with scales found at run time.
+pub(crate) fn dynamic_values(graph: &Graph, plan: &QuantPlan) -> Result<BTreeMap<ValueId, Scheme>, Error> {
+    if plan.dynamic.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let placements = kd_graph::placements(graph).map_err(Error::Placement)?;
+    let named = named(graph, &placements);
+    let mut values = BTreeMap::new();
+    for (site, scheme) in &plan.dynamic {
+        let before = values.len();
+        values.extend(named.iter().filter(|(name, _)| *name == site).map(|(_, value)| (*value, *scheme)));
+        if values.len() == before && !named.iter().any(|(name, _)| *name == site) {
+            return Err(no_such_site(site, &named));
+        }
+    }
+    Ok(values)
+}
+
+/// A site may name several values, and the placements know the input by a name although it was not marked.
+fn named<'a>(graph: &'a Graph, placements: &'a [Placement]) -> BTreeSet<(&'a String, ValueId)> {
+    let placed = placements.iter().map(|placement| (&placement.site, placement.value));
+    graph.sites.iter().map(|(site, value)| (site, *value)).chain(placed).collect()
+}
+
+fn no_such_site(site: &str, named: &BTreeSet<(&String, ValueId)>) -> Error {
+    let known: BTreeSet<_> = named.iter().map(|(name, _)| name.as_str()).collect();
+    let known: Vec<_> = known.into_iter().collect();
+    let reason = format!("the model has no such site; it has: {}", known.join(", "));
+    Error::Plan { entry: site.to_owned(), reason }
 }
 
 /// The inputs of a layer that are activations.

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use kd_graph::{Fold, Graph, ValueId};
-use quant_core::QParams;
+use quant_core::{QParams, Scheme};
 
 use super::lower::Lowering;
-use super::pairs::{Before, Pair, pairs, signed_container};
+use super::pairs::{Before, Pair, dynamic_values, pairs, signed_container};
 use super::proto::tensor_proto::DataType;
 use crate::plan::{Codes, Container, codes};
 use crate::{Error, QuantPlan, Weights};
@@ -19,6 +19,8 @@ pub(crate) struct Quantized<'a> {
     pub(crate) plan: &'a QuantPlan,
     pub(crate) pairs: BTreeMap<ValueId, Pair>,
     pub(crate) codes: Codes,
+    /// Values with scales found at run time.
+    pub(crate) dynamic: BTreeMap<ValueId, Scheme>,
     /// What signed activations are stored in.
     pub(crate) signed: Container,
 }
@@ -32,25 +34,40 @@ impl<'a> Quantized<'a> {
     ) -> Result<Self, Error> {
         let pairs = pairs(graph, plan, folds)?;
         let input_scale = |value: ValueId| {
+            if plan.activations.is_empty() {
+                return Ok(None);
+            }
             let pair = pairs.get(&value).ok_or_else(|| Error::Graph {
                 place: format!("value {}", value.0),
                 reason: "a layer reads a value that is not quantized".to_owned(),
             })?;
-            Ok(plan.activation(&pair.site)?.qparams.scale[0])
+            Ok(Some(plan.activation(&pair.site)?.qparams.scale[0]))
         };
         let codes = codes(graph, weights, plan, folds, input_scale)?;
         let signed = signed_container(graph, &pairs);
-        Ok(Self { plan, pairs, codes, signed })
+        let dynamic = dynamic_values(graph, plan)?;
+        Ok(Self { plan, pairs, codes, dynamic, signed })
     }
 }
 
 impl<'a> Lowering<'a> {
-    pub(super) fn pair(&self, value: ValueId) -> Option<&Pair> {
+    /// Whether a value is read through something that rounds it.
+    pub(super) fn is_rounded(&self, value: ValueId) -> bool {
+        let dynamic = self.quantized.as_ref().is_some_and(|q| q.dynamic.contains_key(&value));
+        dynamic || self.pair(value).is_some()
+    }
+
+    fn pair(&self, value: ValueId) -> Option<&Pair> {
         self.quantized.as_ref()?.pairs.get(&value)
     }
 
     /// Says that a tensor holds a value, and adds the value's quantizer.
     pub(super) fn define(&mut self, value: ValueId, name: String) {
+        if let Some(scheme) = self.quantized.as_ref().and_then(|q| q.dynamic.get(&value)).copied() {
+            let rounded = self.round_rows(value, &name, &scheme);
+            self.names.insert(value, rounded);
+            return;
+        }
         let Some(Pair { site, before }) = self.pair(value).cloned() else {
             self.names.insert(value, name);
             return;
@@ -60,20 +77,41 @@ impl<'a> Lowering<'a> {
             current = self.quantize(&name, &current, &site);
         }
         if before != Before::Nothing {
-            let qparams = self.qparams(&site);
-            let step = |code: i32| qparams.scale[0] * (code - qparams.zero_point[0]) as f32;
-            let bounds = [("smallest", step(qparams.qmin)), ("largest", step(qparams.qmax))];
-            let [low, high] = bounds.map(|(word, bound)| {
-                let bound_name = self.builder.name(&format!("{name}_{word}"));
-                self.builder.floats(&bound_name, &[], &[bound]);
-                bound_name
-            });
-            let clipped = self.builder.name(&format!("{name}_clipped"));
-            self.builder.node("Clip", &[&current, &low, &high], &clipped, []);
-            current = clipped;
+            current = self.clip(&name, &current, &site);
         }
         current = self.quantize(&name, &current, &site);
         self.names.insert(value, current);
+    }
+
+    /// Clips a tensor to what the codes of a site stand for; the tensor to read instead.
+    fn clip(&mut self, name: &str, tensor: &str, site: &str) -> String {
+        let qparams = self.qparams(site);
+        let step = |code: i32| qparams.scale[0] * (code - qparams.zero_point[0]) as f32;
+        let bounds = [("smallest", step(qparams.qmin)), ("largest", step(qparams.qmax))];
+        let [low, high] = bounds.map(|(word, bound)| {
+            let bound_name = self.builder.name(&format!("{name}_{word}"));
+            self.builder.floats(&bound_name, &[], &[bound]);
+            bound_name
+        });
+        let clipped = self.builder.name(&format!("{name}_clipped"));
+        self.builder.node("Clip", &[tensor, &low, &high], &clipped, []);
+        clipped
+    }
+
+    /// The tensor of a value for a layer whose weight stays float.
+    ///
+    /// Where a float weight stands beside a `DequantizeLinear`, ONNX Runtime rounds the weight to 8 bits of its own
+    /// accord (`WeightBiasQuantization`), and computes another model. A `Clip` between the two, which changes nothing,
+    /// keeps it from that.
+    pub(super) fn read_beside_floats(&mut self, value: ValueId) -> Result<String, Error> {
+        let name = self.read(value)?;
+        let Some(Pair { site, .. }) = self.pair(value).cloned() else { return Ok(name) };
+        if let Some(clipped) = self.beside_floats.get(&value) {
+            return Ok(clipped.clone());
+        }
+        let clipped = self.clip(&name, &name, &site);
+        self.beside_floats.insert(value, clipped.clone());
+        Ok(clipped)
     }
 
     /// The numbers of a site that has a pair.

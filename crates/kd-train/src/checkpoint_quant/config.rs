@@ -11,6 +11,7 @@ use quant_core::number::Number;
 use quant_core::{Granularity, Scheme, Symmetry};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::form::{Form, Layout};
 use super::writer::{Planned, files};
@@ -169,6 +170,15 @@ impl Config {
             quantization_config: Some(package).filter(|package| !package.config_groups.is_empty()),
             kd_quantization: Some(Own { version: 1, tensors }),
         }
+    }
+
+    /// The description of a model with ours in the place of what it said of quantization.
+    pub(super) fn beside(&self, mut model: Map<String, Value>) -> Map<String, Value> {
+        model.remove("quantization_config");
+        if let Ok(Value::Object(own)) = serde_json::to_value(self) {
+            model.extend(own);
+        }
+        model
     }
 
     /// Reads the file of a folder.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use quant_core::number::Scales;
 use safetensors::Dtype;
+use serde_json::{Map, Value};
 
 use super::bits::Packer;
 use super::coded::{Coded, fields, plain, raw, scale_bytes, shift};
@@ -62,6 +63,8 @@ pub struct Writer {
     sink: Option<Sink>,
     plan: BTreeMap<String, Planned>,
     open: BTreeMap<String, Open>,
+    /// What else stands in `config.json`.
+    model: Map<String, Value>,
     finished: bool,
 }
 
@@ -115,10 +118,24 @@ impl Writer {
         name.push(format!(".{}.tmp", std::process::id()));
         let folder = out.with_file_name(name);
         std::fs::create_dir_all(&folder).map_err(|source| io("create", &folder, source))?;
-        let mut writer =
-            Self { out: out.into(), folder, sink: None, plan, open: BTreeMap::new(), finished: false };
+        let mut writer = Self {
+            out: out.into(),
+            folder,
+            sink: None,
+            plan,
+            open: BTreeMap::new(),
+            model: Map::new(),
+            finished: false,
+        };
         writer.sink = Some(Sink::create(&writer.folder.join(files::TENSORS), &tensors, &metadata)?);
         Ok(writer)
+    }
+
+    /// Adds the description of a model, the `config.json` that it had, to ours.
+    #[must_use]
+    pub fn with_model(mut self, model: Map<String, Value>) -> Self {
+        self.model = model;
+        self
     }
 
     /// Writes the next bytes of a tensor that stays as it is.
@@ -215,7 +232,8 @@ impl Writer {
             sink.finish()?;
         }
         let report = self.report();
-        let config = crate::run_dir::json(&Config::of_plan(&self.plan));
+        let config = Config::of_plan(&self.plan).beside(std::mem::take(&mut self.model));
+        let config = crate::run_dir::json(&config);
         kd_deploy::write_atomically(&self.folder.join(files::CONFIG), &config)?;
         kd_deploy::write_atomically(&self.folder.join(files::REPORT), &crate::run_dir::json(&report.rows))?;
         check(&self.out)?;

@@ -182,12 +182,15 @@ Two names are not yours: `baseline`, the row of the student trained alone, and `
     },
     Explanation {
         code: "recipe::bad-scheme",
-        about: "a way to round that no engine runs on integers",
+        about: "a scheme of rounding at a place that cannot take it",
         text: "\
-The scheme exists, but not at this place. Weights are symmetric, so that their zero point is 0; activations share one \
-scale for the whole tensor, since a product sums over the channels of its input and could not take a scale of each \
-out of the sum. ONNX Runtime and other engines run integer kernels for these only; another scheme would be a model \
-that is rounded and yet runs in float.
+The scheme exists, but not at this place. Weights take every scheme but one of tokens. Activations are integers of 2 to \
+8 bits with one scale for the whole tensor, since a product sums over the channels of its input and could not take a \
+scale of each out of the sum; or with a scale for each row that is found at run time. Without `activations` the weights \
+alone are rounded.
+
+Engines run integer kernels where weights are symmetric integers with a scale in f32 for the tensor or a channel, and \
+activations have one scale. Every other model is exported with its rounded values as floats, and says so in the report.
 
     weights = \"int8 channel symmetric\"
     activations = \"int8 tensor affine\"",

@@ -352,7 +352,7 @@ Ask for less, or for a share of channels instead of a share of cost:
         about: "numbers that cannot be rounded as asked",
         text: "\
 A scale could not be found, mostly because a weight or an activation is infinite or not a number. Rounding would hide \
-that behind the largest code.
+that behind the largest code. The message names the weight or the site.
 
 Look at the stage before: its loss and its accuracy in the report. A lower learning rate there usually helps.",
     },

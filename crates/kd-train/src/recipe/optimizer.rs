@@ -83,6 +83,16 @@ pub struct LionSpec {
 }
 
 impl OptimizerSpec {
+    /// The same without a pull towards zero, for scales.
+    pub fn without_decay(self) -> Self {
+        match self {
+            Self::Sgd(spec) => Self::Sgd(SgdSpec { weight_decay: 0.0, ..spec }),
+            Self::Adam(spec) => Self::Adam(AdamSpec { weight_decay: 0.0, ..spec }),
+            Self::AdamW(spec) => Self::AdamW(AdamWSpec { weight_decay: 0.0, ..spec }),
+            Self::Lion(spec) => Self::Lion(LionSpec { weight_decay: 0.0, ..spec }),
+        }
+    }
+
     /// Every optimizer: name, one line, knobs.
     pub const NAMES: [(&'static str, &'static str, &'static str); 4] = [
         ("sgd", "stochastic gradient descent", "momentum = 0.9, nesterov = false, weight-decay = 0"),

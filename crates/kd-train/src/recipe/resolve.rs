@@ -58,9 +58,12 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("schedule", &spec.schedule);
         }
         StageKind::Quantize(spec) => {
-            text.entry("weights", spec.weights).entry("activations", spec.activations);
+            text.entry("weights", spec.weights).maybe("activations", spec.activations);
             text.entry("observer", spec.observer).entry("calibration", spec.calibration);
             text.entry("freeze-after", spec.freeze_after);
+            text.entry("freeze-statistics-after", spec.freeze_statistics_after);
+            text.entry("estimator", spec.estimator);
+            text.maybe("quant-noise", spec.noise);
         }
         StageKind::Distill(_) | StageKind::Export(_) => {}
     }

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use kd_core::{Progress, Schedule};
-use quant_core::{Granularity, Scheme, Symmetry};
+use quant_core::{Granularity, ScaleFormat, Scheme};
 use toml::Spanned;
 
 use super::objective::Terms;
 use super::table::Table;
 use super::{Metric, Role};
 use crate::device::BACKENDS;
+use crate::estimator::Estimator;
 use crate::problem::{Problem, suggest};
 
 /// What is known of a stage, even where something in it is wrong, so that one problem hides no other.
@@ -98,30 +99,72 @@ pub(super) fn device(table: &Table<'_>, name: &str, span: Range<usize>) {
     }
 }
 
-/// What engines run on integers: weights with zero point 0, activations with one scale.
+/// Weights take every scheme but one of tokens; activations integers with one scale, or one for each row at run time.
 pub(super) fn schemes(
     table: &Table<'_>,
     weights: Option<&(Scheme, Range<usize>)>,
     activations: Option<&(Scheme, Range<usize>)>,
 ) {
     if let Some((scheme, span)) = weights
-        && scheme.symmetry() == Some(Symmetry::Affine)
+        && scheme.granularity() == Granularity::Token
     {
-        let message = format!("expected a symmetric scheme for weights, found `{scheme}`");
-        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "has a zero point");
-        table.problem(
-            problem.help("engines run int8 weights with zero point 0: write `int8 channel symmetric`"),
-        );
+        let message = format!("expected a scheme for weights, found `{scheme}`");
+        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "a scale for each token");
+        table.problem(problem.help("weights have no tokens: write `int8 channel symmetric`"));
     }
-    if let Some((scheme, span)) = activations
-        && scheme.granularity() == Granularity::Channel
+    let Some((scheme, span)) = activations else { return };
+    let bad = |expected: &str, label: &str, help: &str| {
+        let message = format!("expected {expected} for activations, found `{scheme}`");
+        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), label);
+        table.problem(problem.help(help));
+    };
+    if scheme.granularity() == Granularity::Channel {
+        bad(
+            "one scale",
+            "a scale for each channel",
+            "a product sums over the channels of its input: write `int8 tensor affine`",
+        );
+    } else if !scheme.int().is_some_and(|int| (2..=8).contains(&int.bits)) {
+        bad("integers of 2 to 8 bits", "no such integer", "write `int8 tensor affine`");
+    } else if !matches!(scheme.granularity(), Granularity::Tensor | Granularity::Token) {
+        bad(
+            "one scale, or one for each row",
+            "scales for parts of a row",
+            "write `int8 tensor affine`, or `int8 token affine` for scales found at run time",
+        );
+    } else if scheme.scale() != ScaleFormat::F32 {
+        bad("a scale in f32", "a narrower scale", "leave out `scale=…`");
+    }
+}
+
+/// An estimator with schemes that it takes.
+pub(super) fn estimator(
+    table: &Table<'_>,
+    estimator: Option<&(Estimator, Range<usize>)>,
+    weights: Option<&(Scheme, Range<usize>)>,
+    activations: Option<&(Scheme, Range<usize>)>,
+) {
+    let Some((estimator, span)) = estimator else { return };
+    let name = estimator.name();
+    if let Some((scheme, place)) = weights
+        && let Some(takes) = estimator.refuses_weights(scheme)
     {
-        let message = format!("expected one scale for activations, found `{scheme}`");
-        let problem = Problem::new("recipe::bad-scheme", message, span.clone(), "a scale for each channel");
-        table.problem(
-            problem.help("a product sums over the channels of its input: write `int8 tensor affine`"),
-        );
+        let message = format!("expected weights that `{name}` takes, found `{scheme}`");
+        let problem = Problem::new("recipe::bad-scheme", message, place.clone(), format!("not for `{name}`"));
+        table.problem(problem.also(span.clone(), "the estimator").help(format!("it takes {takes}")));
     }
+    if let Some(takes) = estimator.refuses_activations(activations.map(|(scheme, _)| scheme)) {
+        let found = activations.map_or_else(|| "none".into(), |(scheme, _)| format!("`{scheme}`"));
+        let message = format!("expected activations that `{name}` trains, found {found}");
+        let place = activations.map_or(span, |(_, place)| place).clone();
+        let problem = Problem::new("recipe::bad-scheme", message, place, format!("not for `{name}`"));
+        table.problem(problem.help(format!("it takes {takes}")));
+    }
+}
+
+/// A share above 0, at most 1, if it is there.
+pub(super) fn noise(table: &mut Table<'_>, key: &'static str) -> Option<f64> {
+    number(table, key, "above 0, at most 1", |value| value > 0.0 && value <= 1.0)
 }
 
 /// A share from 0 to 1.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kd_core::Schedule;
 use prune_core::{Builtin, Channels, Pattern};
-use quant_core::{ObserverSpec, Scheme};
+use quant_core::Scheme;
 use serde::Deserialize;
 
 use super::objective::{Learning, Terms, terms};
@@ -15,6 +15,8 @@ use super::{
     ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec,
     TrainSpec,
 };
+use crate::estimator::Estimator;
+use crate::observing::Observing;
 use crate::problem::{Problem, nearest};
 use crate::registry::Registry;
 
@@ -113,18 +115,26 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
         }
         _ => {
             let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");
-            let activations = table.require::<Scheme>("activations", "activations = \"int8 tensor affine\"");
+            let given = table.has("activations");
+            let activations = table.get::<Scheme>("activations");
             rules::schemes(table, weights.as_ref(), activations.as_ref());
-            let observer = table.or("observer", ObserverSpec::MovingAverage { decay: 0.99 });
+            let observer = table.or("observer", Observing::default());
             let calibration = table.or("calibration", NonZeroUsize::new(32).expect("32 is not 0")).get();
             let freeze_after = rules::share(table, "freeze-after", 0.5);
+            let estimator = table.get::<Estimator>("estimator");
+            rules::estimator(table, estimator.as_ref(), weights.as_ref(), activations.as_ref());
+            let noise = rules::noise(table, "quant-noise");
+            let freeze_statistics_after = rules::share(table, "freeze-statistics-after", 0.0);
             let fit = fit(table, false, learning);
             Some(StageKind::Quantize(QuantizeSpec {
                 weights: weights?.0,
-                activations: activations?.0,
+                activations: if given { Some(activations?.0) } else { None },
                 observer,
                 calibration,
                 freeze_after,
+                freeze_statistics_after,
+                estimator: estimator.map_or_else(Estimator::default, |(estimator, _)| estimator),
+                noise,
                 fit: fit?,
             }))
         }

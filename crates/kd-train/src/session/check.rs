@@ -148,6 +148,7 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
             spec: fit,
             objective: &fit.objective,
             teacher: Some(teacher.as_ref()).filter(|_| fit.objective.needs_teacher()),
+            folds: &[],
             sparsifier: None,
             ready: 0.0,
             device: &device,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::start;
 use crate::checkpoint::State;
+use crate::compress::{SCALE, START};
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::recipe::{Recipe, StageKind};
@@ -124,8 +125,7 @@ pub fn export(
     let data = load_data(&opened.recipe, opened.split_seed, env, &opened.base)?;
     let model = model(&opened, &data, &device)?;
     std::fs::create_dir_all(out).map_err(|source| crate::run_dir::io("create", out, source))?;
-    let name = if model.activations.is_some() { files::ONNX_INT8 } else { files::ONNX };
-    let file = out.join(name);
+    let file = out.join(model.file());
     kd_deploy::write_atomically(&file, &artifacts::onnx(&model)?)?;
     artifacts::tensors(&model, out)?;
     let test = scoring::predict(model.network.as_ref(), model.activations.clone(), data.test(&device));
@@ -236,9 +236,14 @@ pub(super) fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device)
     let Some(StageKind::Quantize(quantize)) = stage.map(|stage| &stage.kind) else {
         return Ok(Model { network: network.inference(), activations: None });
     };
-    let compression = rounding::compression(network.as_ref(), quantize.weights);
-    let network = network.with_compression(compression);
+    let compression = rounding::compression(network.as_ref(), quantize);
+    let mut network = network.with_compression(compression);
     let state = State::load(&opened.folder)?;
+    if let Some(state) = &state {
+        // The weights are those of the file, with their biases as shipped; trained scales are nowhere else.
+        let trained = state.best.iter().filter(|(path, _)| path.ends_with(SCALE) || path.ends_with(START));
+        network.set_weights(&trained.map(|(path, array)| (path.clone(), array.clone())).collect());
+    }
     let activations = state.and_then(|state| state.best_regime.for_evaluation());
     Ok(Model { network: network.inference(), activations })
 }

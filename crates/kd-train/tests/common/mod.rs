@@ -1,14 +1,16 @@
-//! What the tests of whole runs share: small recipes on the embedded digits, and a sink that stops when told.
+//! What the tests of whole runs share: small recipes on the embedded digits, a student to quantize, and a sink that
+//! stops when told.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests use what they need of it")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kd_deploy::Tract;
-use kd_train::event::{Event, Sink};
+use kd_train::event::{Event, Silent, Sink};
 use kd_train::recipe::Source;
 use kd_train::run::Env;
 use kd_train::session::{Options, Outcome, resume, start};
+use kd_train::summary::{StageSummary, Summary};
 use kd_train::{Error, Registry};
 
 /// Every kind of stage, a few steps each.
@@ -107,6 +109,15 @@ pub(crate) fn env() -> Env {
     }
 }
 
+/// [`env`], and ONNX Runtime where `ORT_DYLIB_PATH` says where it is.
+pub(crate) fn env_with_onnxruntime() -> Env {
+    let mut env = env();
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        env.engines.push(Box::new(kd_deploy::OnnxRuntime::open(Path::new(&path)).unwrap()));
+    }
+    env
+}
+
 pub(crate) fn source(text: &str) -> Source {
     Source { name: "recipe.toml".into(), text: text.into(), folder: ".".into() }
 }
@@ -118,9 +129,20 @@ pub(crate) fn run(
     base: &Path,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, Error> {
+    run_in(&env(), text, overrides, base, sink)
+}
+
+/// The same with other surroundings.
+pub(crate) fn run_in(
+    env: &Env,
+    text: &str,
+    overrides: &[&str],
+    base: &Path,
+    sink: &mut dyn Sink,
+) -> Result<Outcome, Error> {
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
     let options = Options { base: base.to_owned(), ..Options::default() };
-    start(&source(text), &overrides, &options, &env(), &Registry::builtin(), sink)
+    start(&source(text), &overrides, &options, env, &Registry::builtin(), sink)
 }
 
 /// Goes on with a run.
@@ -142,4 +164,48 @@ pub(crate) fn exact_files(run: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+/// A teacher and a student to start from, trained once.
+pub(crate) struct Trained {
+    _folder: tempfile::TempDir,
+    pub(crate) dir: PathBuf,
+}
+
+pub(crate) fn trained() -> Trained {
+    let recipe = RECIPE.split("[[stage]]").take(3).collect::<Vec<_>>().join("[[stage]]");
+    let folder = tempfile::tempdir().unwrap();
+    let epochs = ["stage.distill.distill.epochs=14"];
+    let dir = run(&recipe, &epochs, folder.path(), &mut Silent).unwrap().dir;
+    Trained { _folder: folder, dir }
+}
+
+impl Trained {
+    /// A recipe that quantizes the student as `stage` says and exports it, with its overrides.
+    pub(crate) fn recipe(&self, stage: &str) -> (String, [String; 2]) {
+        let head = RECIPE.split("[[stage]]").next().unwrap();
+        let text = format!(
+            "{head}[[stage]]\nname = \"rounded\"\n[stage.quantize]\n{stage}\n[[stage]]\nname = \"export\"\n[stage.export]\n"
+        );
+        let checkpoint = |role: &str, folder: &str| {
+            format!("{role}.checkpoint={:?}", self.dir.join(folder).display().to_string())
+        };
+        (text, [checkpoint("teacher", "1-teacher"), checkpoint("student", "2-distill")])
+    }
+}
+
+/// The student of `trained`, quantized as `stage` says, and exported.
+pub(crate) fn quantized(
+    trained: &Trained,
+    stage: &str,
+    base: &Path,
+) -> Result<(PathBuf, StageSummary), Error> {
+    let (text, [teacher, student]) = trained.recipe(stage);
+    let env = env_with_onnxruntime();
+    let outcome = run_in(&env, &text, &[&teacher, &student], base, &mut Silent)?;
+    let summary: Summary =
+        serde_json::from_slice(&std::fs::read(outcome.dir.join("summary.json")).unwrap()).unwrap();
+    assert!(outcome.report.contains("## Rounded weights"), "{}", outcome.report);
+    let stage = summary.stages.into_iter().find(|stage| stage.name == "rounded").unwrap();
+    Ok((outcome.dir, stage))
 }

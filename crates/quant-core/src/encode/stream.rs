@@ -4,7 +4,7 @@
 //! at everything once; then pieces are encoded with what it saw.
 
 use super::{Cells, Encoded, Places, Statistic, encode};
-use crate::number::{self, BlockScale, CodebookRule, Codes, Number, Scales};
+use crate::number::{BlockScale, CodebookRule, Codes, Number, Scales};
 use crate::{Error, Granularity, Scheme, Symmetry};
 
 /// Encodes pieces of one weight.
@@ -147,7 +147,7 @@ impl Encoder {
 }
 
 fn check(values: &[f32]) -> Result<(), Error> {
-    match number::find(values, |x| !x.is_finite()) {
+    match super::first_infinite(values) {
         Some(index) => Err(Error::NotFinite { index, value: values[index] }),
         None => Ok(()),
     }

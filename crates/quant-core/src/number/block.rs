@@ -1,10 +1,12 @@
 //! Blocks of small floats or integers under a scale of 8 bits: OCP's MX formats and NVIDIA's NVFP4.
 
-use super::codebook::largest;
+use super::blocked::Blocks;
+use super::element::{Fixed, FixedDecoder, MX, Powers, ScaleTable, Scaled, ScaledTwice};
 use super::float::{E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
+use super::limits::{Limits, NV, SmallFloats};
 use super::numerics::OCP;
-use super::parallel::{self, Blocks};
-use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless, to_odd};
+use super::parallel::{self, Watch, Wrong};
+use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless};
 
 /// A block format.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +48,7 @@ pub enum BlockScale {
 }
 
 const fn mx(name: &'static str, element: Element) -> Block {
-    Block { name, len: 32, element, scale: BlockScale::PowerOfTwo }
+    Block { name, len: MX, element, scale: BlockScale::PowerOfTwo }
 }
 
 /// The block formats.
@@ -65,7 +67,7 @@ pub const BLOCKS: &[Block] = &[
 
 const NVFP4_ALONE: Block = Block {
     name: "nvfp4",
-    len: 16,
+    len: NV,
     element: Element::Float(&E2M1FN),
     scale: BlockScale::Ue4m3 { global: true },
 };
@@ -137,92 +139,59 @@ pub(crate) const SATURATING: Rule = Rule {
     zeroless: Zeroless::Nan,
 };
 
-/// Rounds elements to codes, one a byte.
-#[derive(Clone, Copy)]
-enum ElementRounder {
-    Float(FloatRounder),
-    Fixed { rounder: IntRounder, one: f32 },
-}
-
-impl ElementRounder {
-    fn new(element: Element) -> Self {
-        match element {
-            Element::Float(float) => {
-                let rule = OCP.rule(float.name).unwrap_or(&SATURATING);
-                Self::Float(FloatRounder::new(float, rule))
-            }
-            Element::Fixed { bits, fraction } => {
-                let most = (1 << (bits - 1)) - 1;
-                let rounder = IntRounder::between(-most, most, Rounding::NearestEven);
-                Self::Fixed { rounder, one: exp2(fraction as i32) as f32 }
-            }
-        }
-    }
-
-    /// Codes of `f(x)`.
-    fn fill(self, values: &[f32], codes: &mut [u8], f: impl Fn(f32) -> f32) {
-        match self {
-            Self::Float(rounder) => {
-                let rounder = rounder.with_rounding(Rounding::NearestEven);
-                codes.iter_mut().zip(values).for_each(|(code, &x)| *code = rounder.code(f(x), 0) as u8);
-            }
-            Self::Fixed { rounder, one } => {
-                codes.iter_mut().zip(values).for_each(|(code, &x)| *code = rounder.code(f(x) * one, 0) as u8);
-            }
-        }
-    }
-}
-
-/// Codes, codes of scales, values and the global scale of a tensor with rows of `columns` values.
+/// Codes, codes of scales, and the global scale of a tensor with rows of `columns` values.
 pub(crate) struct Blocked {
     pub(crate) codes: Vec<u8>,
     pub(crate) scales: Vec<u8>,
-    pub(crate) decoded: Vec<f32>,
     pub(crate) global: Option<f32>,
 }
 
 impl Block {
-    /// Quantizes. Values are not NaN, and with a global scale not infinite, unless the scale is a power of two.
-    pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> Blocked {
+    /// Quantizes, unless a value is NaN, or with a global scale infinite; both do no harm if the scale is a power of two.
+    pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> Result<Blocked, Wrong> {
         let blocks = Blocks { columns, len: self.len };
-        let mut codes = vec![0u8; values.len()];
-        let mut scales = vec![0u8; values.len().checked_div(columns).unwrap_or(0) * blocks.per_row()];
-        let rounder = ElementRounder::new(self.element);
-        let global = match self.scale {
+        match self.scale {
             BlockScale::PowerOfTwo => {
-                let nan = match self.element {
-                    Element::Float(float) => float.nan_code().unwrap_or(0) as u8,
-                    Element::Fixed { .. } => 0,
-                };
-                blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
-                    *scale = self.power(values);
-                    match inverse_power(*scale) {
-                        Some(inverse) => rounder.fill(values, codes, |x| x * inverse),
-                        None => codes.fill(nan),
-                    }
-                });
-                None
+                let (codes, scales) = self.powers(values, blocks);
+                Ok(Blocked { codes, scales, global: None })
             }
             BlockScale::Ue4m3 { global } => {
-                let factor = if global { self.global(values) } else { 1.0 };
-                let of_scale = FloatRounder::new(&UE4M3, &SATURATING);
-                let most = self.element.max();
-                blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
-                    let code = of_scale.code(factor * largest(values) / most, 0);
-                    *scale = code as u8;
-                    let stored = f64::from(UE4M3.decode(code));
-                    if stored > 0.0 {
-                        // The product is exact and the quotient's f64 rounding crosses no tie, so that the code is the
-                        // nearest one for the stored scales, not for a product of them that was rounded before.
-                        let steps = |x: f32| to_odd(f64::from(x) * f64::from(factor) / stored);
-                        rounder.fill(values, codes, steps);
-                    }
-                });
-                global.then_some(factor)
+                let most = parallel::largest(values);
+                let factor = if global { self.global(most?) } else { 1.0 };
+                let (codes, scales) = self.small_floats(values, blocks, factor)?;
+                Ok(Blocked { codes, scales, global: global.then_some(factor) })
             }
+        }
+    }
+
+    /// Codes and scales of [`BlockScale::PowerOfTwo`].
+    fn powers(&self, values: &[f32], blocks: Blocks) -> (Vec<u8>, Vec<u8>) {
+        match self.element {
+            Element::Float(float) => {
+                let rule = OCP.rule(float.name).unwrap_or(&SATURATING);
+                let (rounder, nan) = (FloatRounder::new(float, rule), float.nan_code().unwrap_or(0) as u8);
+                blocks.encode(values, &Powers { largest: self.element.largest_exponent(), nan, rounder })
+            }
+            Element::Fixed { bits, fraction } => {
+                let most = (1 << (bits - 1)) - 1;
+                let rounder = IntRounder::between(-most, most, Rounding::NearestEven);
+                let rounder = Fixed { rounder, one: exp2(fraction as i32) as f32 };
+                blocks.encode(values, &Powers { largest: self.element.largest_exponent(), nan: 0, rounder })
+            }
+        }
+    }
+
+    /// Codes and scales of [`BlockScale::Ue4m3`] with a global scale of `factor`.
+    fn small_floats(&self, values: &[f32], blocks: Blocks, factor: f32) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
+        let coder = SmallFloats {
+            rounder: FloatRounder::new(&UE4M3, &SATURATING),
+            factor,
+            most: self.element.max(),
+            limits: Limits::new(factor),
+            watch: Watch::default(),
         };
-        let decoded = self.dequantize(&codes, &scales, columns, global);
-        Blocked { codes, scales, decoded, global }
+        let done = blocks.encode(values, &coder);
+        coder.watch.finish(done)
     }
 
     /// Values of codes: element · 2^scale, or element · scale / global.
@@ -233,42 +202,31 @@ impl Block {
         columns: usize,
         global: Option<f32>,
     ) -> Vec<f32> {
-        let table = self.element.table();
         let scale_format = match self.scale {
             BlockScale::PowerOfTwo => &E8M0FNU,
             BlockScale::Ue4m3 { .. } => &UE4M3,
         };
-        let scale_table = scale_format.table();
-        let per_row = columns.div_ceil(self.len);
-        let global = global.unwrap_or(1.0);
-        let value = |index: usize, code: u8| {
-            let block = index / columns * per_row + index % columns / self.len;
-            let product =
-                table[usize::from(code) & (table.len() - 1)] * scale_table[usize::from(scales[block])];
-            if global == 1.0 { product } else { product / global }
-        };
-        parallel::map_bytes(codes, value)
-    }
-
-    /// Code of the power of two of a block.
-    fn power(&self, values: &[f32]) -> u8 {
-        if values.iter().fold(false, |found, x| found | x.is_nan()) {
-            return u8::MAX;
+        let (table, blocks) = (scale_format.table(), Blocks { columns, len: self.len });
+        let scales = ScaleTable { codes: scales, table: &table };
+        match (self.element, global) {
+            (Element::Float(float), None) => {
+                let element = float.decoder();
+                blocks.decode(codes, &Scaled { scales, element })
+            }
+            (Element::Float(float), Some(global)) => {
+                let element = float.decoder();
+                blocks.decode(codes, &ScaledTwice { scaled: Scaled { scales, element }, global })
+            }
+            (Element::Fixed { fraction, .. }, _) => {
+                let element = FixedDecoder { unit: self.element.unit(fraction) };
+                blocks.decode(codes, &Scaled { scales, element })
+            }
         }
-        // Below the normal numbers the exponent is smaller still, and the scale the smallest either way.
-        let exponent = (largest(values).to_bits() >> 23) as i32 - 127;
-        ((exponent - self.element.largest_exponent()).clamp(-127, 127) + 127) as u8
     }
 
     /// 448 · 6 / amax, a finite number; 1 for zeros.
-    fn global(&self, values: &[f32]) -> f32 {
-        let most = parallel::largest(values);
+    fn global(&self, most: f32) -> f32 {
         let wanted = UE4M3.max() * self.element.max();
         if most == 0.0 { 1.0 } else { (wanted / most).min(f32::MAX) }
     }
-}
-
-/// 2^−e of the power's code, none for NaN. Multiplying by it is as exact as dividing by the power.
-fn inverse_power(code: u8) -> Option<f32> {
-    (code != u8::MAX).then(|| exp2(127 - i32::from(code)) as f32)
 }

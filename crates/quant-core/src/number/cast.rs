@@ -1,7 +1,9 @@
 //! One tensor into one format, with everything that a file needs to hold it.
 
+use super::blocked::Blocks;
 use super::codebook::{self, Rule};
-use super::parallel::{self, Blocks};
+use super::decode::decode;
+use super::parallel::{self, Wrong};
 use super::{BlockScale, Float, FloatRounder, IntRounder, Number, Numerics, Rounding, Unsigned};
 use crate::Error;
 
@@ -14,6 +16,19 @@ pub struct Cast {
     pub shape: Vec<usize>,
     /// Values of the codes, in the tensor's shape.
     pub decoded: Vec<f32>,
+    /// Scales with their shape, of formats that keep them apart from the codes.
+    pub scales: Option<(Scales, Vec<usize>)>,
+    /// The scale of all scales.
+    pub global_scale: Option<f32>,
+}
+
+/// Codes without their values: a [`Cast`] for which no values were made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Coded {
+    /// Codes.
+    pub codes: Codes,
+    /// Shape of the codes: the tensor's, but for GGUF, where bytes of blocks replace the last axis.
+    pub shape: Vec<usize>,
     /// Scales with their shape, of formats that keep them apart from the codes.
     pub scales: Option<(Scales, Vec<usize>)>,
     /// The scale of all scales.
@@ -58,17 +73,34 @@ pub fn cast(
     number: Number,
     numerics: Option<&Numerics>,
 ) -> Result<Cast, Error> {
+    let coded = codes(values, shape, number, numerics)?;
+    let decoded = decode(&coded, values.len(), shape, number);
+    let Coded { codes, shape, scales, global_scale } = coded;
+    Ok(Cast { codes, shape, decoded, scales, global_scale })
+}
+
+/// As [`cast`], without the values that the codes stand for, which are most of what a cast writes.
+///
+/// # Errors
+///
+/// As [`cast`].
+pub fn codes(
+    values: &[f32],
+    shape: &[usize],
+    number: Number,
+    numerics: Option<&Numerics>,
+) -> Result<Coded, Error> {
     let expected = shape.iter().product();
     if values.len() != expected {
         return Err(Error::Length { shape: shape.to_vec(), expected, found: values.len() });
     }
     let numerics = numerics.unwrap_or(number.home());
     numerics.check(number)?;
-    refuse(values, number, numerics)?;
     let columns = shape.last().copied().unwrap_or(1);
     let rows: usize = shape[..shape.len().saturating_sub(1)].iter().product();
-    let plain =
-        |codes, decoded| Cast { codes, shape: shape.to_vec(), decoded, scales: None, global_scale: None };
+    let plain = |codes| Coded { codes, shape: shape.to_vec(), scales: None, global_scale: None };
+    // A value without a code is found on the way, and looked for only then.
+    let refused = |Wrong| refusal(values, number);
     Ok(match number {
         Number::Float(float) => {
             let rule = numerics.rule(float.name).ok_or(Error::Undefined {
@@ -76,111 +108,81 @@ pub fn cast(
                 numerics: numerics.name,
                 defined: Vec::new(),
             })?;
-            let (codes, decoded) = floats(values, float, &FloatRounder::new(float, rule));
-            plain(codes, decoded)
+            if !float.signed && rule.unsigned == Unsigned::Refuse && parallel::exists(values, |x| x < 0.0) {
+                return Err(negative(values, number));
+            }
+            plain(floats(values, float, &FloatRounder::new(float, rule)).map_err(refused)?)
         }
         Number::Int(int) => {
-            let codes = IntRounder::new(int, Rounding::NearestEven).codes(values, |code| code);
-            let decoded = codes.iter().map(|&code| code as f32).collect();
+            let rounder = IntRounder::new(int, Rounding::NearestEven);
             let codes = match (int.bits > 8, int.signed) {
-                (true, _) => Codes::I16(codes.into_iter().map(|code| code as i16).collect()),
-                (false, true) => Codes::I8(codes.into_iter().map(|code| code as i8).collect()),
-                (false, false) => Codes::U8(codes.into_iter().map(|code| code as u8).collect()),
+                (true, _) => rounder.all_nearest(values, |code| code as i16).map(Codes::I16),
+                (false, true) => rounder.all_nearest(values, |code| code as i8).map(Codes::I8),
+                (false, false) => rounder.all_nearest(values, |code| code as u8).map(Codes::U8),
             };
-            plain(codes, decoded)
+            plain(codes.map_err(refused)?)
         }
         Number::Codebook(row) => match row.rule {
             Rule::Table { values: table, block } => {
                 let blocks = Blocks { columns, len: block };
-                let (codes, scales) = codebook::table(values, table, blocks);
-                let per_row = blocks.per_row();
-                let decoded = parallel::map_bytes(&codes, |index, code| {
-                    let scale = scales[index / columns * per_row + index % columns / block];
-                    table[usize::from(code)] * scale
-                });
-                let scales = Some((Scales::F32(scales), vec![rows, per_row]));
-                Cast { scales, ..plain(Codes::U8(codes), decoded) }
+                let (codes, scales) = codebook::table(values, table, blocks).map_err(refused)?;
+                let scales = Some((Scales::F32(scales), vec![rows, blocks.per_row()]));
+                Coded { scales, ..plain(Codes::U8(codes)) }
             }
             Rule::Ternary => {
-                let (codes, scale) = codebook::ternary(values);
-                let decoded = codes.iter().map(|&code| f32::from(code) * scale).collect();
-                Cast { scales: Some((Scales::F32(vec![scale]), vec![1])), ..plain(Codes::I8(codes), decoded) }
+                let (codes, scale) = codebook::ternary(values).map_err(refused)?;
+                Coded { scales: Some((Scales::F32(vec![scale]), vec![1])), ..plain(Codes::I8(codes)) }
             }
             Rule::Binary => {
-                let (codes, mut scales) = codebook::binary(values, columns);
-                let of = |(index, &code): (usize, &i8)| f32::from(code) * scales[index / columns];
-                let decoded = codes.iter().enumerate().map(of).collect();
+                let (codes, mut scales) = codebook::binary(values, columns).map_err(refused)?;
                 scales.resize(rows, 0.0);
-                Cast { scales: Some((Scales::F32(scales), vec![rows])), ..plain(Codes::I8(codes), decoded) }
+                Coded { scales: Some((Scales::F32(scales), vec![rows])), ..plain(Codes::I8(codes)) }
             }
             Rule::PowersOfTwo => {
-                let codes = parallel::map(values, |_, x| codebook::power_code(x));
-                let decoded = codes.iter().map(|&code| codebook::power(code)).collect();
-                plain(Codes::I8(codes), decoded)
+                let codes = parallel::map_numbers(values, codebook::power_code).map_err(refused)?;
+                plain(Codes::I8(codes))
             }
         },
         Number::Block(block) => {
-            let done = block.quantize(values, columns);
+            let done = block.quantize(values, columns).map_err(refused)?;
             let scales = Some((Scales::Codes(done.scales), vec![rows, columns.div_ceil(block.len)]));
-            Cast { scales, global_scale: done.global, ..plain(Codes::U8(done.codes), done.decoded) }
+            Coded { scales, global_scale: done.global, ..plain(Codes::U8(done.codes)) }
         }
         Number::Gguf(gguf) => {
-            let (bytes, decoded) = gguf.quantize(values, columns);
+            let bytes = gguf.quantize(values, columns).map_err(refused)?;
             let mut shape = shape.to_vec();
             shape.pop();
             shape.push(columns.div_ceil(gguf.len) * gguf.bytes());
-            Cast { shape, ..plain(Codes::U8(bytes), decoded) }
+            Coded { shape, ..plain(Codes::U8(bytes)) }
         }
     })
 }
 
-/// Codes and values; both from one pass over the input where codes need more than a byte.
-fn floats(values: &[f32], float: &Float, rounder: &FloatRounder) -> (Codes, Vec<f32>) {
-    let bits = float.bits();
-    if bits > 16 {
-        // The codes are the upper bits of the values.
-        let patterns = rounder.codes(values, |code| (code << (32 - bits)) as i32);
-        let decoded = patterns.iter().map(|&pattern| f32::from_bits(pattern as u32)).collect();
-        return (Codes::I32(patterns), decoded);
-    }
-    let table = float.table();
-    if bits > 8 {
-        let codes = rounder.codes(values, |code| code as i16);
-        let decoded = codes.iter().map(|&code| table[usize::from(code as u16)]).collect();
-        return (Codes::I16(codes), decoded);
-    }
-    let codes = rounder.codes(values, |code| code as u8);
-    let decoded = parallel::map_bytes(&codes, |_, code| table[usize::from(code) & (table.len() - 1)]);
-    (Codes::U8(codes), decoded)
+/// Codes, in the smallest integers, unless there is NaN and no code for it.
+fn floats(values: &[f32], float: &Float, rounder: &FloatRounder) -> Result<Codes, Wrong> {
+    Ok(match float.bits() {
+        bits @ 17.. => Codes::I32(rounder.codes(values, |code| (code << (32 - bits)) as i32)),
+        9..=16 => Codes::I16(rounder.codes(values, |code| code as i16)),
+        _ if float.nan_code().is_none() => Codes::U8(rounder.number_codes(values, |code| code as u8)?),
+        _ => Codes::U8(rounder.codes(values, |code| code as u8)),
+    })
 }
 
-/// An error for the first value that has no place in the format.
-fn refuse(values: &[f32], number: Number, numerics: &Numerics) -> Result<(), Error> {
-    let format = number.name();
-    let (nan, infinity) = match number {
-        Number::Float(float) => (float.nan_code().is_some(), true),
-        Number::Int(_) => (false, true),
-        Number::Codebook(row) => (false, row.rule == Rule::PowersOfTwo),
-        Number::Block(block) => match block.scale {
-            BlockScale::PowerOfTwo => (true, true),
-            BlockScale::Ue4m3 { global } => (false, !global),
-        },
-        Number::Gguf(_) => (false, false),
+/// The error for the first value that has no place in the format.
+fn refusal(values: &[f32], number: Number) -> Error {
+    let infinity = match number {
+        Number::Float(_) | Number::Int(_) => true,
+        Number::Codebook(row) => row.rule == Rule::PowersOfTwo,
+        Number::Block(block) => block.scale != BlockScale::Ue4m3 { global: true },
+        Number::Gguf(_) => false,
     };
-    let wrong = |x: f32| (!nan & x.is_nan()) | (!infinity & x.is_infinite());
-    if !(nan && infinity)
-        && let Some(index) = parallel::find(values, wrong)
-    {
-        return Err(Error::NoCode { format, index, value: values[index] });
-    }
-    let unsigned = match number {
-        Number::Float(float) if !float.signed => numerics.rule(float.name).map(|rule| rule.unsigned),
-        _ => None,
-    };
-    if unsigned == Some(Unsigned::Refuse)
-        && let Some(index) = parallel::find(values, |x| x < 0.0)
-    {
-        return Err(Error::Negative { format, index, value: values[index] });
-    }
-    Ok(())
+    let wrong = |x: &f32| x.is_nan() || (!infinity && x.is_infinite());
+    let index = values.iter().position(wrong).unwrap_or(0);
+    Error::NoCode { format: number.name(), index, value: values[index] }
+}
+
+/// The error for the first value below zero.
+fn negative(values: &[f32], number: Number) -> Error {
+    let index = values.iter().position(|&x| x < 0.0).unwrap_or(0);
+    Error::Negative { format: number.name(), index, value: values[index] }
 }

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::parallel::{self, Blocks};
+use super::blocked::{Blocks, Coder, Decoder};
+use super::parallel::{self, Watch, Wrong};
 
 /// The 16 values of NF4: quantiles of the normal distribution, with an exact zero.
 ///
@@ -59,7 +60,7 @@ pub enum Rule {
 
 /// The formats of this kind.
 pub const CODEBOOKS: &[Codebook] = &[
-    Codebook { name: "nf4", rule: Rule::Table { values: &NF4, block: 64 } },
+    Codebook { name: "nf4", rule: Rule::Table { values: &NF4, block: TABLE_BLOCK } },
     Codebook { name: "ternary", rule: Rule::Ternary },
     Codebook { name: "binary", rule: Rule::Binary },
     Codebook { name: "pow2", rule: Rule::PowersOfTwo },
@@ -99,19 +100,103 @@ impl Codebook {
     }
 }
 
-/// Codes and scales of [`Rule::Table`] in blocks along rows of `columns` values.
-pub(crate) fn table(values: &[f32], table: &[f32; 16], blocks: Blocks) -> (Vec<u8>, Vec<f32>) {
-    let mut codes = vec![0u8; values.len()];
-    let mut scales = vec![0f32; values.len().checked_div(blocks.columns).unwrap_or(0) * blocks.per_row()];
+/// Codes and scales of [`Rule::Table`] in blocks along rows.
+pub(crate) fn table(values: &[f32], table: &[f32; 16], blocks: Blocks) -> Result<(Vec<u8>, Vec<f32>), Wrong> {
     let zero = table.iter().position(|&x| x == 0.0).unwrap_or(0) as u8;
-    blocks.each(values, (&mut codes, 0), &mut scales, |values, codes, scale| {
-        *scale = largest(values);
-        match *scale == 0.0 {
-            true => codes.fill(zero),
-            false => nearest_codes(values, table, *scale, codes),
+    let middles = std::array::from_fn(|code| (f64::from(table[code]) + f64::from(table[code + 1])) / 2.0);
+    let coder = Nearest { middles, zero, watch: Watch::default() };
+    let done = blocks.encode(values, &coder);
+    coder.watch.finish(done)
+}
+
+/// Finds the nearest of 16 values.
+struct Nearest {
+    /// Between each two values.
+    middles: [f64; 15],
+    /// The code of 0.
+    zero: u8,
+    watch: Watch,
+}
+
+impl Coder<TABLE_BLOCK, TABLE_BLOCK> for Nearest {
+    type Code = u8;
+    type Scale = f32;
+
+    #[inline(always)]
+    fn block(&self, values: &[f32; TABLE_BLOCK], _: usize) -> ([u8; TABLE_BLOCK], f32) {
+        let most = parallel::largest_bits(values);
+        self.watch.see(!parallel::finite(most));
+        let scale = f32::from_bits(most);
+        if scale == 0.0 {
+            return ([self.zero; TABLE_BLOCK], scale);
         }
-    });
-    (codes, scales)
+        // x > midpoint · scale for exact numbers: the product is exact in f64, and for an f32 `x` it is enough to
+        // compare with the f32 at or below it.
+        let mut limits = [0f32; 15];
+        for (limit, middle) in limits.iter_mut().zip(self.middles) {
+            *limit = at_most(middle * f64::from(scale));
+        }
+        // As wide as the values: masks are narrowed once, at the end.
+        let mut wide = [0i32; TABLE_BLOCK];
+        for (code, &x) in wide.iter_mut().zip(values) {
+            for limit in limits {
+                *code += i32::from(x > limit);
+            }
+        }
+        (parallel::narrow(wide), scale)
+    }
+}
+
+/// table · scale.
+pub(crate) struct Table<'a> {
+    pub(crate) table: &'static [f32; 16],
+    pub(crate) scales: &'a [f32],
+}
+
+impl Decoder<u8> for Table<'_> {
+    type Scale = f32;
+
+    #[inline(always)]
+    fn scale(&self, block: usize) -> f32 {
+        self.scales[block]
+    }
+
+    #[inline(always)]
+    fn value(&self, code: u8, scale: f32) -> f32 {
+        self.table[usize::from(code & 15)] * scale
+    }
+}
+
+/// ±scale.
+pub(crate) struct Signs<'a> {
+    pub(crate) scales: &'a [f32],
+}
+
+impl Decoder<i8> for Signs<'_> {
+    type Scale = f32;
+
+    #[inline(always)]
+    fn scale(&self, row: usize) -> f32 {
+        self.scales[row]
+    }
+
+    #[inline(always)]
+    fn value(&self, code: i8, scale: f32) -> f32 {
+        f32::from(code) * scale
+    }
+}
+
+/// Values that share a scale of [`Rule::Table`].
+const TABLE_BLOCK: usize = 64;
+
+/// The largest f32 that is no larger.
+#[inline(always)]
+pub(crate) fn at_most(x: f64) -> f32 {
+    let near = x as f32;
+    let bits = near.to_bits();
+    // A step towards zero is one less, but from −0 or below it is one more: −0 becomes the negative number next to it.
+    let step = if bits >> 31 == 0 { bits.wrapping_sub(1) } else { bits + 1 };
+    f32::from_bits(if f64::from(near) > x { step } else { bits })
 }
 
 /// Codes of the nearest `scale` · value, exact ties to the lower code.
@@ -120,9 +205,7 @@ pub(crate) fn nearest_codes(values: &[f32], table: &[f32; 16], scale: f32, codes
     // compare with the f32 at or below it.
     let mut limits = [0f32; 15];
     for (limit, pair) in limits.iter_mut().zip(table.windows(2)) {
-        let exact = (f64::from(pair[0]) + f64::from(pair[1])) / 2.0 * f64::from(scale);
-        let near = exact as f32;
-        *limit = if f64::from(near) > exact { near.next_down() } else { near };
+        *limit = at_most((f64::from(pair[0]) + f64::from(pair[1])) / 2.0 * f64::from(scale));
     }
     for (code, &x) in codes.iter_mut().zip(values) {
         *code = limits.iter().map(|&limit| u8::from(x > limit)).sum();
@@ -130,19 +213,26 @@ pub(crate) fn nearest_codes(values: &[f32], table: &[f32; 16], scale: f32, codes
 }
 
 /// Codes of [`Rule::Ternary`], and γ.
-pub(crate) fn ternary(values: &[f32]) -> (Vec<i8>, f32) {
-    let scale = mean_magnitude(values);
+pub(crate) fn ternary(values: &[f32]) -> Result<(Vec<i8>, f32), Wrong> {
+    let sum = parallel::magnitudes(values, PART).iter().sum();
+    let scale = mean(sum, values.len())?;
     // |x| / γ > 1/2 without a division; half of γ is exact, and a tie goes to 0, the even code.
-    let half = f64::from(scale) / 2.0;
-    let low = half as f32;
-    let low = if f64::from(low) > half { low.next_down() } else { low };
-    (parallel::map(values, |_, x| i8::from(x > low) - i8::from(x < -low)), scale)
+    let low = at_most(f64::from(scale) / 2.0);
+    Ok((parallel::map(values, |x| i8::from(x > low) - i8::from(x < -low)), scale))
 }
 
 /// Codes of [`Rule::Binary`], and a scale for each row.
-pub(crate) fn binary(values: &[f32], columns: usize) -> (Vec<i8>, Vec<f32>) {
-    let codes = parallel::map(values, |_, x| if x >= 0.0 { 1 } else { -1 });
-    (codes, values.par_chunks(columns.max(1)).map(mean_magnitude).collect())
+pub(crate) fn binary(values: &[f32], columns: usize) -> Result<(Vec<i8>, Vec<f32>), Wrong> {
+    let scales: Result<Vec<f32>, Wrong> = match columns {
+        0 => Ok(Vec::new()),
+        1..=PART => parallel::magnitudes(values, columns).iter().map(|&sum| mean(sum, columns)).collect(),
+        _ => {
+            let sum = |row: &[f32]| parallel::magnitudes(row, PART).iter().sum();
+            values.par_chunks(columns).map(|row| mean(sum(row), columns)).collect()
+        }
+    };
+    let scales = scales?;
+    Ok((parallel::map(values, |x| if x >= 0.0 { 1 } else { -1 }), scales))
 }
 
 /// The code of [`Rule::PowersOfTwo`].
@@ -162,15 +252,14 @@ pub(crate) fn power(code: i8) -> f32 {
     if code < 0 { -value } else { value }
 }
 
-/// Largest magnitude; NaN is passed over.
-pub(crate) fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0f32, |most, x| most.max(x.abs()))
-}
+/// Values whose magnitudes are summed one after the other, so that a sum does not depend on the number of threads.
+const PART: usize = 1 << 16;
 
-/// mean|x| from a sum in f64, the same whatever the number of threads; 0 of no values.
-fn mean_magnitude(values: &[f32]) -> f32 {
-    let parts: Vec<f64> =
-        values.par_chunks(1 << 16).map(|part| part.iter().map(|x| f64::from(x.abs())).sum()).collect();
-    let sum: f64 = parts.iter().sum();
-    if values.is_empty() { 0.0 } else { (sum / values.len() as f64) as f32 }
+/// The mean of `count` magnitudes; 0 of none. A sum in f64 is finite unless a value is not.
+fn mean(sum: f64, count: usize) -> Result<f32, Wrong> {
+    match (sum.is_finite(), count) {
+        (false, _) => Err(Wrong),
+        (true, 0) => Ok(0.0),
+        (true, _) => Ok((sum / count as f64) as f32),
+    }
 }

@@ -186,9 +186,51 @@ impl Float {
         value as f32
     }
 
+    /// Decodes many codes of a format with zero, without a table.
+    pub(crate) fn decoder(&self) -> Decoder {
+        Decoder {
+            magnitude: self.magnitude_mask(),
+            shift: 23 - self.mantissa,
+            rebias: ((127 - self.bias) as u32) << 23,
+            normal: 1 << self.mantissa,
+            first: f32::from_bits(((128 - self.bias) as u32) << 23),
+            largest: self.largest_code(),
+            infinity: self.infinity_code().unwrap_or(self.magnitude_mask() + 1),
+        }
+    }
+
     /// The value of every code.
     pub fn table(&self) -> Vec<f32> {
         (0..1 << self.bits()).map(|code| self.decode(code)).collect()
+    }
+}
+
+/// [`Float::decode`] for loops, of formats with a sign and −0.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decoder {
+    magnitude: u32,
+    shift: u32,
+    /// Difference of the biases, at the place of f32's exponent.
+    rebias: u32,
+    /// Code of the smallest normal number, and its value.
+    normal: u32,
+    first: f32,
+    largest: u32,
+    infinity: u32,
+}
+
+impl Decoder {
+    /// The value of a code.
+    #[inline(always)]
+    pub(crate) fn value(self, code: u32) -> f32 {
+        let size = code & self.magnitude;
+        let normal = f32::from_bits((size << self.shift) + self.rebias);
+        // With the exponent of the smallest normal number, whose leading bit then goes away again.
+        let small = f32::from_bits((size << self.shift) + self.first.to_bits()) - self.first;
+        let value = if size < self.normal { small } else { normal };
+        let special = if size == self.infinity { f32::INFINITY } else { f32::NAN };
+        let value = if size > self.largest { special } else { value };
+        if code > self.magnitude { -value } else { value }
     }
 }
 

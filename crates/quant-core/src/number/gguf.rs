@@ -7,7 +7,9 @@
 
 use burn::tensor::f16;
 
-use super::parallel::{self, Blocks};
+use super::blocked::{Blocks, Coder};
+use super::parallel::{self, Watch, Wrong};
+use crate::Error;
 
 /// A GGUF block format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,88 +99,154 @@ impl Gguf {
         if self.bits == 5 { 4 } else { self.bits }
     }
 
-    /// Blocks of rows of `columns` values, and the values that they hold. A last block that is not full is filled with
+    /// Bytes of the blocks of `rows` rows of `columns` values; each row begins a block.
+    pub const fn bytes_of(&self, rows: usize, columns: usize) -> usize {
+        rows.saturating_mul(columns.div_ceil(self.len).saturating_mul(self.bytes()))
+    }
+
+    /// Blocks of row-major `[rows, columns]` values as they stand in a file. A last block of a row that is not full is
+    /// filled with zeros, which count in no statistic; GGUF itself has whole blocks only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for another number of values, [`Error::NoCode`] for NaN and infinities.
+    pub fn blocks_of(&self, values: &[f32], rows: usize, columns: usize) -> Result<Vec<u8>, Error> {
+        if rows.checked_mul(columns) != Some(values.len()) {
+            let expected = rows.saturating_mul(columns);
+            return Err(Error::Length { shape: vec![rows, columns], expected, found: values.len() });
+        }
+        self.quantize(values, columns).map_err(|Wrong| {
+            let index = values.iter().position(|x| !x.is_finite()).unwrap_or_default();
+            Error::NoCode { format: self.name, index, value: values[index] }
+        })
+    }
+
+    /// Row-major `[rows, columns]` values of blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlockLength`] for another number of bytes.
+    pub fn values_of(&self, bytes: &[u8], rows: usize, columns: usize) -> Result<Vec<f32>, Error> {
+        let expected = self.bytes_of(rows, columns);
+        if bytes.len() != expected {
+            let shape = [rows, columns];
+            return Err(Error::BlockLength { format: self.name, shape, expected, found: bytes.len() });
+        }
+        Ok(self.dequantize(bytes, rows * columns, columns))
+    }
+
+    /// Blocks of rows of `columns` values, unless a value is not finite. A last block that is not full is filled with
     /// zeros, which count in no statistic.
-    pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
-        let blocks = Blocks { columns, len: self.len };
-        let count = values.len().checked_div(columns).unwrap_or(0) * blocks.per_row();
-        let mut bytes = vec![0u8; count * self.bytes()];
-        let mut nothing = vec![(); count];
-        blocks.each(values, (&mut bytes, self.bytes()), &mut nothing, |values, bytes, ()| {
-            self.encode(values, bytes);
-        });
-        let decoded = self.dequantize(&bytes, values.len(), columns);
-        (bytes, decoded)
+    pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> Result<Vec<u8>, Wrong> {
+        match (self.len, self.bytes()) {
+            (32, 18) => self.blocks::<32, 18>(values, columns),
+            (32, 20) => self.blocks::<32, 20>(values, columns),
+            (32, 22) => self.blocks::<32, 22>(values, columns),
+            (32, 24) => self.blocks::<32, 24>(values, columns),
+            (32, 34) => self.blocks::<32, 34>(values, columns),
+            (256, 66) => self.blocks::<256, 66>(values, columns),
+            (len, bytes) => panic!("{}: no loop is compiled for {len} values in {bytes} bytes", self.name),
+        }
     }
 
-    /// Values of blocks.
+    fn blocks<const LEN: usize, const BYTES: usize>(
+        &self,
+        values: &[f32],
+        columns: usize,
+    ) -> Result<Vec<u8>, Wrong> {
+        let coder = Encoder::<BYTES> { gguf: *self, watch: Watch::default() };
+        let (bytes, _) = Blocks { columns, len: LEN }.encode::<LEN, BYTES, _>(values, &coder);
+        coder.watch.finish(bytes)
+    }
+
     pub(crate) fn dequantize(&self, bytes: &[u8], len: usize, columns: usize) -> Vec<f32> {
-        let per_row = columns.div_ceil(self.len);
-        let mut values = vec![0f32; len];
-        parallel::rows(&mut values, columns, |row, values| {
-            let mut buffer = [0f32; LONGEST];
-            for (block, values) in values.chunks_mut(self.len).enumerate() {
-                let at = (row * per_row + block) * self.bytes();
-                self.decode(&bytes[at..at + self.bytes()], &mut buffer);
-                values.copy_from_slice(&buffer[..values.len()]);
+        Blocks { columns, len: self.len }.fill(len, |block, offset, values| {
+            let bytes = &bytes[block * self.bytes()..][..self.bytes()];
+            // The whole block, as everywhere but at the end of a row.
+            if values.len() == self.len {
+                return self.decode(bytes, values);
             }
-        });
-        values
+            let mut all = [0f32; LONGEST];
+            self.decode(bytes, &mut all[..self.len]);
+            values.copy_from_slice(&all[offset..offset + values.len()]);
+        })
     }
 
-    fn encode(&self, values: &[f32], bytes: &mut [u8]) {
-        let mut codes = [0u8; LONGEST];
-        let padded = values.iter().copied().chain(std::iter::repeat_n(0.0, self.len - values.len()));
-        let each = codes.iter_mut().zip(padded);
-        let most = (1i32 << self.bits) - 1;
+    /// `values`, of which the first `count` count.
+    #[inline(always)]
+    fn encode<const LEN: usize>(&self, values: &[f32; LEN], count: usize, bytes: &mut [u8]) {
+        // Loops are written out: what is long inside of a closure is not vectorized for the instruction set.
+        let mut codes = [0i32; LEN];
+        let each = codes.iter_mut().zip(values);
+        let most = ((1i32 << self.bits) - 1) as f32;
         let (step, minimum) = match self.statistic {
             Statistic::Signed => {
                 let half = (1 << (self.bits - 1)) as f32;
-                let first = values.iter().fold(0f32, |most, &x| if x.abs() > most.abs() { x } else { most });
-                let step = first / -half;
+                let step = first_of_largest(values) / -half;
                 let inverse = inverse(step);
-                each.for_each(|(code, x)| *code = whole(x * inverse + (half + 0.5)).clamp(0, most) as u8);
+                for (code, &x) in each {
+                    *code = whole(x * inverse + (half + 0.5), most);
+                }
                 (step, None)
             }
             Statistic::Affine => {
-                let min = values.iter().copied().fold(f32::INFINITY, f32::min);
-                let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let step = (max - min) / most as f32;
+                let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+                for &x in &values[..count] {
+                    (min, max) = (min.min(x), max.max(x));
+                }
+                let step = (max - min) / most;
                 let inverse = inverse(step);
-                each.for_each(|(code, x)| *code = whole((x - min) * inverse + 0.5).clamp(0, most) as u8);
+                for (code, &x) in each {
+                    *code = whole((x - min) * inverse + 0.5, most);
+                }
                 (step, Some(min))
             }
             Statistic::Largest { steps, offset } => {
-                let step = super::codebook::largest(values) / f32::from(steps);
+                let step = f32::from_bits(parallel::largest_bits(values)) / f32::from(steps);
                 let inverse = inverse(step);
-                each.for_each(|(code, x)| {
-                    *code = (whole((x * inverse).round()) as u8).wrapping_add(offset);
-                });
+                for (code, &x) in each {
+                    *code = nearest(x * inverse) + i32::from(offset);
+                }
                 (step, None)
             }
         };
+        let codes = parallel::narrow(codes);
         let (step_at, codes_at) = self.places();
         bytes[step_at..step_at + 2].copy_from_slice(&f16::from_f32(step).to_le_bytes());
         if let Some(minimum) = minimum {
             bytes[step_at + 2..step_at + 4].copy_from_slice(&f16::from_f32(minimum).to_le_bytes());
         }
-        if self.bits > self.low() {
-            let high = (0..32).fold(0u32, |word, i| word | u32::from(codes[i] >> self.low()) << i);
+        let low = self.low();
+        if self.bits > low {
+            let high = (0..32).fold(0u32, |word, i| word | u32::from(codes[i] >> low) << i);
             bytes[codes_at - 4..codes_at].copy_from_slice(&high.to_le_bytes());
         }
-        let mask = ((1u32 << self.low()) - 1) as u8;
-        for (index, code) in codes[..self.len].iter().enumerate() {
-            let (byte, shift) = self.place(index);
-            bytes[codes_at + byte] |= (code & mask) << shift;
+        let bytes = &mut bytes[codes_at..codes_at + LEN * low as usize / 8];
+        if low == 8 {
+            bytes.copy_from_slice(&codes);
+            return;
+        }
+        let mask = ((1u32 << low) - 1) as u8;
+        let groups =
+            bytes.chunks_exact_mut(self.plane).zip(codes.chunks_exact(self.plane * (8 / low as usize)));
+        for (bytes, codes) in groups {
+            for (index, codes) in codes.chunks_exact(self.plane).enumerate() {
+                let shift = index as u32 * low;
+                for (byte, code) in bytes.iter_mut().zip(codes) {
+                    *byte |= (code & mask) << shift;
+                }
+            }
         }
     }
 
+    /// All values of a block.
     fn decode(&self, bytes: &[u8], values: &mut [f32]) {
         let (step_at, codes_at) = self.places();
         let half = |at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
         let step = half(step_at);
-        let mask = ((1u32 << self.low()) - 1) as u8;
-        let high = match self.bits > self.low() {
+        let low = self.low();
+        let mask = ((1u32 << low) - 1) as u8;
+        let high = match self.bits > low {
             true => u32::from_le_bytes([
                 bytes[codes_at - 4],
                 bytes[codes_at - 3],
@@ -187,16 +255,35 @@ impl Gguf {
             ]),
             false => 0,
         };
-        for (index, value) in values[..self.len].iter_mut().enumerate() {
-            let (byte, shift) = self.place(index);
-            let low = (bytes[codes_at + byte] >> shift) & mask;
-            let code = u32::from(low) | (high >> (index % 32) & 1) << self.low();
-            *value = match self.statistic {
-                Statistic::Signed => step * (code as i32 - (1 << (self.bits - 1))) as f32,
-                Statistic::Affine => step * code as f32 + half(step_at + 2),
-                Statistic::Largest { offset: 0, .. } => step * f32::from(code as u8 as i8),
-                Statistic::Largest { offset, .. } => step * (code as f32 - f32::from(offset)),
-            };
+        let mut codes = [0u8; LONGEST];
+        let codes = &mut codes[..values.len()];
+        let bytes = &bytes[codes_at..][..values.len() * low as usize / 8];
+        let groups = codes.chunks_mut(self.plane * (8 / low as usize)).zip(bytes.chunks(self.plane));
+        for (codes, bytes) in groups {
+            for (index, codes) in codes.chunks_mut(self.plane).enumerate() {
+                let shift = index as u32 * low;
+                codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code = (byte >> shift) & mask);
+            }
+        }
+        if self.bits > low {
+            codes.iter_mut().enumerate().for_each(|(i, code)| *code |= ((high >> i & 1) << low) as u8);
+        }
+        let each = values.iter_mut().zip(&*codes);
+        match self.statistic {
+            Statistic::Signed => {
+                let middle = 1 << (self.bits - 1);
+                each.for_each(|(value, &code)| *value = step * (i32::from(code) - middle) as f32);
+            }
+            Statistic::Affine => {
+                let minimum = half(step_at + 2);
+                each.for_each(|(value, &code)| *value = step * f32::from(code) + minimum);
+            }
+            Statistic::Largest { offset: 0, .. } => {
+                each.for_each(|(value, &code)| *value = step * f32::from(code as i8));
+            }
+            Statistic::Largest { offset, .. } => {
+                each.for_each(|(value, &code)| *value = step * (f32::from(code) - f32::from(offset)));
+            }
         }
     }
 
@@ -205,15 +292,24 @@ impl Gguf {
         let codes = self.len * self.low() as usize / 8;
         if self.step_last { (codes, 0) } else { (0, self.bytes() - codes) }
     }
+}
 
-    /// Byte and shift of a code's low bits.
-    const fn place(&self, index: usize) -> (usize, u32) {
-        if self.low() == 8 {
-            return (index, 0);
-        }
-        let together = self.plane * (8 / self.low() as usize);
-        let (group, rest) = (index / together, index % together);
-        (group * self.plane + rest % self.plane, (rest / self.plane) as u32 * self.low())
+/// Writes blocks.
+struct Encoder<const BYTES: usize> {
+    gguf: Gguf,
+    watch: Watch,
+}
+
+impl<const LEN: usize, const BYTES: usize> Coder<LEN, BYTES> for Encoder<BYTES> {
+    type Code = u8;
+    type Scale = ();
+
+    #[inline(always)]
+    fn block(&self, values: &[f32; LEN], count: usize) -> ([u8; BYTES], ()) {
+        self.watch.see(!parallel::finite(parallel::largest_bits(values)));
+        let mut bytes = [0u8; BYTES];
+        self.gguf.encode(values, count, &mut bytes);
+        (bytes, ())
     }
 }
 
@@ -221,7 +317,46 @@ fn inverse(step: f32) -> f32 {
     if step == 0.0 { 0.0 } else { 1.0 / step }
 }
 
-/// Towards zero; 0 of what is infinite or NaN, which the inverse of a step below 2.9e-39 makes.
-fn whole(x: f32) -> i32 {
-    if x.is_finite() { x as i32 } else { 0 }
+/// The first of the numbers of largest magnitude; 0 of zeros.
+#[inline(always)]
+fn first_of_largest(values: &[f32]) -> f32 {
+    let most = f32::from_bits(parallel::largest_bits(values));
+    let (mut above, mut below) = (false, false);
+    for &x in values {
+        above |= x == most;
+        below |= x == -most;
+    }
+    match (above, below) {
+        (true, false) => most,
+        (false, true) => -most,
+        // Both signs, which is rare, or NaN.
+        _ => values.iter().copied().find(|x| x.abs() == most && most > 0.0).unwrap_or(0.0),
+    }
+}
+
+/// 2^23: adding it leaves a whole number.
+const WHOLE: f32 = 8_388_608.0;
+
+/// Towards zero, from 0 to `most`, which is below 2^22; 0 of what is infinite or NaN, which the inverse of a step below
+/// 2.9e-39 makes.
+#[inline(always)]
+fn whole(x: f32, most: f32) -> i32 {
+    let x = if x.abs() < f32::INFINITY { x } else { 0.0 };
+    let x = x.max(0.0).min(most);
+    let near = x + WHOLE;
+    // Rounded to the nearest one, which may be above.
+    near.to_bits() as i32 - WHOLE.to_bits() as i32 - i32::from(near - WHOLE > x)
+}
+
+/// To the nearest whole number, from −255 to 255, halves away from zero; 0 of what is infinite or NaN.
+#[inline(always)]
+fn nearest(x: f32) -> i32 {
+    let size = x.abs();
+    let size = if size < f32::INFINITY { size } else { 0.0 };
+    let near = size + WHOLE;
+    // To even, so that a half is still to be added where it was taken away.
+    let size = (near.to_bits() as i32 + i32::from(size - (near - WHOLE) == 0.5)) & 0xff;
+    // −size, where the sign is −1 in two's complement.
+    let sign = x.to_bits() as i32 >> 31;
+    (size ^ sign) - sign
 }

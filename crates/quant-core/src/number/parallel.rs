@@ -1,79 +1,208 @@
-//! Loops over large slices on all threads. Results do not depend on how the slice is cut.
+//! Loops over large slices on all threads, at the speed of memory. Results do not depend on how the slice is cut.
+//!
+//! Results are made strip by strip, an array each, and written once: memory that is cleared first, or a second look at
+//! the input for what has no code, would each cost as much as the whole loop.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values a task takes: 256 KiB of input, a few tasks for a layer and none for a bias.
-const TASK: usize = 1 << 16;
+pub(crate) const TASK: usize = 1 << 16;
+
+/// Values of a strip: a multiple of every block's length, 1 KiB of f32 on the stack.
+pub(crate) const STRIP: usize = 256;
+
+/// Bits of infinity; what is above is NaN.
+const INFINITY: u32 = 0x7f80_0000;
+
+/// A value that has no code was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wrong;
+
+/// Remembers that something is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(AtomicBool);
+
+impl Watch {
+    /// `true` is remembered.
+    pub(crate) fn see(&self, wrong: bool) {
+        if wrong {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// `done`, if nothing was wrong.
+    pub(crate) fn finish<T>(self, done: T) -> Result<T, Wrong> {
+        if self.0.into_inner() { Err(Wrong) } else { Ok(done) }
+    }
+}
+
+/// `len` results, strip by strip: `f(range)` are those at the positions of the range, and anything after them.
+pub(crate) fn strips<T: Copy + Send>(len: usize, f: impl Fn(Range<usize>) -> [T; STRIP] + Sync) -> Vec<T> {
+    let count = len.div_ceil(STRIP);
+    let strip = |index: usize| f(index * STRIP..((index + 1) * STRIP).min(len));
+    // No thread is asked for if one task is all that there is.
+    let strips = (0..count).into_par_iter().with_min_len(TASK / STRIP).map(strip);
+    let mut all = strips.collect::<Vec<_>>().into_flattened();
+    all.truncate(len);
+    all
+}
+
+/// `len` results, of which `f(start, strip)` writes those from position `start` on.
+pub(crate) fn fill<T: Copy + Default + Send>(len: usize, f: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    strips(len, |range| {
+        let mut strip = [T::default(); STRIP];
+        f(range.start, &mut strip[..range.len()]);
+        strip
+    })
+}
+
+/// What a loop does with a value. Closures do, if they are short: what is long, the compiler only makes part of a loop,
+/// and vectorizes with it, if it is `#[inline(always)]`, which a closure cannot be.
+pub(crate) trait Body<X, T>: Sync {
+    fn one(&self, x: X) -> T;
+}
+
+impl<X, T, F: Fn(X) -> T + Sync> Body<X, T> for F {
+    #[inline(always)]
+    fn one(&self, x: X) -> T {
+        self(x)
+    }
+}
+
+/// A loop over a strip, compiled for each instruction set.
+struct Strip<'a, X, T, F> {
+    from: &'a [X],
+    body: &'a F,
+    to: PhantomData<T>,
+}
+
+impl<X: Copy, T: Copy + Default, F: Body<X, T>> WithSimd for Strip<'_, X, T, F> {
+    type Output = [T; STRIP];
+
+    /// Results are local, so that the compiler knows that `body` does not change with them.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [T; STRIP] {
+        let mut all = [T::default(); STRIP];
+        if let Some(from) = self.from.first_chunk::<STRIP>() {
+            for (to, &x) in all.iter_mut().zip(from) {
+                *to = self.body.one(x);
+            }
+        } else {
+            for (to, &x) in all.iter_mut().zip(self.from) {
+                *to = self.body.one(x);
+            }
+        }
+        all
+    }
+}
+
+/// `f(value)` of every value.
+pub(crate) fn map<X: Copy + Sync, T: Copy + Default + Send>(values: &[X], f: impl Body<X, T>) -> Vec<T> {
+    let arch = Arch::new();
+    strips(values.len(), |range| arch.dispatch(Strip { from: &values[range], body: &f, to: PhantomData }))
+}
 
 /// `f(index, value)` of every value.
-pub(crate) fn map<T: Send>(values: &[f32], f: impl Fn(usize, f32) -> T + Sync) -> Vec<T> {
-    if values.len() <= TASK {
-        return values.iter().enumerate().map(|(index, &x)| f(index, x)).collect();
+pub(crate) fn map_indexed<T: Copy + Default + Send>(
+    values: &[f32],
+    f: impl Fn(usize, f32) -> T + Sync,
+) -> Vec<T> {
+    fill(values.len(), |start, to| {
+        let from = &values[start..start + to.len()];
+        from.iter().zip(to).enumerate().for_each(|(index, (&x, to))| *to = f(start + index, x));
+    })
+}
+
+/// `f(value)` of every value, unless one of them is NaN.
+pub(crate) fn map_numbers<T: Copy + Default + Send>(
+    values: &[f32],
+    f: impl Body<f32, T>,
+) -> Result<Vec<T>, Wrong> {
+    let (arch, watch) = (Arch::new(), Watch::default());
+    let done = strips(values.len(), |range| {
+        let from = &values[range];
+        watch.see(any(from, f32::is_nan));
+        arch.dispatch(Strip { from, body: &f, to: PhantomData })
+    });
+    watch.finish(done)
+}
+
+/// Whether `wrong` says so of a value, without stopping at it.
+#[inline(always)]
+pub(crate) fn any<X: Copy>(values: &[X], wrong: impl Fn(X) -> bool) -> bool {
+    let mut found = false;
+    for &x in values {
+        found |= wrong(x);
     }
-    values.par_iter().with_min_len(TASK).enumerate().map(|(index, &x)| f(index, x)).collect()
+    found
 }
 
-/// `f(index, code)` of every code.
-pub(crate) fn map_bytes<T: Send>(codes: &[u8], f: impl Fn(usize, u8) -> T + Sync) -> Vec<T> {
-    codes.par_iter().with_min_len(TASK).enumerate().map(|(index, &code)| f(index, code)).collect()
+/// Whether `wrong` says so of a value, found fast where there is none.
+pub(crate) fn exists(values: &[f32], wrong: impl Fn(f32) -> bool + Sync) -> bool {
+    values.par_chunks(TASK).any(|part| any(part, &wrong))
 }
 
-/// `f(row, values)` of every row of `columns` values.
-pub(crate) fn rows(values: &mut [f32], columns: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    let rows = values.par_chunks_mut(columns.max(1)).with_min_len(TASK.div_ceil(columns.max(1)));
-    rows.enumerate().for_each(|(row, values)| f(row, values));
+/// The low bytes.
+#[inline(always)]
+pub(crate) fn narrow<const LEN: usize>(wide: [i32; LEN]) -> [u8; LEN] {
+    let mut bytes = [0u8; LEN];
+    for (byte, wide) in bytes.iter_mut().zip(wide) {
+        *byte = wide as u8;
+    }
+    bytes
+}
+
+/// Bits of the largest magnitude, above those of infinity where there is NaN.
+#[inline(always)]
+pub(crate) fn largest_bits(values: &[f32]) -> u32 {
+    // Integers, whose order is that of the magnitudes: a maximum of floats is not vectorized.
+    let mut most = 0i32;
+    for x in values {
+        most = most.max((x.to_bits() & 0x7fff_ffff) as i32);
+    }
+    most as u32
 }
 
 /// Largest magnitude.
-pub(crate) fn largest(values: &[f32]) -> f32 {
-    let of = |part: &[f32]| part.iter().fold(0f32, |most, x| most.max(x.abs()));
-    values.par_chunks(TASK).map(of).reduce(|| 0.0, f32::max)
+pub(crate) fn largest(values: &[f32]) -> Result<f32, Wrong> {
+    let most = values.par_chunks(TASK).map(largest_bits).reduce(|| 0, u32::max);
+    if most < INFINITY { Ok(f32::from_bits(most)) } else { Err(Wrong) }
 }
 
-/// The first position of a value that `wrong` says is one, looked for fast where there is none.
-pub(crate) fn find(values: &[f32], wrong: impl Fn(f32) -> bool + Sync) -> Option<usize> {
-    let clean = |part: &[f32]| !part.iter().fold(false, |found, &x| found | wrong(x));
-    if values.par_chunks(TASK).all(clean) {
-        return None;
-    }
-    values.iter().position(|&x| wrong(x))
+/// Whether all of these, whose largest magnitude has the bits `most`, are finite.
+pub(crate) fn finite(most: u32) -> bool {
+    most < INFINITY
 }
 
-/// Rows of `columns` values cut into blocks of `len`, the last of a row perhaps shorter.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Blocks {
-    pub(crate) columns: usize,
-    pub(crate) len: usize,
-}
-
-impl Blocks {
-    /// Blocks in a row.
-    pub(crate) fn per_row(self) -> usize {
-        self.columns.div_ceil(self.len)
-    }
-
-    /// Calls `f(block, codes, scale)` for every block; `codes` is where its `width` codes go, `scale` its scale.
-    /// With `width` zero there are as many codes as values.
-    pub(crate) fn each<T: Send, S: Send>(
-        self,
-        values: &[f32],
-        (codes, width): (&mut [T], usize),
-        scales: &mut [S],
-        f: impl Fn(&[f32], &mut [T], &mut S) + Sync,
-    ) {
-        if values.is_empty() {
-            return;
+/// Sums of the magnitudes of parts of `len` values each, in f64 and in the order of the values.
+pub(crate) fn magnitudes(values: &[f32], len: usize) -> Vec<f64> {
+    // A sum waits for each of its additions; four at once leave no time unused.
+    const TOGETHER: usize = 4;
+    let sums = |part: &[f32]| -> [f64; TOGETHER] {
+        let mut sums = [0.0; TOGETHER];
+        if part.len() == TOGETHER * len {
+            let (a, rest) = part.split_at(len);
+            let (b, rest) = rest.split_at(len);
+            let (c, d) = rest.split_at(len);
+            for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+                for (sum, x) in sums.iter_mut().zip([a, b, c, d]) {
+                    *sum += f64::from(x.abs());
+                }
+            }
+        } else {
+            for (sum, part) in sums.iter_mut().zip(part.chunks(len)) {
+                *sum = part.iter().map(|x| f64::from(x.abs())).sum();
+            }
         }
-        // Rows of whole blocks are one long row, cut anywhere between blocks.
-        let (blocks, columns) = match self.columns.is_multiple_of(self.len) {
-            true => (TASK.div_ceil(self.len), TASK.next_multiple_of(self.len)),
-            false => (self.per_row(), self.columns),
-        };
-        let (row, step) = if width == 0 { (columns, self.len) } else { (blocks * width, width) };
-        let parts = values.par_chunks(columns).zip(codes.par_chunks_mut(row));
-        parts.zip(scales.par_chunks_mut(blocks)).for_each(|((values, codes), scales)| {
-            let parts = values.chunks(self.len).zip(codes.chunks_mut(step));
-            parts.zip(scales).for_each(|((values, codes), scale)| f(values, codes, scale));
-        });
-    }
+        sums
+    };
+    let parts = values.par_chunks(TOGETHER * len).with_min_len(TASK.div_ceil(TOGETHER * len)).map(sums);
+    let mut sums = parts.collect::<Vec<_>>().into_flattened();
+    sums.truncate(values.len().div_ceil(len));
+    sums
 }

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use xshell::{Shell, cmd};
 
+use crate::workspace;
+
 /// A run that is wanted: a recipe with keys replaced, and where it goes.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -22,11 +24,26 @@ pub(crate) struct Summary {
     stages: Vec<Stage>,
 }
 
+/// A stage of a run.
 #[derive(Debug, Clone, Deserialize)]
-struct Stage {
+pub(crate) struct Stage {
     name: String,
-    accuracy_last: f64,
+    pub(crate) accuracy_last: f64,
     examples: usize,
+    /// Of a stage that quantizes.
+    pub(crate) rounded: Option<Rounded>,
+}
+
+/// What rounding costs.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Rounded {
+    pub(crate) bits: u64,
+    pub(crate) bits_per_weight: f64,
+    pub(crate) sqnr_db: Option<f64>,
+    /// Mean divergence of the logits from those of the float model that the stage began with.
+    pub(crate) logit_kl: f64,
+    /// Share of test examples with that model's top-1 class.
+    pub(crate) agreement: f64,
 }
 
 /// Of a run's `manifest.json`.
@@ -63,7 +80,8 @@ impl Summary {
         self.stages.first().map_or(0, |stage| stage.examples)
     }
 
-    fn stage(&self, name: &str) -> Result<&Stage> {
+    /// The stage of that name.
+    pub(crate) fn stage(&self, name: &str) -> Result<&Stage> {
         self.stages.iter().find(|stage| stage.name == name).with_context(|| format!("no stage `{name}`"))
     }
 }
@@ -117,6 +135,14 @@ impl Wanted {
     }
 }
 
+/// Builds `kd` as it is shipped, and says where it is.
+pub(crate) fn build(sh: &Shell) -> Result<PathBuf> {
+    cmd!(sh, "cargo build --quiet --release").quiet().run()?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
+    Ok(target.join("release").join(format!("kd{}", std::env::consts::EXE_SUFFIX)))
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_str(&text(path)?).with_context(|| format!("cannot understand `{}`", path.display()))
 }
@@ -131,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_run_is_reused_only_if_it_is_the_one_that_is_wanted() -> Result<()> {
-        let base = crate::workspace::root().join("target/xtask/sweep-runs");
+        let base = workspace::root().join("target/xtask/runs");
         let folder = base.join("kl/seed-1");
         std::fs::create_dir_all(&folder)?;
         std::fs::write(base.join("a.toml"), "seed = 1\n")?;

@@ -1,0 +1,145 @@
+//! Putting masks and rounding onto the parameters of a module, and exchanging their constants while it trains.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId, Reparameterizer};
+use burn::tensor::{Tensor, TensorData};
+use quant_core::qat::lsq_initial_scale;
+use quant_core::weight_scale;
+
+use super::{Compressed, Compression, Draw, Noise, WeightQuant, along};
+use crate::survey::Place;
+
+/// Attaches a [`Compression`] to a module that has none yet.
+pub fn attach<M: Module>(module: M, compression: &Compression, draw: &Draw) -> M {
+    match compression.is_empty() {
+        true => module,
+        false => module.apply_reparameterization(Attach(compression, draw)),
+    }
+}
+
+/// Replaces the masks of a module that [`attach`] gave masks to; the optimizer's state stays.
+pub fn remask<M: Module>(module: M, masks: &BTreeMap<String, Vec<bool>>) -> M {
+    module.map(&mut Remask { place: Place::default(), masks })
+}
+
+/// Replaces the factors of a module that [`attach`] gave factors to; those that are not among `factors` become 1.
+pub fn refactor<M: Module>(module: M, factors: &BTreeMap<String, Vec<f32>>) -> M {
+    module.map(&mut Refactor { place: Place::default(), factors })
+}
+
+struct Attach<'a>(&'a Compression, &'a Draw);
+
+impl Reparameterizer for Attach<'_> {
+    type Reparam = Compressed;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<Compressed>) {
+        let mask = self.0.masks.get(path).map(|keep| {
+            let mask = mask_tensor(keep, &param.base());
+            Param::initialized(ParamId::new(), mask).set_require_grad(false)
+        });
+        let quant = self.0.quant.get(path).copied();
+        if mask.is_none() && quant.is_none() {
+            return (param, None);
+        }
+        let (mut scale, mut start_at) = (None, None);
+        let factor = quant.and_then(|_| self.0.factors.get(path)).map(|factors| {
+            let factors = Tensor::<1>::from_data(factors.as_slice(), &param.base().device());
+            Param::initialized(ParamId::new(), factors).set_require_grad(false)
+        });
+        if let Some(quant) = quant.filter(|quant| quant.estimator.trains_weight_scales()) {
+            let base = param.base().without_autodiff();
+            let dims = base.dims();
+            let masked = match &mask {
+                Some(mask) => base * mask.val().reshape(dims),
+                None => base,
+            };
+            let folded = match &factor {
+                Some(factor) => masked * along(quant.axis, factor.val()),
+                None => masked,
+            };
+            if let Some(start) = start(folded, &quant) {
+                let constant = |tensor| Param::initialized(ParamId::new(), tensor);
+                scale = Some(constant(start.ones_like()).set_require_grad(true));
+                start_at = Some(constant(start).set_require_grad(false));
+            }
+        }
+        let noise = quant.and_then(|quant| quant.noise).map(|share| Noise {
+            share,
+            salt: crate::seeds::derive(0, path, &[]),
+            draw: self.1.clone(),
+        });
+        (param, Some(Compressed { mask, scale, start: start_at, factor, quant, noise }))
+    }
+}
+
+struct Remask<'a> {
+    place: Place,
+    masks: &'a BTreeMap<String, Vec<bool>>,
+}
+
+impl ModuleMapper for Remask<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.place.path();
+        let Some(weight) = path.strip_suffix(".compressed.mask") else { return param };
+        let Some(keep) = self.masks.get(weight) else { return param };
+        param.map(|old| mask_tensor(keep, &old))
+    }
+}
+
+struct Refactor<'a> {
+    place: Place,
+    factors: &'a BTreeMap<String, Vec<f32>>,
+}
+
+impl ModuleMapper for Refactor<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.place.path();
+        let Some(weight) = path.strip_suffix(".compressed.factor") else { return param };
+        param.map(|old| match self.factors.get(weight) {
+            Some(factors) => {
+                let data = TensorData::new(factors.clone(), [factors.len()]);
+                Tensor::from_data(data, &old.device()).set_require_grad(false)
+            }
+            None => old.ones_like().set_require_grad(false),
+        })
+    }
+}
+
+/// Ones and zeros in a flat tensor on the device of `like`, out of reach of gradients.
+fn mask_tensor<const D: usize, const E: usize>(keep: &[bool], like: &Tensor<D>) -> Tensor<E> {
+    let values: Vec<f32> = keep.iter().map(|&keep| f32::from(u8::from(keep))).collect();
+    let len = values.len();
+    Tensor::from_data(TensorData::new(values, [len]), &like.device()).set_require_grad(false)
+}
+
+/// The scale that LSQ starts from: its own, 2 · mean|w| / √qmax, or that of the range where that is smaller, as with many
+/// bits.
+fn start<const D: usize>(weight: Tensor<D>, quant: &WeightQuant) -> Option<Tensor<1>> {
+    let (symmetry, limits) = quant.scheme.grid().ok()?;
+    let axis = quant.channel_axis();
+    let (range, _) = weight_scale(weight.clone(), axis, symmetry, limits);
+    let scale = lsq_initial_scale(weight, axis, limits.1).min_pair(range);
+    let cells = scale.shape().num_elements();
+    Some(scale.reshape([cells]))
+}
