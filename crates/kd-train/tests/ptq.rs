@@ -1,6 +1,8 @@
 //! Whole models quantized after training: what layers read, what methods gain, and what they leave as it was.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
@@ -18,7 +20,8 @@ use kd_train::ptq::{
     Layer, Measure, Method, Prepared, Source, Walked, gather, inputs, mixed, score, sensitivities, walk,
 };
 use kd_train::recipe::OptimizerSpec;
-use kd_train::{Model, Task, optimizer};
+use kd_train::session::{Goal, QuantizeRun, quantize};
+use kd_train::{Model, Registry, Task, checkpoint_quant, optimizer};
 use quant_core::Scheme;
 
 const EXAMPLES: usize = 24;
@@ -461,4 +464,59 @@ fn equal_arguments_give_equal_bits_and_sums_do_not_grow() {
         .collect();
     let input = |gathered: &kd_train::ptq::Gathered| gathered[0].clone().unwrap();
     assert_eq!(input(&sums(data.clone())), input(&sums(cut)));
+}
+
+#[test]
+fn a_run_becomes_the_folder_that_was_scored() {
+    let trained = common::trained();
+    let out = trained.dir.join("int4");
+    let ask = |goal: Goal, method: &str| QuantizeRun {
+        data: None,
+        goal,
+        method: method.parse().unwrap(),
+        source: Source::Sequential,
+        batches: 2,
+        own: false,
+        ignore: Some(checkpoint_quant::ignore("output").unwrap()),
+        front: true,
+    };
+    let request = ask(Goal::Scheme("int4 channel affine".parse().unwrap()), "equalize+gptq+bias");
+    let done = quantize(&trained.dir, &request, &out, &common::env(), &Registry::builtin()).unwrap();
+    let names: Vec<&str> = done.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names, ["blocks.0.conv.weight", "blocks.1.conv.weight", "hidden.weight"]);
+    assert!(done.score.agreement > 0.5 && done.score.kl > 0.0, "{:?}", done.score);
+    assert!(done.report.notes.iter().any(|note| note.contains("`blocks.0.conv.weight`")));
+    assert!(!done.report.notes.iter().any(|note| note.contains("`hidden.weight`")));
+    let again = quantize(&trained.dir, &request, &out, &common::env(), &Registry::builtin());
+    assert_eq!(again.err().unwrap().code(), "run::file-exists");
+
+    // The floats behind the folder score the same: a network with these weights says what was scored.
+    let floats = trained.dir.join("floats.safetensors");
+    checkpoint_quant::dequantize(&out, &floats).unwrap();
+    let stored = kd_deploy::safetensors::read(&floats).unwrap().arrays;
+    let hidden = done.layers.last().unwrap();
+    assert_eq!(stored["hidden.weight"].data(), hidden.coded.encoded.decode());
+    let (name, bias) = hidden.bias.clone().unwrap();
+    assert_eq!((name.as_str(), stored["hidden.bias"].data()), ("hidden.bias", bias.as_slice()));
+
+    let budget = Goal::Budget("4.5 bpw".parse().unwrap(), Measure::Kl);
+    let done = quantize(
+        &trained.dir,
+        &ask(budget, "rtn"),
+        &trained.dir.join("mixed"),
+        &common::env(),
+        &Registry::builtin(),
+    )
+    .unwrap();
+    assert!(done.front.len() > 3 && done.front.windows(2).all(|pair| pair[0].loss > pair[1].loss));
+    let weights: usize = done.front[0].schemes.len();
+    assert_eq!(weights, 3, "the last layer was to stay");
+    let small = Goal::Budget("0.5 bpw".parse().unwrap(), Measure::Sqnr);
+    let none = trained.dir.join("none");
+    let refused = quantize(&trained.dir, &ask(small, "rtn"), &none, &common::env(), &Registry::builtin());
+    assert_eq!(refused.err().unwrap().code(), "quantize::budget");
+    let wrong = ask(Goal::Scheme("nf4 group=16".parse().unwrap()), "gptq");
+    let refused = quantize(&trained.dir, &wrong, &none, &common::env(), &Registry::builtin());
+    assert_eq!(refused.err().unwrap().code(), "quantize::option");
+    assert!(!none.exists());
 }
