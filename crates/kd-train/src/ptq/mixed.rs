@@ -19,14 +19,17 @@ pub enum Cost {
     BitOperations,
 }
 
-/// The words of the schemes that are candidates unless told otherwise.
-pub const CANDIDATES: [&str; 6] = [
-    "int2 group=16 affine",
-    "int3 group=32 affine",
-    "int4 group=32 affine",
+/// The words of the schemes that are candidates unless told otherwise: affine, so that every method that rounds to
+/// integers takes them. Of a layer with few inputs, scales are most of what it costs.
+pub const CANDIDATES: [&str; 8] = [
+    "int2 channel affine",
+    "int3 channel affine",
     "int4 channel affine",
     "int6 channel affine",
-    "int8 channel symmetric",
+    "int8 channel affine",
+    "int2 group=32 affine",
+    "int3 group=32 affine",
+    "int4 group=32 affine",
 ];
 
 /// [`CANDIDATES`], and none: 32-bit floats.
