@@ -326,16 +326,32 @@ pub(crate) struct Cast {
     Memory stays below twice the largest tensor, but for gptq and awq, which hold a whole weight and what its inputs are."
 )]
 pub(crate) struct Quantize {
-    /// The checkpoint, a safetensors file.
-    #[arg(value_name = "CKPT", value_hint = ValueHint::FilePath)]
+    /// A checkpoint, a safetensors file; or a run, or a stage's folder in it, whose layers are given its data.
+    #[arg(value_name = "CKPT|RUN", value_hint = ValueHint::AnyPath)]
     pub(crate) checkpoint: PathBuf,
+    /// Of a run: data to calibrate with and to score on [default: the run's].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) data: Option<String>,
+    /// Of a run: training batches to calibrate with [default: 8].
+    #[arg(long, value_name = "BATCHES")]
+    pub(crate) calibration: Option<usize>,
+    /// Of a run: whose inputs layers are rounded on [default: quantized].
+    #[arg(long, value_enum)]
+    pub(crate) layer_inputs: Option<LayerInputs>,
+    /// Of a run with a budget: what a layer's rounding costs the model: sqnr, kl or fisher [default: kl].
+    #[arg(long, value_name = "NAME", requires = "budget")]
+    pub(crate) sensitivity: Option<String>,
+    /// Of a run with a budget: print all best trades of bytes against loss.
+    #[arg(long, requires = "budget")]
+    pub(crate) front: bool,
     /// One scheme for all weights.
     #[arg(long, value_name = "SPEC")]
     pub(crate) weights: Option<String>,
     /// The best scheme for each weight within so many bits for each number on disk: '4.2 bpw'.
     #[arg(long, value_name = "BPW")]
     pub(crate) budget: Option<String>,
-    /// What finds codes: rtn (round to nearest), hqq, gptq or awq; the last two need `--inputs`.
+    /// What finds codes: rtn (round to nearest), hqq, gptq or awq; the last two need `--inputs` or a run. Of a run also
+    /// adaround, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
     #[arg(long, value_name = "NAME", default_value = "rtn")]
     pub(crate) method: String,
     /// What layers are given, a safetensors file: for a weight N, N.inputs [tokens, K] or N.hessian [K, K].
@@ -351,6 +367,15 @@ pub(crate) struct Quantize {
     /// Folder to write to; nothing in it is overwritten.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+}
+
+/// Which model a layer's inputs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerInputs {
+    /// The one whose layers before are rounded already.
+    Quantized,
+    /// The one in floats.
+    Float,
 }
 
 /// Families of layouts.

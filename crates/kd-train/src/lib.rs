@@ -41,6 +41,7 @@ pub mod loss_eval;
 pub mod measure;
 pub mod pipeline;
 pub mod provable;
+pub mod ptq;
 pub mod quantize;
 pub mod run;
 mod stage;

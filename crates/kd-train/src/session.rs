@@ -4,6 +4,7 @@
 
 mod check;
 mod open;
+mod quantize;
 mod seeds;
 mod start;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 pub use check::{Plan, check};
 pub use open::{Evaluated, evaluate, export, report};
+pub use quantize::{CALIBRATION_BATCHES, FrontPoint, Goal, QuantizeRun, QuantizedRun, quantize};
 pub use start::{resume, start};
 
 /// What a command line may say about a run beside its recipe.

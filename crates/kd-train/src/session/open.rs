@@ -39,11 +39,11 @@ pub struct Evaluated {
 }
 
 /// A stage of a run, opened.
-struct Opened {
-    recipe: Recipe,
+pub(super) struct Opened {
+    pub(super) recipe: Recipe,
     folder: PathBuf,
-    base: PathBuf,
-    split_seed: u64,
+    pub(super) base: PathBuf,
+    pub(super) split_seed: u64,
     kind: String,
 }
 
@@ -176,7 +176,7 @@ pub fn report(runs: &[PathBuf]) -> Result<(String, serde_json::Value), Error> {
 }
 
 /// Opens a run's stage, or a stage by its folder.
-fn open(path: &Path, stage: Option<&str>, registry: &Registry) -> Result<Opened, Error> {
+pub(super) fn open(path: &Path, stage: Option<&str>, registry: &Registry) -> Result<Opened, Error> {
     let (run, own) = match manifest(path) {
         Ok(_) => (path.to_owned(), None),
         Err(error) => match path.parent().filter(|parent| manifest(parent).is_ok()) {
@@ -215,7 +215,7 @@ fn stage_folders(run: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// The model of a stage, from its folder.
-fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device) -> Result<Model, Error> {
+pub(super) fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device) -> Result<Model, Error> {
     let stage = opened.recipe.stage(&opened.kind);
     let teacher = match stage.map(|stage| &stage.kind) {
         Some(StageKind::Train(spec)) => spec.of == crate::recipe::Role::Teacher,
@@ -249,7 +249,7 @@ fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device) -> Result<
 }
 
 /// A recipe that is nothing but a data set, by name and with its defaults.
-fn named(name: &str, registry: &Registry) -> Result<Recipe, Error> {
+pub(super) fn named(name: &str, registry: &Registry) -> Result<Recipe, Error> {
     let text = format!(
         "schema = 1\nname = \"data\"\n[data.{name}]\n[teacher]\nmodel.mlp = {{ hidden = [] }}\n[student]\n\
          model.mlp = {{ hidden = [] }}\n[[stage]]\nname = \"t\"\n[stage.train]\nof = \"teacher\"\nepochs = 1\n"
