@@ -167,13 +167,13 @@ impl FromStr for Method {
                 _ => {
                     let Some(mut rounding) = Rounding::named(word) else {
                         let words = METHODS.iter().map(|(word, _)| *word);
-                        let hint =
-                            nearest(word, words.clone()).map(|word| format!("; did you mean `{word}`?"));
+                        let found = match nearest(word, words.clone()) {
+                            Some(nearest) => format!("`{word}`; did you mean `{nearest}`?"),
+                            None => format!("`{word}`"),
+                        };
                         let words = words.collect::<Vec<_>>().join("`, `");
-                        return Err(wrong(format!(
-                            "one of `{words}`, or several joined by `+`{}",
-                            hint.unwrap_or_default()
-                        )));
+                        let expected = format!("one of `{words}`, or several joined by `+`");
+                        return Err(Error::QuantizeOption { option: "--method".into(), expected, found });
                     };
                     if let Some(other) = rounds.replace(word) {
                         return Err(wrong(format!(
