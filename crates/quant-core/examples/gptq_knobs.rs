@@ -10,6 +10,7 @@
 mod layers;
 
 use layers::{KINDS, Lcg, Source, stats, view};
+use quant_core::Symmetry;
 use quant_core::ptq::*;
 
 /// Columns, group, tokens.
@@ -65,7 +66,7 @@ fn main() {
             let w = random.normals(16 * columns);
             let weight = view(columns, &w);
             for (at, bits) in BITS.into_iter().enumerate() {
-                let grid = Grid::new(bits, Some(group), GridSymmetry::Affine).unwrap();
+                let grid = Grid::new(bits, Some(group), Symmetry::Affine).unwrap();
                 let error = |values: &[f32]| unseen.output_error(weight, view(columns, values)).unwrap();
                 let nearest = error(&rtn(weight, &grid).unwrap().dequantize());
                 let rival = error(&hqq(weight, &grid, &Hqq::default()).unwrap().dequantize());

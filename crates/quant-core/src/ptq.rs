@@ -45,7 +45,6 @@ mod soft;
 mod spqr;
 mod sweep;
 
-pub use crate::Symmetry as GridSymmetry;
 pub use adaround::{AdaRound, AdaRounded, adaround};
 pub use awq::{Awq, AwqWeight, awq};
 pub use bias::{Activation, OutputShift, activation_mean, bias_correction};

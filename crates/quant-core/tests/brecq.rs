@@ -7,8 +7,8 @@ mod layers;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use layers::{KINDS, Lcg, Source, stats, view};
-use quant_core::Error;
 use quant_core::ptq::*;
+use quant_core::{Error, Symmetry};
 use serde_json::Value;
 
 fn golden(topic: &str) -> Vec<Value> {
@@ -102,7 +102,7 @@ impl Block<2> for Network {
 }
 
 fn affine(bits: u32, group: usize) -> Grid {
-    Grid::new(bits, Some(group), GridSymmetry::Affine).unwrap()
+    Grid::new(bits, Some(group), Symmetry::Affine).unwrap()
 }
 
 #[test]

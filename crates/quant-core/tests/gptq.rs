@@ -6,8 +6,8 @@
 mod layers;
 
 use layers::{KINDS, Kind, Lcg, Source, stats, view};
-use quant_core::Error;
 use quant_core::ptq::*;
+use quant_core::{Error, Symmetry};
 
 /// A layer with random weights, what is known of its inputs, and inputs kept back.
 struct Layer {
@@ -54,7 +54,7 @@ fn rivals(layer: &Layer, grid: &Grid) -> [f64; 3] {
 }
 
 fn affine(bits: u32, group: usize) -> Grid {
-    Grid::new(bits, Some(group), GridSymmetry::Affine).unwrap()
+    Grid::new(bits, Some(group), Symmetry::Affine).unwrap()
 }
 
 fn all_knobs() -> Vec<Gptq> {
@@ -138,7 +138,7 @@ fn refitted_scales_lower_the_error_on_what_was_seen() {
     let mut random = Lcg(6);
     let layer = Layer::new(&mut random, KINDS[2], 48, 192);
     let error = |values: &[f32]| layer.seen.output_error(layer.weight(), view(48, values)).unwrap();
-    for symmetry in [GridSymmetry::Affine, GridSymmetry::FullHalfStep] {
+    for symmetry in [Symmetry::Affine, Symmetry::FullHalfStep] {
         let grid = Grid::new(3, Some(20), symmetry).unwrap();
         for groups in [Groups::Updated, Groups::Static] {
             // Without damping what is fitted is the error itself.
@@ -148,7 +148,7 @@ fn refitted_scales_lower_the_error_on_what_was_seen() {
             assert_eq!((&plain.codes, &plain.group_of), (&fitted.codes, &fitted.group_of));
             assert!(plain.cells.iter().zip(&fitted.cells).all(|(a, b)| a.zero_point == b.zero_point));
             assert!(error(&fitted.dequantize()) < 0.99 * error(&plain.dequantize()));
-            if symmetry == GridSymmetry::Affine {
+            if symmetry == Symmetry::Affine {
                 let run =
                     |refit| gptq_float(layer.weight(), &layer.seen, &grid, &knobs(refit)).unwrap().quantized;
                 let (plain, fitted) = (run(false), run(true));
@@ -182,7 +182,7 @@ fn layers_with_nothing_to_fit_are_no_trouble() {
             assert!(near || hessian == &nothing, "{found:?} for {w:?}");
         }
     }
-    let symmetric = Grid::new(4, None, GridSymmetry::Narrow).unwrap();
+    let symmetric = Grid::new(4, None, Symmetry::Narrow).unwrap();
     let error = gptq_float(view(6, &[1.0; 12]), &one_dead, &symmetric, &Gptq::default());
     assert!(matches!(error, Err(Error::Setting { .. })));
     let error = gptq_float(view(4, &[1.0; 12]), &one_dead, &grid, &Gptq::default());

@@ -6,11 +6,11 @@
 mod layers;
 
 use layers::{KINDS, Kind, Lcg, Source, stats, view};
-use quant_core::Error;
 use quant_core::ptq::*;
+use quant_core::{Error, Symmetry};
 
 fn affine(bits: u32, group: usize) -> Grid {
-    Grid::new(bits, Some(group), GridSymmetry::Affine).unwrap()
+    Grid::new(bits, Some(group), Symmetry::Affine).unwrap()
 }
 
 const COLUMNS: usize = 32;
@@ -78,7 +78,7 @@ fn without_correlations_gptq_is_round_to_nearest() {
     let mut h = vec![0.0; 24 * 24];
     (0..24).for_each(|j| h[j * 25] = random.uniform() + 0.1);
     let hessian = Hessian::new(24, h).unwrap();
-    for grid in [affine(4, 7), Grid::new(3, None, GridSymmetry::Narrow).unwrap()] {
+    for grid in [affine(4, 7), Grid::new(3, None, Symmetry::Narrow).unwrap()] {
         let found = gptq(view(24, &w), &hessian, &grid, &Gptq::PAPER).unwrap();
         assert_eq!(found.quantized, rtn(view(24, &w), &grid).unwrap());
     }
@@ -91,7 +91,7 @@ fn dead_columns_become_zero_and_change_nothing_else() {
     x.iter_mut().skip(5).step_by(24).for_each(|x| *x = 0.0);
     let mut w = random.normals(4 * 24);
     let hessian = stats(24, &x).hessian().unwrap();
-    let grid = Grid::new(4, None, GridSymmetry::FullHalfStep).unwrap();
+    let grid = Grid::new(4, None, Symmetry::FullHalfStep).unwrap();
     let found = gptq(view(24, &w), &hessian, &grid, &Gptq::default()).unwrap();
     assert!((0..4).all(|row| found.quantized.dequantize()[row * 24 + 5] == 0.0));
     w.iter_mut().skip(5).step_by(24).for_each(|w| *w = 1000.0);
@@ -154,7 +154,7 @@ fn a_low_rank_correction_takes_away_its_singular_values() {
     for (rows, columns) in [(10, 16), (16, 10)] {
         let w = random.normals(rows * columns);
         let weight = view(columns, &w);
-        let q = rtn(weight, &Grid::new(2, None, GridSymmetry::FullHalfStep).unwrap()).unwrap().dequantize();
+        let q = rtn(weight, &Grid::new(2, None, Symmetry::FullHalfStep).unwrap()).unwrap().dequantize();
         let mut before = f64::INFINITY;
         for rank in 1..=10 {
             let found = lorc(weight, view(columns, &q), rank).unwrap();
@@ -353,18 +353,15 @@ fn what_is_not_a_layer_is_refused_by_name() {
         assert!(matches!(error, Err(Error::Setting { what: "a damping", .. })));
     }
     assert!(spqr(two, &hessian, &grid, &Spqr { threshold: 0.0, ..Spqr::default() }).is_err());
-    assert!(hqq(two, &Grid::new(4, None, GridSymmetry::Narrow).unwrap(), &Hqq::default()).is_err());
+    assert!(hqq(two, &Grid::new(4, None, Symmetry::Narrow).unwrap(), &Hqq::default()).is_err());
     assert!(hqq(two, &grid, &Hqq { lp: f64::NAN, ..Hqq::default() }).is_err());
     assert!(adaround(two, &hessian, &grid, &AdaRound { learning_rate: 0.0, ..AdaRound::default() }).is_err());
-    for (bits, symmetry) in [
-        (0, GridSymmetry::Affine),
-        (17, GridSymmetry::Affine),
-        (1, GridSymmetry::Narrow),
-        (1, GridSymmetry::NoClip),
-    ] {
+    for (bits, symmetry) in
+        [(0, Symmetry::Affine), (17, Symmetry::Affine), (1, Symmetry::Narrow), (1, Symmetry::NoClip)]
+    {
         assert!(matches!(Grid::new(bits, None, symmetry), Err(Error::Setting { what: "bits", .. })));
     }
-    assert!(Grid::new(4, Some(0), GridSymmetry::Affine).is_err());
+    assert!(Grid::new(4, Some(0), Symmetry::Affine).is_err());
     let huge = [1.0, 2.0, f32::MAX, f32::MIN];
     assert!(matches!(rtn(view(4, &huge), &grid), Err(Error::TooWide { cell: 1, .. })));
     assert!(matches!(hqq(view(4, &huge), &grid, &Hqq::default()), Err(Error::TooWide { cell: 1, .. })));
@@ -377,9 +374,7 @@ fn what_is_not_a_layer_is_refused_by_name() {
 #[test]
 fn every_code_of_every_grid_comes_back_and_zero_is_exact() {
     for bits in 1..=8 {
-        for symmetry in
-            [GridSymmetry::Narrow, GridSymmetry::FullHalfStep, GridSymmetry::NoClip, GridSymmetry::Affine]
-        {
+        for symmetry in [Symmetry::Narrow, Symmetry::FullHalfStep, Symmetry::NoClip, Symmetry::Affine] {
             let Ok(grid) = Grid::new(bits, None, symmetry) else { continue };
             let (qmin, qmax) = grid.limits();
             for range in [[-1.0, 1.0], [-0.3, 2.0], [0.5, 0.7], [-3.0, -1.0], [0.0, 0.0], [-1e-40, 1e-42]] {
@@ -389,7 +384,7 @@ fn every_code_of_every_grid_comes_back_and_zero_is_exact() {
                 }
                 assert_eq!(cell.value(grid.code(cell, 0.0)).to_bits(), 0);
                 let bound = match symmetry {
-                    GridSymmetry::FullHalfStep | GridSymmetry::Affine => 1.001,
+                    Symmetry::FullHalfStep | Symmetry::Affine => 1.001,
                     _ => 0.501,
                 };
                 for x in range {

@@ -36,7 +36,7 @@ const CONTACTS: &[(&str, &str)] = &[
     ("burn::backend::ir", "crates/kd-graph/src/capture.rs"),
     ("burn::backend::Capture", "crates/kd-graph/src/capture.rs"),
     ("Device::capture", "crates/kd-graph/src/capture.rs"),
-    ("Reparameterizer", "crates/kd-train/src/compress.rs"),
+    ("Reparameterizer", "crates/kd-train/src/compress/attach.rs"),
     ("OptimizerRecord", "crates/kd-train/src/optimizer.rs"),
 ];
 

@@ -9,8 +9,8 @@ use super::matrix::check_knob;
 use super::refit::{Refit, refit};
 use super::rounding::{FloatGrid, Rounding};
 use super::sweep::{Sweep, Swept};
-use super::{FloatZero, Grid, GridSymmetry, GroupRange, Hessian, Matrix, Quantized};
-use crate::Error;
+use super::{FloatZero, Grid, GroupRange, Hessian, Matrix, Quantized};
+use crate::{Error, Symmetry};
 
 /// Knobs of [`gptq`] and [`gptq_float`].
 ///
@@ -168,7 +168,7 @@ pub fn gptq_float(
     grid: &Grid,
     knobs: &Gptq,
 ) -> Result<GptqFloat, Error> {
-    let affine = grid.symmetry() == GridSymmetry::Affine;
+    let affine = grid.symmetry() == Symmetry::Affine;
     check_knob("a grid for float zero points", "that is affine", f64::from(grid.bits()), affine)?;
     let len = grid.group_len(weight.columns());
     let fit = |group: &[f32]| knobs.range.fit_float(grid, group);

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::matrix::check_knob;
 use super::rounding::{FloatCell, float_code};
-use super::{Cell, Grid, GridSymmetry, Matrix, Quantized, rtn};
-use crate::Error;
+use super::{Cell, Grid, Matrix, Quantized, rtn};
+use crate::{Error, Symmetry};
 
 /// Knobs of [`hqq`] and [`hqq_integer`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -138,7 +138,7 @@ impl HqqSearch {
         check_knob("lp", "above 0 and up to 1", lp, lp > 0.0 && lp <= 1.0)?;
         check_knob("beta", "above 0 and finite", beta, beta > 0.0 && beta.is_finite())?;
         check_knob("kappa", "from 1, finite", kappa, kappa >= 1.0 && kappa.is_finite())?;
-        let affine = grid.symmetry() == GridSymmetry::Affine;
+        let affine = grid.symmetry() == Symmetry::Affine;
         check_knob("a grid for HQQ", "that is affine", f64::from(grid.bits()), affine)?;
         Ok(Self {
             grid: *grid,

@@ -5,7 +5,7 @@ use crate::Error;
 
 /// Each group's scale from its own range, each weight to the nearest code.
 ///
-/// q = clamp(round_half_even(w / s) + z, qmin, qmax), with s and z as [`GridSymmetry`](super::GridSymmetry) says, s
+/// q = clamp(round_half_even(w / s) + z, qmin, qmax), with s and z as [`Symmetry`](crate::Symmetry) says, s
 /// the 32-bit float that is stored. It is the best choice of codes for ‖W − Ŵ‖, not for ‖X(W − Ŵ)‖ when inputs are
 /// correlated, and its range is not the best one where a few weights are large.
 ///
