@@ -1,8 +1,8 @@
 //! Post-training quantization of whole models: every layer with a weight, on inputs that the model itself gives it.
 //!
 //! `quant-core` knows one layer, as a matrix and sums over its inputs. Here is what it does not know: which layers a
-//! captured model has and where their inputs pass ([`layers`]), how a batch becomes the rows that a layer multiplies
-//! ([`inputs`]), which layers scale each other ([`scale`]), in which order a model is rounded ([`walk`]), and what a
+//! captured model has and where their inputs pass ([`layers`](mod@layers)), how a batch becomes the rows that a layer multiplies
+//! ([`inputs`]), which layers scale each other ([`scale`]), in which order a model is rounded ([`walk`](mod@walk)), and what a
 //! layer's precision is worth to the whole ([`sensitivity`], [`mixed`]).
 //!
 //! | step | reads | gives |
