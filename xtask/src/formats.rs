@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = ["mnist", "fashion"])]
     data: Vec<String>,
     /// Seeds, counted up from the recipe's
-    #[arg(long, value_parser = seeds)]
+    #[arg(long, value_parser = statistics::seeds)]
     seeds: Option<u64>,
     /// Formats to compare, if not all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -91,14 +91,6 @@ fn chosen(asked: &[String]) -> Result<Vec<&'static Row>> {
 /// Where the runs of a data set are, from the root.
 fn folder(data: &str, quick: bool) -> PathBuf {
     PathBuf::from(format!("runs/formats-{data}{}", if quick { "-quick" } else { "" }))
-}
-
-fn seeds(text: &str) -> Result<u64, String> {
-    let most = statistics::MOST as u64;
-    text.parse()
-        .ok()
-        .filter(|seeds| (1..=most).contains(seeds))
-        .ok_or(format!("expected a number from 1 to {most}"))
 }
 
 #[cfg(test)]

@@ -28,6 +28,15 @@ pub(crate) fn quantile(n: usize) -> Option<f64> {
 /// The most numbers that there is a quantile for.
 pub(crate) const MOST: usize = T.len() + 1;
 
+/// A number of seeds that there is a quantile for, from a command line.
+pub(crate) fn seeds(text: &str) -> Result<u64, String> {
+    let most = MOST as u64;
+    text.parse()
+        .ok()
+        .filter(|seeds| (1..=most).contains(seeds))
+        .ok_or(format!("expected a number from 1 to {most}"))
+}
+
 /// By degrees of freedom from 1 on; NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
 const T: [f64; 20] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,

@@ -22,7 +22,7 @@ mod table;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Seeds, counted up from the recipe's
-    #[arg(long, default_value_t = 3, value_parser = seeds)]
+    #[arg(long, default_value_t = 3, value_parser = statistics::seeds)]
     seeds: u64,
     /// Losses to compare, if not all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -183,14 +183,6 @@ fn chosen(asked: &[String]) -> Result<Vec<&'static Loss>> {
         bail!("the sweep has no loss `{name}`; it has {}", names.join(", "));
     }
     Ok(LOSSES.iter().filter(|loss| asked.is_empty() || asked.iter().any(|name| name == loss.name)).collect())
-}
-
-fn seeds(text: &str) -> Result<u64, String> {
-    let most = statistics::MOST as u64;
-    text.parse()
-        .ok()
-        .filter(|seeds| (1..=most).contains(seeds))
-        .ok_or(format!("expected a number from 1 to {most}"))
 }
 
 #[cfg(test)]
