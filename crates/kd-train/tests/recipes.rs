@@ -595,7 +595,7 @@ fn schemes() {
       | freeze-statistics-after = 1.5
       |                           ^^^ not from 0 to 1
 
-    recipe::bad-value: expected `share` above 0, at most 1, found 0
+    recipe::bad-value: expected share above 0, at most 1, found 0
       recipe.toml:60:33
       | observer.percentile = { share = 0.0 }
       |                                 ^^^ not possible

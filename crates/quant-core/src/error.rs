@@ -138,16 +138,6 @@ pub enum Error {
         /// Shape of the second.
         right: Vec<usize>,
     },
-    /// A number that a rule was given, outside its range.
-    #[error("expected `{knob}` {expected}, found {found}")]
-    Knob {
-        /// Its name.
-        knob: &'static str,
-        /// Legal values.
-        expected: &'static str,
-        /// The number.
-        found: f64,
-    },
     /// As many limits, scales or zero points as there are cells are needed.
     #[error("expected {expected} {what}, one a cell, found {found}")]
     Cells {

@@ -279,7 +279,7 @@ fn what_cannot_be_taken_in_is_refused_and_changes_nothing() {
     assert_eq!(observer, before);
     let none = HistogramObserver::new(16).unwrap().range(&Search::L2, &scheme("int8 tensor affine"));
     assert_eq!(none, Ok(None));
-    assert!(matches!(HistogramObserver::new(1), Err(Error::Knob { knob: "bins", .. })));
+    assert!(matches!(HistogramObserver::new(1), Err(Error::Setting { what: "bins", .. })));
     for (search, name) in [
         (Search::Percentile { share: 0.0 }, "share"),
         (Search::Percentile { share: f64::NAN }, "share"),
@@ -287,12 +287,12 @@ fn what_cannot_be_taken_in_is_refused_and_changes_nothing() {
         (Search::Mse { norm: 2.0, steps: 0 }, "steps"),
     ] {
         match observer.range(&search, &scheme("int8 tensor affine")) {
-            Err(Error::Knob { knob, .. }) => assert_eq!(knob, name),
+            Err(Error::Setting { what: knob, .. }) => assert_eq!(knob, name),
             other => panic!("{search:?} gave {other:?}"),
         }
     }
-    assert!(matches!(Search::percentile(1.5), Err(Error::Knob { knob: "share", .. })));
-    assert!(matches!(Search::mse(2.0, 10_001), Err(Error::Knob { knob: "steps", .. })));
+    assert!(matches!(Search::percentile(1.5), Err(Error::Setting { what: "share", .. })));
+    assert!(matches!(Search::mse(2.0, 10_001), Err(Error::Setting { what: "steps", .. })));
 }
 
 #[test]

@@ -371,9 +371,9 @@ fn quant_noise_draws_its_share_of_whole_blocks_and_repeats_with_its_seed() {
     let share = f64::from(share.sum::<i32>()) / (50.0 * 200.0);
     assert!((share - 0.3).abs() < 0.02, "{share}");
     let knob = |share, block| quant_noise(x.clone(), x.clone(), share, block, 1).unwrap_err();
-    assert!(matches!(knob(1.1, [1, 1]), Error::Knob { knob: "share", .. }));
-    assert!(matches!(knob(f64::NAN, [1, 1]), Error::Knob { knob: "share", .. }));
-    assert!(matches!(knob(0.5, [0, 1]), Error::Knob { knob: "block", .. }));
+    assert!(matches!(knob(1.1, [1, 1]), Error::Setting { what: "share", .. }));
+    assert!(matches!(knob(f64::NAN, [1, 1]), Error::Setting { what: "share", .. }));
+    assert!(matches!(knob(0.5, [0, 1]), Error::Setting { what: "block", .. }));
     let other = constant(&[1.0; 2], [1, 2]);
     assert!(matches!(quant_noise(x, other, 0.5, [1, 1], 1), Err(Error::Shapes { .. })));
 }
@@ -388,7 +388,7 @@ fn wrong_bits_are_refused() {
             dorefa_activation(x.clone(), bits).err(),
         ];
         for error in errors {
-            let expected = Error::Knob { knob: "bits", expected: "from 1 to 16", found: f64::from(bits) };
+            let expected = Error::Setting { what: "bits", expected: "from 1 to 16", found: f64::from(bits) };
             assert_eq!(error, Some(expected));
         }
     }

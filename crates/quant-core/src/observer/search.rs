@@ -55,7 +55,7 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`] unless 0 < share ≤ 1.
+    /// [`Error::Setting`] unless 0 < share ≤ 1.
     pub fn percentile(share: f64) -> Result<Self, Error> {
         Self::Percentile { share }.checked()
     }
@@ -64,7 +64,7 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`] unless 0 < norm ≤ 16 and 1 ≤ steps ≤ 10 000.
+    /// [`Error::Setting`] unless 0 < norm ≤ 16 and 1 ≤ steps ≤ 10 000.
     pub fn mse(norm: f64, steps: u32) -> Result<Self, Error> {
         Self::Mse { norm, steps }.checked()
     }
@@ -89,7 +89,7 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`] for a knob out of range, [`Error::TooWide`] where a grid would overflow, [`Error::SchemeParts`] for a format
+    /// [`Error::Setting`] for a knob out of range, [`Error::TooWide`] where a grid would overflow, [`Error::SchemeParts`] for a format
     /// without a grid.
     pub fn range(&self, histogram: &Histogram, scheme: &Scheme) -> Result<(f32, f32), Error> {
         self.checked()?;
@@ -112,7 +112,7 @@ impl Search {
             }
             Self::Entropy | Self::L2 => return Ok(self),
         };
-        if legal { Ok(self) } else { Err(Error::Knob { knob, expected, found }) }
+        if legal { Ok(self) } else { Err(Error::Setting { what: knob, expected, found }) }
     }
 }
 

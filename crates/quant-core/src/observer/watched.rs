@@ -25,7 +25,7 @@ impl HistogramObserver {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`] unless there are 2 to 2²⁴ bins.
+    /// [`Error::Setting`] unless there are 2 to 2²⁴ bins.
     pub fn new(bins: usize) -> Result<Self, Error> {
         check_bins(bins).map(|()| Self { bins, cells: Vec::new() })
     }
@@ -94,7 +94,7 @@ impl HistogramObserver {
     ///
     /// # Errors
     ///
-    /// [`Error::Knob`] for a search with a knob out of range, [`Error::TooWide`] for values near the end of 32-bit
+    /// [`Error::Setting`] for a search with a knob out of range, [`Error::TooWide`] for values near the end of 32-bit
     /// floats.
     pub fn range(&self, search: &Search, scheme: &Scheme) -> Result<Option<Range>, Error> {
         if self.cells.is_empty() {
@@ -124,7 +124,7 @@ impl HistogramObserver {
 pub(super) fn check_bins(bins: usize) -> Result<(), Error> {
     match (2..=1 << 24).contains(&bins) {
         true => Ok(()),
-        false => Err(Error::Knob { knob: "bins", expected: "from 2 to 2^24", found: bins as f64 }),
+        false => Err(Error::Setting { what: "bins", expected: "from 2 to 2^24", found: bins as f64 }),
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn sign<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub(super) fn steps(bits: u32) -> Result<i32, Error> {
     match bits {
         1..=16 => Ok((1 << bits) - 1),
-        found => Err(Error::Knob { knob: "bits", expected: "from 1 to 16", found: f64::from(found) }),
+        found => Err(Error::Setting { what: "bits", expected: "from 1 to 16", found: f64::from(found) }),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] unless there are 1 to 16 bits.
+/// [`Error::Setting`] unless there are 1 to 16 bits.
 pub fn dorefa_weight<const D: usize>(weight: Tensor<D>, bits: u32) -> Result<Tensor<D>, Error> {
     let steps = f64::from(steps(bits)?);
     let constant = weight.clone().without_autodiff();
@@ -45,7 +45,7 @@ pub fn dorefa_weight<const D: usize>(weight: Tensor<D>, bits: u32) -> Result<Ten
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] unless there are 1 to 16 bits.
+/// [`Error::Setting`] unless there are 1 to 16 bits.
 pub fn dorefa_activation<const D: usize>(x: Tensor<D>, bits: u32) -> Result<Tensor<D>, Error> {
     let steps = steps(bits)?;
     let constant = x.clone().without_autodiff();

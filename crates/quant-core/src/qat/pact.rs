@@ -19,7 +19,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] unless there are 1 to 16 bits.
+/// [`Error::Setting`] unless there are 1 to 16 bits.
 pub fn pact<const D: usize>(x: Tensor<D>, alpha: Tensor<D>, bits: u32) -> Result<Tensor<D>, Error> {
     let steps = steps(bits)?;
     let constant = x.clone().without_autodiff();

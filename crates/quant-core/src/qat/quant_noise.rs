@@ -16,7 +16,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] unless 0 ≤ share ≤ 1 and every side of a block is at least 1; [`Error::Shapes`] for tensors of
+/// [`Error::Setting`] unless 0 ≤ share ≤ 1 and every side of a block is at least 1; [`Error::Shapes`] for tensors of
 /// unequal shape.
 pub fn quant_noise<const D: usize>(
     x: Tensor<D>,
@@ -49,7 +49,7 @@ pub fn quant_noise<const D: usize>(
 ///
 /// # Errors
 ///
-/// [`Error::Knob`] as for [`quant_noise`].
+/// [`Error::Setting`] as for [`quant_noise`].
 pub fn quant_noise_mask<const D: usize>(
     shape: [usize; D],
     share: f64,
@@ -57,10 +57,10 @@ pub fn quant_noise_mask<const D: usize>(
     seed: u64,
 ) -> Result<Vec<i32>, Error> {
     if !(0.0..=1.0).contains(&share) {
-        return Err(Error::Knob { knob: "share", expected: "from 0 to 1", found: share });
+        return Err(Error::Setting { what: "share", expected: "from 0 to 1", found: share });
     }
     if block.contains(&0) {
-        return Err(Error::Knob { knob: "block", expected: "at least 1", found: 0.0 });
+        return Err(Error::Setting { what: "block", expected: "at least 1", found: 0.0 });
     }
     let blocks: usize = grid(shape, block).iter().product();
     let fraction = |block: usize| (mixed(seed, block as u64) >> 11) as f64 / (1_u64 << 53) as f64;
