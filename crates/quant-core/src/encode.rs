@@ -2,8 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::number::{self, CodebookRule, Codes, FloatRounder, Number, SATURATING, Scales, nearest_codes};
-use crate::scheme::{fit, legal};
+use crate::number::{
+    self, CodebookRule, Codes, Division, FloatRounder, Number, Numerics, SATURATING, Scales, nearest_codes,
+};
+use crate::scheme::{fit_as, legal};
 use crate::{Error, Granularity, ScaleFormat, Scheme, Symmetry};
 
 mod decode;
@@ -49,6 +51,22 @@ pub struct Encoded {
 /// [`Error::Length`], [`Error::NotFinite`] for NaN and infinities, [`Error::TooWide`] with the number of the cell where a
 /// scale or a value of the grid would overflow.
 pub fn encode(values: &[f32], rows: usize, columns: usize, scheme: &Scheme) -> Result<Encoded, Error> {
+    encode_as(values, rows, columns, scheme, None)
+}
+
+/// [`encode`] in a profile: integers divide as it says ([`Division`]), and formats that stand alone are cast in it.
+/// Without one it is ONNX's for integers, and the home of formats that stand alone.
+///
+/// # Errors
+///
+/// As [`encode`], and [`Error::Undefined`] for a format that stands alone and is not the profile's.
+pub fn encode_as(
+    values: &[f32],
+    rows: usize,
+    columns: usize,
+    scheme: &Scheme,
+    numerics: Option<&Numerics>,
+) -> Result<Encoded, Error> {
     if values.len() != rows * columns {
         let (expected, found) = (rows * columns, values.len());
         return Err(Error::Length { shape: vec![rows, columns], expected, found });
@@ -57,7 +75,7 @@ pub fn encode(values: &[f32], rows: usize, columns: usize, scheme: &Scheme) -> R
         return Err(Error::NotFinite { index, value: values[index] });
     }
     if scheme.granularity() == Granularity::Own {
-        let cast = number::cast(values, &[rows, columns], scheme.number(), None)?;
+        let cast = number::cast(values, &[rows, columns], scheme.number(), numerics)?;
         return Ok(Encoded {
             scheme: *scheme,
             rows,
@@ -69,8 +87,9 @@ pub fn encode(values: &[f32], rows: usize, columns: usize, scheme: &Scheme) -> R
         });
     }
     let places = Places::new(scheme.granularity(), rows, columns);
-    let cells = Cells::of(&places.statistics(values), scheme)?;
-    let codes = places.codes(values, &cells, scheme);
+    let division = numerics.unwrap_or(&number::ONNX).division;
+    let cells = Cells::of(&places.statistics(values), scheme, division)?;
+    let codes = places.codes(values, &cells, scheme, division);
     let affine = scheme.symmetry() == Some(Symmetry::Affine);
     let zero_points = if affine { cells.zero_points } else { Vec::new() };
     let scales = Scales::F32(cells.scales);
@@ -135,31 +154,22 @@ impl Places {
         cells
     }
 
-    fn codes(self, values: &[f32], cells: &Cells, scheme: &Scheme) -> Codes {
+    fn codes(self, values: &[f32], cells: &Cells, scheme: &Scheme, division: Division) -> Codes {
         let scale = |cell: usize| cells.scales[cell];
         match scheme.number() {
             Number::Int(int) => {
                 let (qmin, qmax) = scheme.limits().unwrap_or((int.min(), int.max()));
-                let (low, high) = (qmin as f32, qmax as f32);
-                let round = move |x: f32, s: f32, z: f32| ((x / s).round_ties_even() + z).clamp(low, high);
-                let zero = |cell: usize| cells.zero_points[cell] as f32;
+                let limits = (qmin as f32, qmax as f32);
                 match (int.bits > 8, int.signed) {
-                    (true, true) => Codes::I16(self.fill(values, |cell, x, codes| {
-                        let (s, z) = (scale(cell), zero(cell));
-                        codes.iter_mut().zip(x).for_each(|(code, &x)| *code = round(x, s, z) as i16);
-                    })),
-                    (true, false) => Codes::I16(self.fill(values, |cell, x, codes| {
-                        let (s, z) = (scale(cell), zero(cell));
-                        codes.iter_mut().zip(x).for_each(|(code, &x)| *code = round(x, s, z) as i32 as i16);
-                    })),
-                    (false, true) => Codes::I8(self.fill(values, |cell, x, codes| {
-                        let (s, z) = (scale(cell), zero(cell));
-                        codes.iter_mut().zip(x).for_each(|(code, &x)| *code = round(x, s, z) as i32 as i8);
-                    })),
-                    (false, false) => Codes::U8(self.fill(values, |cell, x, codes| {
-                        let (s, z) = (scale(cell), zero(cell));
-                        codes.iter_mut().zip(x).for_each(|(code, &x)| *code = round(x, s, z) as i32 as u8);
-                    })),
+                    (true, _) => {
+                        Codes::I16(self.integers(values, cells, limits, division, |code| code as i16))
+                    }
+                    (false, true) => {
+                        Codes::I8(self.integers(values, cells, limits, division, |code| code as i8))
+                    }
+                    (false, false) => {
+                        Codes::U8(self.integers(values, cells, limits, division, |code| code as u8))
+                    }
                 }
             }
             Number::Float(float) => {
@@ -197,6 +207,28 @@ impl Places {
             },
             Number::Block(_) | Number::Gguf(_) => unreachable!("a scheme shares no scale of these"),
         }
+    }
+
+    fn integers<T: Default + Clone + Send>(
+        self,
+        values: &[f32],
+        cells: &Cells,
+        (low, high): (f32, f32),
+        division: Division,
+        store: impl Fn(i32) -> T + Sync,
+    ) -> Vec<T> {
+        self.fill(values, |cell, x, codes| {
+            let (s, z) = (cells.scales[cell], cells.zero_points[cell] as f32);
+            let code = |steps: f32| store((steps.round_ties_even() + z).clamp(low, high) as i32);
+            let each = codes.iter_mut().zip(x);
+            match division {
+                Division::ByScale => each.for_each(|(to, &x)| *to = code(x / s)),
+                Division::ByInverse => {
+                    let inverse = 1.0 / s;
+                    each.for_each(|(to, &x)| *to = code(x * inverse));
+                }
+            }
+        })
     }
 
     /// Codes of all segments, each from its cell.
@@ -246,13 +278,13 @@ struct Cells {
 }
 
 impl Cells {
-    fn of(statistics: &[Statistic], scheme: &Scheme) -> Result<Self, Error> {
+    fn of(statistics: &[Statistic], scheme: &Scheme, division: Division) -> Result<Self, Error> {
         let mut cells = Self {
             scales: Vec::with_capacity(statistics.len()),
             zero_points: Vec::with_capacity(statistics.len()),
         };
         for (cell, statistic) in statistics.iter().enumerate() {
-            let (scale, zero_point) = scale_of(statistic, scheme).ok_or(Error::TooWide {
+            let (scale, zero_point) = scale_of(statistic, scheme, division).ok_or(Error::TooWide {
                 cell,
                 min: statistic.low,
                 max: statistic.high,
@@ -264,12 +296,12 @@ impl Cells {
     }
 }
 
-fn scale_of(statistic: &Statistic, scheme: &Scheme) -> Option<(f32, i32)> {
+fn scale_of(statistic: &Statistic, scheme: &Scheme, division: Division) -> Option<(f32, i32)> {
     let &Statistic { low, high, sum, count } = statistic;
     let most = high.max(-low);
     let plain = |scale: f32| Some((scheme.scale().stored(legal(scale))?, 0));
     match scheme.number() {
-        Number::Int(_) => fit(scheme.symmetry()?, scheme.limits()?, scheme.scale(), (low, high)),
+        Number::Int(_) => fit_as(division, scheme.symmetry()?, scheme.limits()?, scheme.scale(), (low, high)),
         Number::Float(float) => plain(most / float.max()),
         Number::Codebook(row) => match row.rule {
             CodebookRule::Table { values, .. } => plain(most / values[values.len() - 1]),

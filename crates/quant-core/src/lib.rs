@@ -50,7 +50,7 @@ mod scheme;
 mod weight;
 
 pub use codec::{dequantize, quantize};
-pub use encode::{Encoded, Encoder, encode};
+pub use encode::{Encoded, Encoder, encode, encode_as};
 pub use error::Error;
 pub use fake_quant::{fake_quant, fake_quant_scalar, weight_scale};
 pub use layout::Layout;

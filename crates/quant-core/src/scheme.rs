@@ -14,7 +14,7 @@ mod bits;
 mod fit;
 mod words;
 
-pub(crate) use fit::{fit, legal};
+pub(crate) use fit::{fit, fit_as, legal};
 pub(crate) use words::distance;
 
 /// A format, what shares a scale, where zero is, and the scale's own format.

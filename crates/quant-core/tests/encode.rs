@@ -2,7 +2,7 @@
 //! same as the codecs and casts give.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use quant_core::number::{Codes, Number, Scales, cast};
+use quant_core::number::{Codes, Number, Numerics, Scales, cast};
 use quant_core::*;
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
@@ -125,4 +125,39 @@ fn what_is_not_finite_is_named() {
     assert!(matches!(encode(&[0.0], 1, 2, &scheme), Err(Error::Length { .. })));
     let narrow: Scheme = "int8 tensor narrow scale=fp16".parse().unwrap();
     assert!(matches!(encode(&[1e30], 1, 1, &narrow), Err(Error::TooWide { cell: 0, .. })));
+}
+
+#[test]
+fn torchs_profile_is_torchaos_primitives() {
+    let all: serde_json::Value = serde_json::from_str(include_str!("golden/affine.json")).unwrap();
+    let cases = all["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 115);
+    let integers = |value: &serde_json::Value| -> Vec<i64> {
+        value.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
+    };
+    let floats = |value: &serde_json::Value| -> Vec<f32> {
+        integers(value).into_iter().map(|bits| f32::from_bits(bits as u32)).collect()
+    };
+    let torch = Numerics::named("torch").unwrap();
+    let mut unlike = 0;
+    for case in cases {
+        let scheme: Scheme = case["scheme"].as_str().unwrap().parse().unwrap();
+        let x = floats(&case["x"]);
+        let found = encode_as(&x, 4, 24, &scheme, Some(torch)).unwrap();
+        assert_eq!(found.scales, Scales::F32(floats(&case["scale"])), "{scheme}");
+        if scheme.symmetry() == Some(Symmetry::Affine) {
+            let zeros: Vec<i64> = found.zero_points.iter().map(|&z| i64::from(z)).collect();
+            assert_eq!(zeros, integers(&case["zero_point"]), "{scheme}");
+        }
+        let Codes::I8(codes) = &found.codes else { panic!("{scheme}") };
+        let codes: Vec<i64> = codes.iter().map(|&code| i64::from(code)).collect();
+        assert_eq!(codes, integers(&case["codes"]), "{scheme}");
+        for (found, expected) in found.decode().iter().zip(floats(&case["values"])) {
+            assert!(*found == expected, "{scheme}: {found} for {expected}");
+        }
+        let divided = encode(&x, 4, 24, &scheme).unwrap();
+        unlike += usize::from(divided.codes != found.codes);
+    }
+    // The profiles are not the same: dividing gives other codes near ties.
+    assert!(unlike > 0);
 }

@@ -4,7 +4,7 @@
 //! at everything once; then pieces are encoded with what it saw.
 
 use super::{Cells, Encoded, Places, Statistic, encode};
-use crate::number::{BlockScale, CodebookRule, Codes, Number, Scales};
+use crate::number::{BlockScale, CodebookRule, Codes, Division, Number, Scales};
 use crate::{Error, Granularity, Scheme, Symmetry};
 
 /// Encodes pieces of one weight.
@@ -112,8 +112,13 @@ impl Encoder {
             Whole::Rows => encode(values, rows, columns, scheme),
             Whole::Cell(statistic) => {
                 check(values)?;
-                let cells = Cells::of(std::slice::from_ref(statistic), scheme)?;
-                let codes = Places::new(Granularity::Tensor, rows, columns).codes(values, &cells, scheme);
+                let cells = Cells::of(std::slice::from_ref(statistic), scheme, Division::ByScale)?;
+                let codes = Places::new(Granularity::Tensor, rows, columns).codes(
+                    values,
+                    &cells,
+                    scheme,
+                    Division::ByScale,
+                );
                 let affine = scheme.symmetry() == Some(Symmetry::Affine);
                 Ok(encoded(codes, cells.scales, if affine { cells.zero_points } else { Vec::new() }))
             }

@@ -65,6 +65,15 @@ pub struct Rule {
     pub zeroless: Zeroless,
 }
 
+/// How integers with a scale divide by it, in 32-bit floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Division {
+    /// x / s; a scale of 0 is 1.
+    ByScale,
+    /// x · (1 / s), which differs near ties; a scale of 0 is the smallest normal number.
+    ByInverse,
+}
+
 /// A named set of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numerics {
@@ -74,6 +83,8 @@ pub struct Numerics {
     pub about: &'static str,
     /// A rule for each float format that it defines.
     pub rules: &'static [Rule],
+    /// How integers with a scale divide by it.
+    pub division: Division,
     /// Whether it defines blocks with scales of few bits.
     pub blocks: bool,
     /// Whether it defines GGUF's blocks.
@@ -122,6 +133,7 @@ pub(crate) const ONNX: Numerics = Numerics {
             ..rule("e8m0fnu", Overflow::Saturate, NanCode::Quiet)
         },
     ],
+    division: Division::ByScale,
     blocks: false,
     gguf: false,
 };
@@ -143,6 +155,7 @@ pub(crate) const TORCH: Numerics = Numerics {
             ..rule("e8m0fnu", Overflow::Special, NanCode::Quiet)
         },
     ],
+    division: Division::ByInverse,
     blocks: false,
     gguf: false,
 };
@@ -155,6 +168,7 @@ pub(crate) const GGUF: Numerics = Numerics {
         rule("bf16", Overflow::Special, NanCode::QuietPayload),
         rule("fp16", Overflow::Special, NanCode::Payload),
     ],
+    division: Division::ByScale,
     blocks: false,
     gguf: true,
 };
@@ -171,6 +185,7 @@ pub(crate) const OCP: Numerics = Numerics {
         rule("e2m1fn", Overflow::Saturate, NanCode::Quiet),
         rule("e8m0fnu", Overflow::Saturate, NanCode::Quiet),
     ],
+    division: Division::ByScale,
     blocks: true,
     gguf: false,
 };
@@ -191,6 +206,7 @@ pub(crate) const ML_DTYPES: Numerics = Numerics {
         rule("e2m1fn", Overflow::Special, NanCode::Quiet),
         rule("e8m0fnu", Overflow::Special, NanCode::Quiet),
     ],
+    division: Division::ByScale,
     blocks: false,
     gguf: false,
 };

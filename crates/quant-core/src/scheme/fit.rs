@@ -1,11 +1,22 @@
 //! Scale and zero point of a range, the one rule that observers, weights and algorithms share.
 
 use super::{ScaleFormat, Symmetry};
-use crate::number::{Float, FloatRounder, SATURATING};
+use crate::number::{Division, Float, FloatRounder, SATURATING};
 
 /// Scale and zero point for codes `qmin ..= qmax` that cover `low ..= high`, in 32-bit floats; the range is widened to
 /// contain 0. None where a value of the grid would overflow.
 pub(crate) fn fit(
+    symmetry: Symmetry,
+    (qmin, qmax): (i32, i32),
+    format: ScaleFormat,
+    (low, high): (f32, f32),
+) -> Option<(f32, i32)> {
+    fit_as(Division::ByScale, symmetry, (qmin, qmax), format, (low, high))
+}
+
+/// The same in a profile: where it multiplies by the inverse, a scale of 0 is the smallest normal number.
+pub(crate) fn fit_as(
+    division: Division,
     symmetry: Symmetry,
     (qmin, qmax): (i32, i32),
     format: ScaleFormat,
@@ -20,7 +31,11 @@ pub(crate) fn fit(
         Symmetry::NoClip => (low / first).max(high / last),
         Symmetry::Affine => (high - low) / (last - first),
     };
-    let scale = format.stored(legal(scale))?;
+    let scale = match division {
+        Division::ByScale => legal(scale),
+        Division::ByInverse => scale.max(f32::MIN_POSITIVE),
+    };
+    let scale = format.stored(scale)?;
     let zero_point = match symmetry {
         Symmetry::Affine => (first - (low / scale).round_ties_even()).clamp(first, last) as i32,
         _ => 0,
