@@ -16,8 +16,10 @@ mod form;
 mod inputs;
 mod methods;
 mod report;
+mod shards;
 mod sink;
 mod source;
+mod weight;
 mod writer;
 
 use std::collections::BTreeMap;
