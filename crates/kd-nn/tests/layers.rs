@@ -1,5 +1,7 @@
 //! Layers against Burn's own: outputs, gradients, running statistics, records.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::module::{Module, RunningState};
 use burn::nn as theirs;
 use burn::nn::{PaddingConfig1d, PaddingConfig2d};
@@ -16,6 +18,12 @@ fn close(what: &str, ours: &TensorData, theirs: &TensorData) {
     ours.assert_approx_eq::<f32>(theirs, near);
 }
 
+/// Seeds belong to the process: who draws weights meanwhile would take numbers that another test counts on.
+fn alone() -> MutexGuard<'static, ()> {
+    static DRAWING: Mutex<()> = Mutex::new(());
+    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Loads Burn's layer's record into ours.
 fn load<M: Module, T: Module>(ours: M, theirs: &T) -> M {
     ours.load_record(theirs.clone().into_record())
@@ -23,6 +31,7 @@ fn load<M: Module, T: Module>(ours: M, theirs: &T) -> M {
 
 #[test]
 fn convolutions_equal_burns_in_value_and_gradient() {
+    let _alone = alone();
     let device = Device::default().autodiff();
     device.seed(1);
     let same = PaddingConfig2d::Same;
@@ -72,6 +81,7 @@ fn convolutions_equal_burns_in_value_and_gradient() {
 
 #[test]
 fn one_dimension_equals_burns() {
+    let _alone = alone();
     let device = Device::default().autodiff();
     device.seed(2);
     let config = theirs::conv::Conv1dConfig::new(6, 8, 5)
@@ -95,6 +105,7 @@ fn one_dimension_equals_burns() {
 
 #[test]
 fn batch_norm_equals_burns_in_training_and_in_inference() {
+    let _alone = alone();
     let device = Device::default().autodiff();
     for with_relu in [false, true] {
         device.seed(3);
@@ -134,6 +145,7 @@ fn batch_norm_equals_burns_in_training_and_in_inference() {
 
 #[test]
 fn pooling_equals_burns() {
+    let _alone = alone();
     let device = Device::default().autodiff();
     device.seed(4);
     for (kernel, stride, padding) in [
@@ -180,6 +192,7 @@ fn pooling_equals_burns() {
 
 #[test]
 fn rows_equal_burns() {
+    let _alone = alone();
     use burn::tensor::activation as theirs_activation;
     let device = Device::default().autodiff();
     device.seed(9);
@@ -210,6 +223,7 @@ fn rows_equal_burns() {
 
 #[test]
 fn a_linear_layer_over_sequences_equals_burns() {
+    let _alone = alone();
     let device = Device::default().autodiff();
     device.seed(10);
     let burns = theirs::LinearConfig::new(12, 20).init(&device);
@@ -227,6 +241,7 @@ fn a_linear_layer_over_sequences_equals_burns() {
 
 #[test]
 fn records_load_both_ways() {
+    let _alone = alone();
     let device = Device::default();
     device.seed(5);
     let burns = theirs::conv::Conv2dConfig::new([3, 4], [3, 3]).init(&device);
@@ -242,6 +257,7 @@ fn records_load_both_ways() {
 
 #[test]
 fn layers_start_with_the_weights_that_burns_would() {
+    let _alone = alone();
     let device = Device::default();
     device.seed(6);
     let burns = theirs::conv::Conv2dConfig::new([3, 4], [3, 3]).init(&device).weight.to_data();
@@ -252,6 +268,7 @@ fn layers_start_with_the_weights_that_burns_would() {
 
 #[test]
 fn the_kernels_are_ours_unless_a_scope_says_otherwise() {
+    let _alone = alone();
     let device = Device::default();
     device.seed(7);
     let conv = Conv2dConfig::new([16, 16], [3, 3]).init(&device);
@@ -269,6 +286,7 @@ fn the_kernels_are_ours_unless_a_scope_says_otherwise() {
 
 #[test]
 fn not_a_number_comes_out_where_burns_comes_out() {
+    let _alone = alone();
     let device = Device::default();
     device.seed(8);
     let mut numbers: Vec<f32> = (0..3 * 2 * 36).map(|i| (i % 7) as f32 - 3.0).collect();
@@ -290,6 +308,7 @@ fn not_a_number_comes_out_where_burns_comes_out() {
 
 #[test]
 fn a_layer_whose_channels_were_removed_goes_on() {
+    let _alone = alone();
     let device = Device::default();
     let mut conv = Conv2dConfig::new([8, 8], [3, 3]).with_groups(8).init(&device);
     conv.weight = conv.weight.map(|weight| weight.narrow(0, 0, 5));

@@ -305,7 +305,7 @@ fn a_stored_state_is_checked_when_it_is_read() {
         ("\"zeros\":1", "\"zeros\":2", "no more zeros than"),
         ("3.0", "-3.0", "expected a range"),
         ("{\"bins\":4,\"min\"", "{\"bins\":5,\"min\"", "expected"),
-        ("{\"bins\":4,\"cells\"", "{\"bins\":1,\"cells\"", "expected `bins` from 2"),
+        ("{\"bins\":4,\"cells\"", "{\"bins\":1,\"cells\"", "expected bins from 2"),
     ] {
         assert!(legal.contains(from), "{from}");
         let error = serde_json::from_str::<HistogramObserver>(&legal.replacen(from, to, 1)).unwrap_err();
