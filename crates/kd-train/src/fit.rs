@@ -77,80 +77,75 @@ pub struct Fitted {
 pub fn fit(
     job: &Job<'_>,
     student: Box<dyn Network>,
-    regime: Regime,
+    mut regime: Regime,
     stage: &mut StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Fitted, Error> {
     let autodiff = job.device.clone().autodiff();
     let (epochs, steps) = (job.spec.epochs, job.data.steps());
-    let mut connectors = connect::connectors(job, student.as_ref(), &autodiff)?;
-    let mut regime = regime;
-    let mut student = student.training();
-    let mut sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
-    let mut optimizer = Optimizers::build(&job.spec.optimizer);
-    let mut cursor = Cursor { metrics: stage.metrics_len(), ..Cursor::default() };
-    let (mut best, mut best_regime): (Weights, Regime) = (student.weights(), regime.clone());
+    let connectors = connect::connectors(job, student.as_ref(), &autodiff)?;
+    let student = student.training();
+    let mut now = Training {
+        connectors,
+        sites: regime.activations().and_then(|activations| Sites::of(activations, &autodiff)),
+        optimizer: Optimizers::build(&job.spec.optimizer),
+        cursor: Cursor { metrics: stage.metrics_len(), ..Cursor::default() },
+        best: student.weights(),
+        best_regime: regime.clone(),
+        student,
+        regime,
+    };
 
     let saved = State::load(stage.path())?;
     let fresh = saved.is_none();
     if let Some(state) = saved {
-        regime = state.regime;
-        if let Some(masks) = regime.masks() {
-            student.remask(masks);
+        now.regime = state.regime;
+        if let Some(masks) = now.regime.masks() {
+            now.student.remask(masks);
         }
-        student.set_weights(&state.student);
-        regime.settle(job.folds, student.as_mut());
-        connectors = connect::restored(connectors, &state.connectors);
-        sites = regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
-        let entries = connect::entries(student.as_ref(), &connectors);
-        let scales = scales(student.as_ref(), sites.as_ref());
-        optimizer = optimizer.load(&state.optimizer, &entries, &scales).map_err(|e| stage.broken_state(e))?;
-        (cursor, best, best_regime) = (state.cursor, state.best, state.best_regime);
+        now.student.set_weights(&state.student);
+        now.regime.settle(job.folds, now.student.as_mut());
+        now.connectors = connect::restored(now.connectors, &state.connectors);
+        now.sites = now.regime.activations().and_then(|activations| Sites::of(activations, &autodiff));
+        let entries = connect::entries(now.student.as_ref(), &now.connectors);
+        let scales = scales(now.student.as_ref(), now.sites.as_ref());
+        now.optimizer =
+            now.optimizer.load(&state.optimizer, &entries, &scales).map_err(|e| stage.broken_state(e))?;
+        (now.cursor, now.best, now.best_regime) = (state.cursor, state.best, state.best_regime);
     }
-    stage.rewind_metrics(cursor.metrics)?;
+    stage.rewind_metrics(now.cursor.metrics)?;
     if fresh {
         // From here on a kill finds a state that knows how long the metrics were.
-        let learned = sites.as_ref();
-        snapshot(
-            &cursor,
-            &regime,
-            &best_regime,
-            student.as_ref(),
-            &best,
-            &connectors,
-            learned,
-            &optimizer,
-            stage,
-        )?;
+        now.save(stage)?;
     }
     sink.event(Event::StageStarted {
         stage: stage.name().into(),
         kind: stage.kind(),
         steps: epochs * steps,
-        done: cursor.epoch * steps + cursor.step,
+        done: now.cursor.epoch * steps + now.cursor.step,
     });
 
     let wanted = connect::wanted(job.objective);
     let mut last_finite = f64::NAN;
-    while cursor.epoch < epochs {
+    while now.cursor.epoch < epochs {
         let started = Instant::now();
-        let batches = job.data.epoch(job.seed, job.order, cursor.epoch, cursor.step, &autodiff);
+        let batches = job.data.epoch(job.seed, job.order, now.cursor.epoch, now.cursor.step, &autodiff);
         for batch in batches {
-            let done = cursor.epoch * steps + cursor.step;
+            let done = now.cursor.epoch * steps + now.cursor.step;
             let progress = Progress::of(done, epochs * steps);
             let rate = job.spec.learning_rate.at(progress);
-            regime.before_step(job.sparsifier, job.folds, student.as_mut(), done, progress)?;
+            now.regime.before_step(job.sparsifier, job.folds, now.student.as_mut(), done, progress)?;
 
             let teachers: Vec<_> =
                 job.teacher.iter().map(|teacher| observe(*teacher, &batch, &wanted.teacher)).collect();
-            student.draw(seeds::derive(job.seed, &format!("noise {}", job.order), &[done as u64]));
+            now.student.draw(seeds::derive(job.seed, &format!("noise {}", job.order), &[done as u64]));
             let mut tap = Tap::wanting(wanted.student.iter().map(String::as_str));
             let mut live =
-                regime.activations().map(|activations| Live { activations, sites: sites.as_ref() });
+                now.regime.activations().map(|activations| Live { activations, sites: now.sites.as_ref() });
             if let Some(live) = &mut live {
                 tap = tap.with_rewrite(live);
             }
-            let logits = student.forward(batch.rows.clone(), &mut tap);
+            let logits = now.student.forward(batch.rows.clone(), &mut tap);
             let observed = Observed::new(logits).with_features(tap.into_features());
             let evaluation = job.objective.evaluate(&View {
                 student: &observed,
@@ -158,7 +153,7 @@ pub fn fit(
                 targets: Some(&batch.labels),
                 mask: None,
                 progress,
-                connectors: &connectors,
+                connectors: &now.connectors,
             })?;
 
             let loss = f64::from(evaluation.total.clone().into_scalar::<f32>());
@@ -168,26 +163,26 @@ pub fn fit(
             if !loss.is_finite() {
                 return Err(not_finite(stage.name(), done, &terms, last_finite));
             }
-            regime.check()?;
+            now.regime.check()?;
             last_finite = loss;
 
             let mut gradients = evaluation.total.backward();
-            let mut own = student.gradients(&mut gradients);
+            let mut own = now.student.gradients(&mut gradients);
             if let Some(most) = job.spec.clip {
-                student.clip(&mut own, most);
+                now.student.clip(&mut own, most);
             }
-            let of_scales = student.scale_gradients(&mut own);
-            student.step(&mut optimizer.weights, rate, own);
+            let of_scales = now.student.scale_gradients(&mut own);
+            now.student.step(&mut now.optimizer.weights, rate, own);
             if !of_scales.is_empty() {
-                student.step(&mut optimizer.scales, rate, of_scales);
+                now.student.step(&mut now.optimizer.scales, rate, of_scales);
             }
-            connectors = connect::step(connectors, &mut optimizer.weights, rate, &mut gradients);
-            if let (Some(found), Some(activations)) = (sites.take(), regime.activations()) {
-                sites = Some(found.step(&mut optimizer.scales, rate, &mut gradients, activations));
+            now.connectors = connect::step(now.connectors, &mut now.optimizer.weights, rate, &mut gradients);
+            if let (Some(found), Some(activations)) = (now.sites.take(), now.regime.activations()) {
+                now.sites = Some(found.step(&mut now.optimizer.scales, rate, &mut gradients, activations));
             }
 
-            cursor.step += 1;
-            cursor.sums.add(loss, &terms);
+            now.cursor.step += 1;
+            now.cursor.sums.add(loss, &terms);
             if (done + 1).is_multiple_of(METRICS_EVERY) {
                 let terms = terms.into_iter().collect();
                 stage.metric(&Metric::Step {
@@ -199,66 +194,45 @@ pub fn fit(
                 })?;
             }
             sink.event(Event::Step { done: done + 1, loss });
-            if sink.stopped() && cursor.step < steps {
-                cursor.metrics = stage.metrics_len();
-                snapshot(
-                    &cursor,
-                    &regime,
-                    &best_regime,
-                    student.as_ref(),
-                    &best,
-                    &connectors,
-                    sites.as_ref(),
-                    &optimizer,
-                    stage,
-                )?;
+            if sink.stopped() && now.cursor.step < steps {
+                now.cursor.metrics = stage.metrics_len();
+                now.save(stage)?;
                 return Err(Error::Interrupted { run: stage.run().to_owned() });
             }
         }
 
-        cursor.epoch += 1;
-        cursor.step = 0;
-        let progress = Progress::of(cursor.epoch, epochs);
-        let sums = std::mem::take(&mut cursor.sums);
+        now.cursor.epoch += 1;
+        now.cursor.step = 0;
+        let progress = Progress::of(now.cursor.epoch, epochs);
+        let sums = std::mem::take(&mut now.cursor.sums);
         if progress.get() >= 1.0 {
             // The last update: whatever the schedule ends at is in force in what is passed on.
-            regime.before_step(job.sparsifier, job.folds, student.as_mut(), 0, progress)?;
+            now.regime.before_step(job.sparsifier, job.folds, now.student.as_mut(), 0, progress)?;
         }
-        regime.fold(job.folds, student.as_mut(), progress)?;
-        let judged = judge(job, student.as_ref(), &regime);
+        now.regime.fold(job.folds, now.student.as_mut(), progress)?;
+        let judged = judge(job, now.student.as_ref(), &now.regime);
         let eligible = progress.get() >= job.ready;
-        if eligible && judged.is_none_or(|judged| judged.beats(cursor.best)) {
-            cursor.best = judged.map(|judged| Best { epoch: cursor.epoch, ..judged });
-            (best, best_regime) = (student.weights(), regime.clone());
+        if eligible && judged.is_none_or(|judged| judged.beats(now.cursor.best)) {
+            now.cursor.best = judged.map(|judged| Best { epoch: now.cursor.epoch, ..judged });
+            (now.best, now.best_regime) = (now.student.weights(), now.regime.clone());
         }
         let loss = sums.loss / steps as f64;
         stage.metric(&Metric::Epoch {
             stage: stage.name().to_owned(),
-            epoch: cursor.epoch,
+            epoch: now.cursor.epoch,
             loss,
             terms: (job.objective.terms().iter().zip(&sums.terms))
                 .map(|(term, sum)| (term.name.clone(), sum.0 / steps as f64))
                 .collect(),
             validation: judged.map(|judged| Validation { accuracy: judged.accuracy, loss: judged.loss }),
-            best: cursor.best.map(|best| best.epoch),
+            best: now.cursor.best.map(|best| best.epoch),
         })?;
-        cursor.metrics = stage.metrics_len();
-        let learned = sites.as_ref();
-        snapshot(
-            &cursor,
-            &regime,
-            &best_regime,
-            student.as_ref(),
-            &best,
-            &connectors,
-            learned,
-            &optimizer,
-            stage,
-        )?;
+        now.cursor.metrics = stage.metrics_len();
+        now.save(stage)?;
         let seconds = started.elapsed().as_secs_f64();
-        stage.timing(&format!("epoch {}", cursor.epoch), seconds)?;
+        stage.timing(&format!("epoch {}", now.cursor.epoch), seconds)?;
         sink.event(Event::Epoch {
-            epoch: cursor.epoch,
+            epoch: now.cursor.epoch,
             epochs,
             loss,
             validation: judged.map(|judged| judged.accuracy),
@@ -268,13 +242,13 @@ pub fn fit(
             return Err(Error::Interrupted { run: stage.run().to_owned() });
         }
     }
-    let last = student.inference();
-    let mut chosen = student;
-    if let Some(masks) = best_regime.masks() {
+    let last = now.student.inference();
+    let mut chosen = now.student;
+    if let Some(masks) = now.best_regime.masks() {
         chosen.remask(masks);
     }
-    chosen.set_weights(&best);
-    Ok(Fitted { student: chosen.inference(), regime: best_regime, last, last_regime: regime })
+    chosen.set_weights(&now.best);
+    Ok(Fitted { student: chosen.inference(), regime: now.best_regime, last, last_regime: now.regime })
 }
 
 /// Trained scales of weights and of activations.
@@ -331,31 +305,33 @@ fn not_finite(stage: &str, step: usize, terms: &[(String, f64)], last: f64) -> E
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of a state live apart while they change")]
-fn snapshot(
-    cursor: &Cursor,
-    regime: &Regime,
-    best_regime: &Regime,
-    student: &dyn Network,
-    best: &Weights,
-    connectors: &Connectors,
-    sites: Option<&Sites>,
-    optimizer: &Optimizers,
-    stage: &StageDir,
-) -> Result<(), Error> {
-    let entries = connect::entries(student, connectors);
-    let state = State {
-        cursor: cursor.clone(),
-        regime: regime.clone(),
-        best_regime: best_regime.clone(),
-        student: student.weights(),
-        best: best.clone(),
-        connectors: connect::weights(connectors),
-        optimizer: optimizer
-            .save(&entries, &scales(student, sites))
-            .map_err(|error| stage.broken_state(error))?,
-    };
-    state.save(stage.path())
+/// What changes while a stage trains, all of which a state holds.
+struct Training {
+    student: Box<dyn Network>,
+    regime: Regime,
+    connectors: Connectors,
+    sites: Option<Sites>,
+    optimizer: Optimizers,
+    cursor: Cursor,
+    best: Weights,
+    best_regime: Regime,
+}
+
+impl Training {
+    fn save(&self, stage: &StageDir) -> Result<(), Error> {
+        let entries = connect::entries(self.student.as_ref(), &self.connectors);
+        let scales = scales(self.student.as_ref(), self.sites.as_ref());
+        let state = State {
+            cursor: self.cursor.clone(),
+            regime: self.regime.clone(),
+            best_regime: self.best_regime.clone(),
+            student: self.student.weights(),
+            best: self.best.clone(),
+            connectors: connect::weights(&self.connectors),
+            optimizer: self.optimizer.save(&entries, &scales).map_err(|error| stage.broken_state(error))?,
+        };
+        state.save(stage.path())
+    }
 }
 
 #[derive(Serialize)]
