@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId, Reparameterizer};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use quant_core::qat::lsq_initial_scale;
 use quant_core::weight_scale;
 
@@ -20,12 +20,14 @@ pub fn attach<M: Module>(module: M, compression: &Compression, draw: &Draw) -> M
 
 /// Replaces the masks of a module that [`attach`] gave masks to; the optimizer's state stays.
 pub fn remask<M: Module>(module: M, masks: &BTreeMap<String, Vec<bool>>) -> M {
-    module.map(&mut Remask { place: Place::default(), masks })
+    let values = |path: &str, _| masks.get(path).map(|keep| ones(keep));
+    module.map(&mut Replace { place: Place::default(), suffix: ".compressed.mask", values })
 }
 
 /// Replaces the factors of a module that [`attach`] gave factors to; those that are not among `factors` become 1.
 pub fn refactor<M: Module>(module: M, factors: &BTreeMap<String, Vec<f32>>) -> M {
-    module.map(&mut Refactor { place: Place::default(), factors })
+    let values = |path: &str, len| Some(factors.get(path).cloned().unwrap_or_else(|| vec![1.0; len]));
+    module.map(&mut Replace { place: Place::default(), suffix: ".compressed.factor", values })
 }
 
 struct Attach<'a>(&'a Compression, &'a Draw);
@@ -39,7 +41,7 @@ impl Reparameterizer for Attach<'_> {
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<Compressed>) {
         let mask = self.0.masks.get(path).map(|keep| {
-            let mask = mask_tensor(keep, &param.base());
+            let mask = flat::<1>(ones(keep), &param.base().device());
             Param::initialized(ParamId::new(), mask).set_require_grad(false)
         });
         let quant = self.0.quant.get(path).copied();
@@ -48,7 +50,7 @@ impl Reparameterizer for Attach<'_> {
         }
         let (mut scale, mut start_at) = (None, None);
         let factor = quant.and_then(|_| self.0.factors.get(path)).map(|factors| {
-            let factors = Tensor::<1>::from_data(factors.as_slice(), &param.base().device());
+            let factors = flat::<1>(factors.clone(), &param.base().device());
             Param::initialized(ParamId::new(), factors).set_require_grad(false)
         });
         if let Some(quant) = quant.filter(|quant| quant.estimator.trains_weight_scales()) {
@@ -77,12 +79,14 @@ impl Reparameterizer for Attach<'_> {
     }
 }
 
-struct Remask<'a> {
+/// Replaces one kind of constant, by the path of its weight and how many numbers it has.
+struct Replace<F> {
     place: Place,
-    masks: &'a BTreeMap<String, Vec<bool>>,
+    suffix: &'static str,
+    values: F,
 }
 
-impl ModuleMapper for Remask<'_> {
+impl<F: Fn(&str, usize) -> Option<Vec<f32>>> ModuleMapper for Replace<F> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.place.enter(name, container);
     }
@@ -93,44 +97,22 @@ impl ModuleMapper for Remask<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.place.path();
-        let Some(weight) = path.strip_suffix(".compressed.mask") else { return param };
-        let Some(keep) = self.masks.get(weight) else { return param };
-        param.map(|old| mask_tensor(keep, &old))
+        let Some(weight) = path.strip_suffix(self.suffix) else { return param };
+        let len = param.lazy_shape().num_elements();
+        let Some(values) = (self.values)(weight, len) else { return param };
+        param.map(|old| flat(values, &old.device()))
     }
 }
 
-struct Refactor<'a> {
-    place: Place,
-    factors: &'a BTreeMap<String, Vec<f32>>,
+/// Ones and zeros.
+fn ones(keep: &[bool]) -> Vec<f32> {
+    keep.iter().map(|&keep| f32::from(u8::from(keep))).collect()
 }
 
-impl ModuleMapper for Refactor<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.place.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.place.path();
-        let Some(weight) = path.strip_suffix(".compressed.factor") else { return param };
-        param.map(|old| match self.factors.get(weight) {
-            Some(factors) => {
-                let data = TensorData::new(factors.clone(), [factors.len()]);
-                Tensor::from_data(data, &old.device()).set_require_grad(false)
-            }
-            None => old.ones_like().set_require_grad(false),
-        })
-    }
-}
-
-/// Ones and zeros in a flat tensor on the device of `like`, out of reach of gradients.
-fn mask_tensor<const D: usize, const E: usize>(keep: &[bool], like: &Tensor<D>) -> Tensor<E> {
-    let values: Vec<f32> = keep.iter().map(|&keep| f32::from(u8::from(keep))).collect();
+/// A flat tensor out of reach of gradients.
+fn flat<const D: usize>(values: Vec<f32>, device: &Device) -> Tensor<D> {
     let len = values.len();
-    Tensor::from_data(TensorData::new(values, [len]), &like.device()).set_require_grad(false)
+    Tensor::from_data(TensorData::new(values, [len]), device).set_require_grad(false)
 }
 
 /// The scale that LSQ starts from: its own, 2 · mean|w| / √qmax, or that of the range where that is smaller, as with many
