@@ -60,7 +60,7 @@ def fit(x, grid):
     amax = max(-lo, hi)
     scale = {
         "narrow": lambda: amax / f32(qmax),
-        "full-half-step": lambda: amax / f32((qmax - qmin) / 2),
+        "symmetric": lambda: amax / f32((qmax - qmin) / 2),
         "no-clip": lambda: max(lo / f32(qmin), hi / f32(qmax)),
         "affine": lambda: (hi - lo) / f32(qmax - qmin),
     }[grid["symmetry"]]()
@@ -107,11 +107,11 @@ def with_group(bits_, group, symmetry):
 def rtn_cases():
     random = np.random.default_rng(SEED)
     kinds = {
-        "full-half-step": primitives.MappingType.SYMMETRIC,
+        "symmetric": primitives.MappingType.SYMMETRIC,
         "no-clip": primitives.MappingType.SYMMETRIC_NO_CLIPPING_ERR,
         "affine": primitives.MappingType.ASYMMETRIC,
     }
-    for symmetry in ("narrow", "full-half-step", "no-clip", "affine"):
+    for symmetry in ("narrow", "symmetric", "no-clip", "affine"):
         for width, group in ((2, 8), (3, None), (4, 8), (8, 5), (4, 7)):
             w = np.asarray(random.standard_t(4, (3, 24)) + 0.1, np.float32)
             w[0, :8] = 0
@@ -132,7 +132,7 @@ def rtn_cases():
                 theirs = primitives.quantize_affine(
                     torch.from_numpy(w), (1, group or 24), scale, zero, torch.int8, qmin, qmax
                 )
-                # It multiplies by 1/s, which decides ties otherwise; -amax is one in each group of full-half-step.
+                # It multiplies by 1/s, which decides ties otherwise; -amax is one in each symmetric group.
                 ratio = w.reshape(len(ours), -1) / ours[:, None]
                 clear = np.abs(ratio - np.floor(ratio) - 0.5) > 1e-5
                 assert np.array_equal(theirs.numpy().reshape(ratio.shape)[clear], q.reshape(ratio.shape)[clear])
@@ -246,7 +246,7 @@ def gptq_cases():
             ((8, 48), 96, with_group(3, 16, "affine"), 0.01, True, True),
             ((8, 48), 96, with_group(3, 16, "affine"), 0.01, True, False),
             ((8, 48), 96, with_group(4, None, "affine"), 0.001, True, False),
-            ((6, 30), 60, with_group(4, 8, "full-half-step"), 0.01, False, True),
+            ((6, 30), 60, with_group(4, 8, "symmetric"), 0.01, False, True),
             ((6, 30), 60, with_group(2, 7, "narrow"), 0.1, True, False),
             ((6, 30), 12, with_group(4, 8, "affine"), 0.0, False, False),
         ]
@@ -449,7 +449,7 @@ def lorc_cases():
     random = np.random.default_rng(SEED + 6)
     for shape, rank in (((12, 20), 4), ((20, 12), 5), ((9, 9), 9)):
         w = np.asarray(random.normal(0, 1, shape), np.float32)
-        _, v, _ = rtn(w, with_group(2, None, "full-half-step"))
+        _, v, _ = rtn(w, with_group(2, None, "symmetric"))
         u, s, vt = np.linalg.svd(w.astype(np.float64) - v)
         u, vt = u[:, :rank], vt[:rank]
         sign = np.sign(u[np.abs(u).argmax(0), np.arange(rank)])
@@ -470,7 +470,7 @@ def adaround_cases():
     random = np.random.default_rng(SEED + 7)
     for grid, iterations, lam in (
         (with_group(3, 8, "affine"), 200, 0.01),
-        (with_group(4, None, "full-half-step"), 50, 0.5),
+        (with_group(4, None, "symmetric"), 50, 0.5),
         (with_group(2, 8, "narrow"), 120, 0.01),
     ):
         qmin, qmax = limits(grid)

@@ -68,7 +68,7 @@ pub enum Symmetry {
     /// Symmetric codes. At least 2 bits.
     Narrow,
     /// All codes; +amax is half a step beyond the largest.
-    #[serde(rename = "symmetric", alias = "full-half-step")]
+    #[serde(rename = "symmetric")]
     FullHalfStep,
     /// All codes, and nothing is clipped. At least 2 bits.
     NoClip,
