@@ -25,7 +25,7 @@ pub enum Observing {
     /// [`Search::Percentile`].
     Percentile {
         /// Share of the values inside.
-        #[serde(default = "usual_share", deserialize_with = "share")]
+        #[serde(default = "Search::usual_share", deserialize_with = "share")]
         share: f64,
     },
     /// [`Search::Entropy`].
@@ -33,10 +33,10 @@ pub enum Observing {
     /// [`Search::Mse`].
     Mse {
         /// Exponent of the error.
-        #[serde(default = "usual_norm", deserialize_with = "norm")]
+        #[serde(default = "Search::usual_norm", deserialize_with = "norm")]
         norm: f64,
         /// Ranges to try.
-        #[serde(default = "usual_steps", deserialize_with = "steps")]
+        #[serde(default = "Search::usual_steps", deserialize_with = "steps")]
         steps: u32,
     },
     /// [`Search::L2`].
@@ -127,18 +127,6 @@ fn usual_decay() -> f64 {
     0.99
 }
 
-fn usual_share() -> f64 {
-    0.9999
-}
-
-fn usual_norm() -> f64 {
-    2.4
-}
-
-fn usual_steps() -> u32 {
-    100
-}
-
 /// A knob that its own constructor accepts.
 fn checked<'de, D: Deserializer<'de>, T: Deserialize<'de> + Copy, U>(
     deserializer: D,
@@ -157,11 +145,11 @@ fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 }
 
 fn norm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    checked(deserializer, |norm| Search::mse(norm, usual_steps()))
+    checked(deserializer, |norm| Search::mse(norm, Search::usual_steps()))
 }
 
 fn steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    checked(deserializer, |steps| Search::mse(usual_norm(), steps))
+    checked(deserializer, |steps| Search::mse(Search::usual_norm(), steps))
 }
 
 #[cfg(test)]

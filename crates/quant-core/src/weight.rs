@@ -41,9 +41,6 @@ pub fn round_weight(
         let (expected, found) = (rows * columns, values.len());
         return Err(Error::Length { shape: shape.to_vec(), expected, found });
     }
-    if let Some(index) = values.iter().position(|x| !x.is_finite()) {
-        return Err(Error::NotFinite { index, value: values[index] });
-    }
     let inner: usize = shape[axis + 1..].iter().product();
     if inner == columns {
         return Ok(encode(values, rows, columns, scheme)?.decode());
@@ -54,7 +51,13 @@ pub fn round_weight(
         (column / inner * rows + row) * inner + column % inner
     };
     let matrix: Vec<f32> = (0..values.len()).map(|at| values[place(at)]).collect();
-    let rounded = encode(&matrix, rows, columns, scheme)?.decode();
+    let rounded = encode(&matrix, rows, columns, scheme)
+        .map_err(|error| match (error, values.iter().position(|x| !x.is_finite())) {
+            // The first in the order of the weight, not of the matrix.
+            (Error::NotFinite { .. }, Some(index)) => Error::NotFinite { index, value: values[index] },
+            (error, _) => error,
+        })?
+        .decode();
     let mut back = vec![0.0; values.len()];
     rounded.iter().enumerate().for_each(|(at, &x)| back[place(at)] = x);
     Ok(back)

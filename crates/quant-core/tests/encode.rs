@@ -2,40 +2,21 @@
 //! same as the codecs and casts give.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/schemes.rs"]
+mod common;
+
+use common::{numbers, schemes};
 use quant_core::number::{Codes, Number, Numerics, Scales, cast};
 use quant_core::*;
 
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next() * next() * 3.0).collect()
-}
-
-fn schemes() -> Vec<Scheme> {
-    let shared = ["tensor", "channel", "group=7", "group=32", "block=2x16", "token"];
-    let mut all = Vec::new();
-    for number in Number::all() {
-        all.extend(number.name().parse::<Scheme>());
-        for granularity in shared {
-            for symmetry in ["", "narrow", "symmetric", "no-clip", "affine"] {
-                for scale in ["", "scale=fp16", "scale=bf16", "scale=e8m0fnu", "scale=ue4m3"] {
-                    let text = format!("{} {granularity} {symmetry} {scale}", number.name());
-                    all.extend(text.parse::<Scheme>());
-                }
-            }
-        }
-    }
-    all
+fn all_schemes() -> Vec<Scheme> {
+    let granularities = ["tensor", "channel", "group=7", "group=32", "block=2x16", "token"];
+    schemes(&granularities, &["", "scale=fp16", "scale=bf16", "scale=e8m0fnu", "scale=ue4m3"])
 }
 
 #[test]
 fn every_scheme_encodes_what_it_decodes_to_the_same() {
-    let all = schemes();
+    let all = all_schemes();
     assert!(all.len() > 1500, "{}", all.len());
     for scheme in all {
         for (rows, columns) in [(1, 1), (5, 33), (4, 64)] {
@@ -63,7 +44,7 @@ fn every_scheme_encodes_what_it_decodes_to_the_same() {
 
 #[test]
 fn zeros_stay_zeros_and_constants_are_near() {
-    for scheme in schemes() {
+    for scheme in all_schemes() {
         let zeros = encode(&[0.0; 66], 2, 33, &scheme).unwrap().decode();
         let none = scheme.number().name() == "binary" && scheme.scale() == ScaleFormat::E8m0;
         assert!(none || zeros.iter().all(|y| *y == 0.0), "{scheme}");

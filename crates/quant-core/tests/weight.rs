@@ -2,49 +2,29 @@
 //! layout and however hard the numbers; the gradient is straight through.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/schemes.rs"]
+mod common;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use quant_core::number::Number;
+use common::{numbers, schemes};
 use quant_core::*;
 
-fn random(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next() * next() * 3.0).collect()
-}
-
-fn schemes() -> Vec<Scheme> {
-    let mut all = Vec::new();
-    for number in Number::all() {
-        all.extend(number.name().parse::<Scheme>());
-        for granularity in ["tensor", "channel", "group=7", "group=32", "block=2x16"] {
-            for symmetry in ["", "narrow", "symmetric", "no-clip", "affine"] {
-                for scale in ["", "scale=fp16", "scale=e8m0fnu", "scale=ue4m3"] {
-                    all.extend(
-                        format!("{} {granularity} {symmetry} {scale}", number.name()).parse::<Scheme>(),
-                    );
-                }
-            }
-        }
-    }
-    all
+fn all_schemes() -> Vec<Scheme> {
+    let granularities = ["tensor", "channel", "group=7", "group=32", "block=2x16"];
+    schemes(&granularities, &["", "scale=fp16", "scale=e8m0fnu", "scale=ue4m3"])
 }
 
 /// Tensors that grids find hard.
 fn adversarial(len: usize) -> Vec<(&'static str, Vec<f32>)> {
     let outlier = |far: f32| {
-        let mut x = random(len, 4);
+        let mut x = numbers(len, 4);
         x[len / 3] = far;
         x
     };
-    let small = |unit: f32| random(len, 5).into_iter().map(|x| x * unit).collect();
+    let small = |unit: f32| numbers(len, 5).into_iter().map(|x| x * unit).collect();
     let halves = (0..len).map(|i| (i as f32 - len as f32 / 2.0) * 0.5).collect();
     vec![
-        ("random", random(len, 1)),
+        ("random", numbers(len, 1)),
         ("constant", vec![0.7; len]),
         ("negative constant", vec![-0.3; len]),
         ("zeros", vec![0.0; len]),
@@ -60,7 +40,7 @@ fn adversarial(len: usize) -> Vec<(&'static str, Vec<f32>)> {
 fn check<const D: usize>(shape: [usize; D], axis: usize) {
     let (device, len) = (Device::flex(), shape.iter().product());
     let (rows, columns) = weight_matrix(&shape, axis).unwrap();
-    for scheme in schemes() {
+    for scheme in all_schemes() {
         for (what, x) in adversarial(len) {
             let data = TensorData::new(x.clone(), shape);
             let plain = Tensor::<D>::from_data(data.clone(), &device);
@@ -108,7 +88,7 @@ fn forward_equals_what_is_decoded_bit_for_bit_in_a_convolutions_layout() {
 #[test]
 fn an_axis_in_the_middle_is_put_back() {
     let scheme: Scheme = "int4 group=3 affine".parse().unwrap();
-    let x = random(4 * 3 * 5, 8);
+    let x = numbers(4 * 3 * 5, 8);
     let found = round_weight(&x, &[4, 3, 5], 1, &scheme).unwrap();
     let at = |matrix: &[f32], row: usize, column: usize| matrix[row * 20 + column];
     let matrix: Vec<f32> =
@@ -123,9 +103,9 @@ fn an_axis_in_the_middle_is_put_back() {
 
 #[test]
 fn what_is_not_finite_is_named() {
-    for scheme in schemes() {
+    for scheme in all_schemes() {
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut x = random(6 * 5, 2);
+            let mut x = numbers(6 * 5, 2);
             x[17] = broken;
             let found = round_weight(&x, &[6, 5], 1, &scheme).unwrap_err();
             assert!(matches!(found, Error::NotFinite { index: 17, .. }), "{scheme}: {found}");

@@ -16,7 +16,7 @@ pub enum Search {
     /// ModelOpt's percentile of |x| is the same for values symmetric about zero.
     Percentile {
         /// Above 0, at most 1; 0.9999 is usual.
-        #[serde(default = "usual_share")]
+        #[serde(default = "Search::usual_share")]
         share: f64,
     },
     /// The range whose grid keeps the distribution best in Kullback–Leibler divergence. No knobs.
@@ -24,10 +24,10 @@ pub enum Search {
     /// The range, among the extremes shrunk by equal steps, with the least mean of `|x − x̂|^norm`.
     Mse {
         /// Above 0; 2 is the squared error, 2.4 weighs outliers more.
-        #[serde(default = "usual_norm")]
+        #[serde(default = "Search::usual_norm")]
         norm: f64,
         /// How many ranges to try: factors 1, 1 − 1/steps, …, 1/steps.
-        #[serde(default = "usual_steps")]
+        #[serde(default = "Search::usual_steps")]
         steps: u32,
     },
     /// The least squared error that torch's `HistogramObserver` finds by cutting tails in small steps. No knobs.
@@ -71,7 +71,7 @@ impl Search {
 
     /// Every search with its usual knobs.
     pub fn usual() -> [Self; 4] {
-        let (share, norm, steps) = (usual_share(), usual_norm(), usual_steps());
+        let (share, norm, steps) = (Self::usual_share(), Self::usual_norm(), Self::usual_steps());
         [Self::Percentile { share }, Self::Entropy, Self::Mse { norm, steps }, Self::L2]
     }
 
@@ -101,6 +101,21 @@ impl Search {
         }
     }
 
+    /// The share of a percentile that is not given: 0.9999.
+    pub const fn usual_share() -> f64 {
+        0.9999
+    }
+
+    /// The power of an error that is not given: 2.4.
+    pub const fn usual_norm() -> f64 {
+        2.4
+    }
+
+    /// The number of ranges that are tried where it is not given: 100.
+    pub const fn usual_steps() -> u32 {
+        100
+    }
+
     fn checked(self) -> Result<Self, Error> {
         let (knob, expected, found, legal) = match self {
             Self::Percentile { share } => ("share", "above 0, at most 1", share, share > 0.0 && share <= 1.0),
@@ -114,16 +129,4 @@ impl Search {
         };
         if legal { Ok(self) } else { Err(Error::Setting { what: knob, expected, found }) }
     }
-}
-
-fn usual_share() -> f64 {
-    0.9999
-}
-
-fn usual_norm() -> f64 {
-    2.4
-}
-
-fn usual_steps() -> u32 {
-    100
 }
