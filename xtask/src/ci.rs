@@ -5,7 +5,7 @@
 //! Burn is built as few times as possible: once by clippy's type check, once by the tests, whose build every later
 //! step runs, and once for each accelerator.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -171,7 +171,23 @@ fn print_table(rows: &[(&str, Duration, String)]) {
         println!("{name:<12} {:>7}  {state}", minutes(*time));
     }
     let total = rows.iter().map(|(_, time, _)| *time).sum();
-    println!("{:<12} {:>7}", "all", minutes(total));
+    println!(
+        "{:<12} {:>7}  target/ holds {:.1} GB",
+        "all",
+        minutes(total),
+        gigabytes(&workspace::root().join("target"))
+    );
+}
+
+/// What a folder takes of the disk; what cannot be read counts as nothing.
+fn gigabytes(folder: &Path) -> f64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(about) if about.is_dir() => gigabytes(&entry.path()),
+        Ok(about) => about.len() as f64 / 1e9,
+        Err(_) => 0.0,
+    };
+    entries.map(size).sum()
 }
 
 fn minutes(time: Duration) -> String {

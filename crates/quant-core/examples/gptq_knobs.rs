@@ -6,7 +6,7 @@
 //! zero points is beaten.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints a table")]
 
-#[path = "../tests/common/layers.rs"]
+#[path = "../tests/suite/common/layers.rs"]
 mod layers;
 
 use layers::{KINDS, Lcg, Source, stats, view};

@@ -1,0 +1,10 @@
+//! The tests of the crate's public interface, in one binary: each binary links Burn anew, which costs time and disk.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod bad;
+mod commands;
+mod common;
+mod quantize;
+mod resume;
+mod transcripts;

@@ -1,0 +1,8 @@
+//! The tests of the crate's public interface, in one binary.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+mod conv;
+mod layers;
+mod transformer;

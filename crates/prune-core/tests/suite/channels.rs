@@ -1,0 +1,5 @@
+//! Removing channels end to end: capture, plan, cut, proof, on small networks with every kind of coupling.
+
+mod coupling;
+mod plan;
+mod proof;

@@ -1,0 +1,8 @@
+//! The tests of the crate's public interface, in one binary: each binary links Burn anew, which costs time and disk.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod channels;
+mod cut;
+mod masks;
+mod nets;
