@@ -17,6 +17,8 @@
 //! What differs: groups and channel counts come from the weights' shapes at each forward pass, so that a layer whose
 //! channels were removed goes on working; and [`BatchNorm`] can take a ReLU into its pass over memory.
 //!
+//! [`SyncShape`] lets numbers that modules keep beside their weights, Burn's groups or your own heads, follow a cut.
+//!
 //! [`Kernels`] turns all of it off for a scope, which leaves Burn's own operations everywhere.
 
 pub mod activation;
@@ -28,8 +30,10 @@ mod optim;
 mod padding;
 pub mod pool;
 mod switch;
+mod sync;
 
 pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
 pub use optim::{Adam, AdamW, Lion, Sgd};
 pub use switch::{Guard, Kernels};
+pub use sync::{Kept, ShapeCut, SyncShape};

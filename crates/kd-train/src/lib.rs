@@ -20,6 +20,7 @@ pub mod survey;
 
 pub mod batches;
 pub mod checkpoint;
+pub mod compensate;
 mod connect;
 pub mod evaluate;
 pub mod event;

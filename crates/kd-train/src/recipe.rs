@@ -7,6 +7,7 @@
 mod objective;
 mod optimizer;
 mod order;
+mod pin;
 mod read;
 mod resolve;
 mod rules;
@@ -16,6 +17,7 @@ mod table;
 mod words;
 
 pub use optimizer::{AdamSpec, AdamWSpec, LionSpec, OptimizerSpec, SgdSpec};
+pub use pin::Pin;
 
 pub(crate) use objective::one_loss;
 pub(crate) use table::read as read_value;
@@ -24,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
-use prune_core::{Builtin, Channels, Pattern};
+use prune_core::{Builtin, Channels, Limits, Pattern};
 use quant_core::Scheme;
 use serde::{Deserialize, Serialize};
 
@@ -185,8 +187,12 @@ pub struct PruneSpec {
     pub pattern: Channels,
     /// Which channels stay.
     pub criterion: Arc<Builtin>,
-    /// Channels of an axis stay a multiple of this where that is possible.
-    pub round_to: usize,
+    /// Bounds for each axis: `min-units`, `round-to`, `max-share`.
+    pub limits: Limits,
+    /// Paths of parameters whose axes stay whole.
+    pub pinned: Vec<Pin>,
+    /// Whether biases take over what removed channels gave on average.
+    pub compensate: bool,
     /// What is left learns on.
     pub fit: FitSpec,
 }

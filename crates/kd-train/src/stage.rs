@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
-use kd_graph::{Axis, Fold};
-use prune_core::Limits;
+use kd_graph::{Axis, Fold, Graph};
+use prune_core::Cut;
 
 use crate::checkpoint::State;
+use crate::compensate::compensate;
 use crate::compress::Compression;
 use crate::error::Error;
 use crate::evaluate::Predictions;
@@ -90,12 +91,18 @@ fn prune<'a>(
             .into_iter()
             .map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
     );
-    let limits = Limits { round_to: spec.round_to, ..Limits::default() };
-    let axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    let mut axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    for pin in &spec.pinned {
+        prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
+    }
     let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
-    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, limits)?;
+    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, spec.limits)?;
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
+    let network = match spec.compensate {
+        true => compensated(run, network, &graph, &plan.cut, sink)?,
+        false => network,
+    };
     let cut = network.cut(&plan.cut)?;
     sink.event(Event::Note(format!(
         "{}: {} of {} multiply-accumulates stay; removing differs from masking by {difference:.1e} of the largest logit",
@@ -110,6 +117,27 @@ fn prune<'a>(
         false => zeros_masked(network.compression(), cut.as_ref()),
     };
     Ok(plain(&spec.fit, cut.with_compression(compression)))
+}
+
+/// Batches whose means biases take over.
+const COMPENSATION_BATCHES: usize = 8;
+
+/// The network with biases that make up for what `cut` will take.
+fn compensated(
+    run: &Run<'_>,
+    mut network: Box<dyn Network>,
+    graph: &Graph,
+    cut: &Cut,
+    sink: &mut dyn Sink,
+) -> Result<Box<dyn Network>, Error> {
+    let batches = run.data.calibration(COMPENSATION_BATCHES, &run.device);
+    let (weights, without) = compensate(network.as_ref(), graph, cut, batches)?;
+    if without > 0 {
+        let note = format!("{without} layers read removed channels and have no bias to make up for them");
+        sink.event(Event::Note(note));
+    }
+    network.set_weights(&weights);
+    Ok(network)
 }
 
 fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {

@@ -172,6 +172,35 @@ pub enum Error {
         /// First member of the axis.
         path: String,
     },
+    /// A pin that no parameter's path matches.
+    #[error("`{pattern}` pins nothing: it matches none of {}", paths.join(", "))]
+    PinsNothing {
+        /// What was asked for.
+        pattern: String,
+        /// Parameters there are.
+        paths: Vec<String>,
+    },
+    /// A state of an optimizer that cannot be cut as its parameter is.
+    #[error(
+        "state `{state}` of `{path}` has shape {found:?}, the parameter had {expected:?}: \
+         such an optimizer has to start anew"
+    )]
+    State {
+        /// Path of the parameter.
+        path: String,
+        /// Name of the state.
+        state: String,
+        /// Shape of the parameter before the cut.
+        expected: Vec<usize>,
+        /// Shape of the state.
+        found: Vec<usize>,
+    },
+    /// A record of an optimizer that Burn could not write or read.
+    #[error("the optimizer's record cannot be cut: {reason}")]
+    Record {
+        /// What Burn says.
+        reason: String,
+    },
     /// A limit that makes no sense.
     #[error("`{limit}` is 0, expected at least 1")]
     Limit {

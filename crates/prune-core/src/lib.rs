@@ -79,6 +79,8 @@ mod predict;
 mod roles;
 
 mod cut;
+mod optimizer;
+mod sync;
 mod verify;
 mod weights;
 
@@ -91,8 +93,10 @@ pub use cut::{Cut, Slice, apply};
 pub use error::Error;
 pub use mask::mask;
 pub use matrix::Matrix;
+pub use optimizer::{Ids, cut_optimizer};
 pub use pattern::{Block, Channels, NM, Pattern, Share, Sparsity, Unstructured};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
 pub use predict::{Cost, Prediction, predict};
-pub use verify::{Comparison, TOLERANCE, mask_equals_remove, verify_cut};
+pub use sync::{apply_synced, follow, pin};
+pub use verify::{Comparison, TOLERANCE, mask_equals_remove, mask_equals_removed, verify_cut};
 pub use weights::{Weight, Weights};

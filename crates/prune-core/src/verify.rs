@@ -69,13 +69,29 @@ pub fn mask_equals_remove<M: Module>(
     cut: &Cut,
     forward: impl Fn(&M) -> Tensor<2>,
 ) -> Result<Comparison, Error> {
+    mask_equals_removed(module, |module| apply(module, cut), graph, cut, forward)
+}
+
+/// [`mask_equals_remove`] where more than [`apply`](crate::apply) makes the cut network, as
+/// [`apply_synced`](crate::apply_synced) does: `remove` makes it.
+///
+/// # Errors
+///
+/// As [`mask_equals_remove`], and what `remove` returns.
+pub fn mask_equals_removed<M: Module>(
+    module: &M,
+    remove: impl FnOnce(M) -> Result<M, Error>,
+    graph: &Graph,
+    cut: &Cut,
+    forward: impl Fn(&M) -> Tensor<2>,
+) -> Result<Comparison, Error> {
     let reasons = predict(graph, cut)?.incomparable;
     if !reasons.is_empty() {
         return Ok(Comparison::NotComparable { reasons });
     }
     // `valid` makes a copy with running statistics of its own, which the mapper may write to.
     let plain = module.valid().materialize();
-    let removed = apply(plain.clone(), cut)?;
+    let removed = remove(plain.clone())?;
     let dims = silenced(graph, cut);
     let silenced = plain.map(&mut Silence { place: Place::default(), cut, dims });
     let (masked_shape, masked) = outputs("silenced", forward(&silenced))?;

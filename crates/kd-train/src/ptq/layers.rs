@@ -94,6 +94,15 @@ impl Layer {
         Array::new(like.shape(), values).expect("as many values as before")
     }
 
+    /// The dimension of the weight that inputs meet, if it is one by itself.
+    pub fn input_dim(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Linear => Some(0),
+            Kind::Conv(_) => Some(1),
+            Kind::Right | Kind::Left => None,
+        }
+    }
+
     /// Rows of a group.
     pub fn rows_of_group(&self) -> usize {
         self.rows / self.groups

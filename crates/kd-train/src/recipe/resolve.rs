@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use prune_core::Limits;
 use serde::Serialize;
 use toml::Value;
 
@@ -51,7 +52,10 @@ fn kind(text: &mut Text, kind: &StageKind) {
         }
         StageKind::Prune(spec) => {
             text.named("pattern.channels", &value(spec.pattern));
-            text.entry("criterion", spec.criterion.as_ref()).entry("round-to", spec.round_to);
+            text.entry("criterion", spec.criterion.as_ref());
+            let Limits { min_units, round_to, max_share } = spec.limits;
+            text.entry("round-to", round_to).entry("min-units", min_units).maybe("max-share", max_share);
+            text.entry("pinned", &spec.pinned).entry("compensate", spec.compensate);
         }
         StageKind::Sparsify(spec) => {
             text.entry("pattern", spec.pattern).entry("criterion", spec.criterion.as_ref());

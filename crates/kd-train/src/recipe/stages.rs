@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
-use prune_core::{Builtin, Channels, Pattern};
+use prune_core::{Builtin, Channels, Limits, Pattern, Share};
 use quant_core::Scheme;
 use serde::Deserialize;
 
@@ -102,9 +102,15 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
             let criterion = table.or("criterion", Builtin::Magnitude(Default::default()));
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
+            let min_units = table.or("min-units", NonZeroUsize::MIN).get();
+            let max_share = table.get::<Share>("max-share").map(|(share, _)| share);
+            let pinned = table.or("pinned", Vec::new());
+            let compensate = table.or("compensate", false);
             let fit = fit(table, false, learning);
             let (OfChannels { channels: pattern }, _) = pattern?;
-            Some(StageKind::Prune(PruneSpec { pattern, criterion: Arc::new(criterion), round_to, fit: fit? }))
+            let criterion = Arc::new(criterion);
+            let limits = Limits { min_units, round_to, max_share };
+            Some(StageKind::Prune(PruneSpec { pattern, criterion, limits, pinned, compensate, fit: fit? }))
         }
         "sparsify" => {
             let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");

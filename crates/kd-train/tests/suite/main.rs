@@ -5,6 +5,7 @@
 mod checkpoint_quant;
 mod codes;
 mod common;
+mod compensate;
 mod convolutional;
 mod errors;
 mod estimators;

@@ -1186,6 +1186,9 @@ fn a_resolved_recipe_spells_out_every_default() {
     pattern.channels = { sparsity = 0.25 }
     criterion.magnitude = { p = 1 }
     round-to = 1
+    min-units = 1
+    pinned = []
+    compensate = false
     epochs = 1
     optimizer.adam-w = { beta1 = 0.9, beta2 = 0.999, epsilon = 0.00000001, weight-decay = 0.01 }
     learning-rate.cosine = { begin = 0.0, end = 1.0, from = 0.001, to = 0.00001 }

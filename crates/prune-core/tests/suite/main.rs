@@ -6,3 +6,5 @@ mod channels;
 mod cut;
 mod masks;
 mod nets;
+mod optimizer;
+mod sync;
