@@ -96,6 +96,10 @@ pub(crate) enum Command {
     Quantize(Quantize),
     /// Turn a quantized checkpoint back into floats.
     Dequantize(Dequantize),
+    /// Write a pruned model with shared weights in as few bytes as it needs.
+    Pack(Pack),
+    /// Turn a packed model back into safetensors.
+    Unpack(Unpack),
 }
 
 /// `kd train`
@@ -311,6 +315,31 @@ pub(crate) struct Cast {
     /// Where codes and values go; an older file is replaced.
     #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+}
+
+/// `kd pack`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+    Tensors of at most 4096 distinct values are written as places and values, entropy coded; all others as they are. Nothing \
+    is lost. Wherever a recipe or an option takes a checkpoint, it takes the file too.")]
+pub(crate) struct Pack {
+    /// The weights: a safetensors file, a stage's folder, or a run.
+    #[arg(value_name = "IN", value_hint = ValueHint::AnyPath)]
+    pub(crate) input: PathBuf,
+    /// The file to write, by custom NAME.kdz; it must not be there yet.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+}
+
+/// `kd unpack`
+#[derive(Debug, Args)]
+pub(crate) struct Unpack {
+    /// The packed model.
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// The safetensors file to write; it must not be there yet.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
 }
 
 /// `kd quantize`

@@ -12,6 +12,7 @@ mod export;
 mod init;
 mod list;
 mod loss;
+mod pack;
 mod quantize;
 mod report;
 mod train;
@@ -53,6 +54,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Cast(args) => cast::run(&args, context),
         Command::Quantize(args) => quantize::run(&args, context),
         Command::Dequantize(args) => dequantize::run(&args, context),
+        Command::Pack(args) => pack::run(&args, context),
+        Command::Unpack(args) => pack::undo(&args, context),
     };
     done.map(|()| Exit::Done)
 }

@@ -40,6 +40,7 @@ mod gates;
 mod latency;
 pub mod loss_eval;
 pub mod measure;
+pub mod pack;
 pub mod pipeline;
 pub mod provable;
 pub mod ptq;

@@ -11,6 +11,7 @@ mod errors;
 mod estimators;
 mod loss_eval;
 mod network;
+mod pack;
 mod ptq;
 mod recipes;
 mod registry;
