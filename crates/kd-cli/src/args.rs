@@ -326,7 +326,7 @@ pub(crate) struct Pack {
     /// The weights: a safetensors file, a stage's folder, or a run.
     #[arg(value_name = "IN", value_hint = ValueHint::AnyPath)]
     pub(crate) input: PathBuf,
-    /// The file to write, by custom NAME.kdz; it must not be there yet.
+    /// The file to write (NAME.kdz); it must not be there yet.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,
 }

@@ -11,6 +11,7 @@
 //! bytes, and metadata; the tensors' bytes, one after the other. Numbers of the frame are u32, little-endian.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,13 @@ pub fn write(
     let (bytes, report) = encode(arrays, metadata);
     write_atomically(path, &bytes)?;
     Ok(report)
+}
+
+/// Whether a file is of this kind, by its first bytes.
+pub fn is(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *MAGIC
 }
 
 /// Reads a file.

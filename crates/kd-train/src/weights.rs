@@ -70,8 +70,7 @@ pub fn read(file: &Path) -> Result<Tensors, Error> {
         path: file.into(),
         reason: CheckpointReason::Unreadable(error.to_string()),
     };
-    let packed = file.extension().is_some_and(|extension| extension == "kdz");
-    if packed { kdz::read(file) } else { safetensors::read(file) }.map_err(unreadable)
+    if kdz::is(file) { kdz::read(file) } else { safetensors::read(file) }.map_err(unreadable)
 }
 
 /// Puts the weights of a file into a network. Widths may differ from the network's: a pruned model has fewer. That
