@@ -96,9 +96,9 @@ mod walk;
 
 pub use channel::score_axis;
 pub use criterion::{
-    ActivationNorm, Bits, BnScale, Builtin, Criterion, Entry, Form, Fpgm, GroupFisher, Input, Knob, Lamp, Magnitude,
-    Movement, NonNegative, Norm, Obd, Obs, Owl, Random, Ranking, Removes, Snip, SparseGpt, TABLE, Taylor, Threshold,
-    Unit, Update, Wanda, hessian,
+    ActivationNorm, Bits, BnScale, Builtin, Criterion, Entry, Form, Fpgm, GroupFisher, Input, Knob, Lamp,
+    Magnitude, Movement, NonNegative, Norm, Obd, Obs, Owl, Random, Ranking, Removes, Snip, SparseGpt, TABLE,
+    Taylor, Threshold, Unit, Update, Wanda, hessian,
 };
 pub use cut::{Cut, Slice, apply};
 pub use error::Error;

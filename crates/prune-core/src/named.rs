@@ -242,7 +242,11 @@ impl Owned {
 /// The tensors that the first dimension counts, each a matrix.
 fn stack(path: &str, shape: &[usize], values: &[f64]) -> Result<Vec<Matrix>, Error> {
     let Some((&count, each)) = shape.split_first().filter(|(_, each)| !each.is_empty()) else {
-        return Err(Error::Shape { input: path.into(), expected: "[samples, out, …]".into(), found: shape.into() });
+        return Err(Error::Shape {
+            input: path.into(),
+            expected: "[samples, out, …]".into(),
+            found: shape.into(),
+        });
     };
     let size: usize = each.iter().product();
     if count * size != values.len() {

@@ -26,7 +26,9 @@ impl FromStr for Removal {
                 let scope = match words.find("scope") {
                     None | Some("local") => Scope::Local,
                     Some("global") => Scope::Global,
-                    Some(other) => return Err(wrong(format!("`scope` is `{other}`, expected `local` or `global`"))),
+                    Some(other) => {
+                        return Err(wrong(format!("`scope` is `{other}`, expected `local` or `global`")));
+                    }
                 };
                 Removal::Elements(Pattern::Unstructured(Unstructured { sparsity: words.sparsity()?, scope }))
             }
@@ -35,7 +37,9 @@ impl FromStr for Removal {
                 let number = |text: &str| text.parse::<NonZeroUsize>().ok();
                 let size = size.and_then(|(rows, columns)| Some((number(rows)?, number(columns)?)));
                 let Some((rows, columns)) = size else {
-                    return Err(wrong("expected a size of rows and columns behind `block`, such as `4x1`".into()));
+                    return Err(wrong(
+                        "expected a size of rows and columns behind `block`, such as `4x1`".into(),
+                    ));
                 };
                 words.bare.remove(1);
                 Removal::Elements(Pattern::Block(Block { rows, columns, sparsity: words.sparsity()? }))
