@@ -150,6 +150,8 @@ macro_rules! criteria {
         }
 
         /// All criteria of this crate, in the order of [`Builtin`].
+        ///
+        #[doc = include_str!("../CRITERIA.md")]
         pub const TABLE: &[Entry] = &[$($file::ENTRY,)+];
     };
 }

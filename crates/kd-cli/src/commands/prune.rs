@@ -44,7 +44,8 @@ fn eval(args: &PruneEval, context: &Context) -> Result<(), Failure> {
         lines
     };
     let json = || {
-        let masks = masks.iter().map(|(name, stays, all)| ((*name).clone(), json!({ "kept": stays, "of": all })));
+        let masks =
+            masks.iter().map(|(name, stays, all)| ((*name).clone(), json!({ "kept": stays, "of": all })));
         json!({
             "criterion": criterion.name(), "pattern": removal.as_ref().map(ToString::to_string),
             "masks": masks.collect::<serde_json::Map<_, _>>(), "sparsity": sparsity, "tensors": names,

@@ -136,7 +136,8 @@ fn a_criterion_is_computed_on_saved_tensors() {
     let found = json(&text(&with(&["lamp", "--format", "json"]).stdout));
     assert_eq!((&found["criterion"], &found["pattern"]), (&"lamp".into(), &Value::Null));
     assert_eq!(found["tensors"], serde_json::json!(["scores"]));
-    let found = json(&text(&with(&["magnitude", "--pattern", "rows sparsity=0.5", "--format", "json"]).stdout));
+    let found =
+        json(&text(&with(&["magnitude", "--pattern", "rows sparsity=0.5", "--format", "json"]).stdout));
     assert_eq!(found["masks"]["mask"], serde_json::json!({ "kept": 4, "of": 8 }));
     assert_eq!(text(&with(&["magnitude"]).stdout), "scores: 8 numbers\n");
     assert_eq!(text(&with(&["owl = { sparsity = 0.5 }"]).stdout), "sparsity: 0.5\n");

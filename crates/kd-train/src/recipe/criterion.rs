@@ -59,7 +59,8 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
             Unit::Element => ("sparsify", "a stage `prune`"),
             Unit::Channel => ("prune", "a stage `sparsify`"),
         };
-        let message = format!("`{name}` has no scores for the unit `{unit}`, which a stage `{stage}` removes");
+        let message =
+            format!("`{name}` has no scores for the unit `{unit}`, which a stage `{stage}` removes");
         return Some((message, "scores of the other unit", format!("leave `unit` out, or write {other}")));
     }
     None

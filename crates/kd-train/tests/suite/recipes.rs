@@ -1235,7 +1235,8 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
         let problem = &problems.list[0];
         format!("{}: {}\n  help: {}\n", problem.code, problem.message, problem.help.clone().unwrap())
     };
-    let (masks, cut) = (("{ sparsity = 0.5 }", "{ sparsity = 0.5 }"), ("{ sparsity = 0.25 }", "{ sparsity = 0.25 }"));
+    let (masks, cut) =
+        (("{ sparsity = 0.5 }", "{ sparsity = 0.5 }"), ("{ sparsity = 0.25 }", "{ sparsity = 0.25 }"));
     let said = of("wanda = {}", masks.0, masks.1)
         + &of("threshold = { value = 0.1 }", masks.0, masks.1)
         + &of("fpgm = {}", masks.0, masks.1)
