@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Init(Init),
     /// List the names that recipes and options may use.
     List(List),
-    /// Say more about a problem or a loss.
+    /// Say more about a problem, a loss or a criterion.
     Explain(Explain),
     /// Write shell completions.
     Completions(Completions),
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Data(Data),
     /// Compute a loss on saved tensors.
     Loss(Loss),
+    /// Compute a criterion of pruning on saved tensors.
+    Prune(Prune),
     /// Cast saved tensors to a number format.
     Cast(Cast),
     /// Quantize the weights of a checkpoint.
@@ -249,7 +251,8 @@ pub(crate) enum ListKind {
 /// `kd explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Code of a problem, as its message begins: `recipe::unknown-loss`; or a loss: `loss.kl`.
+    /// Code of a problem, as its message begins: `recipe::unknown-loss`; or a loss: `loss.kl`; or a criterion:
+    /// `criterion.wanda`.
     pub(crate) code: String,
 }
 
@@ -295,6 +298,43 @@ pub(crate) struct LossEval {
     /// and `connector.bias` of a linear layer or a convolution as PyTorch lays them out.
     #[arg(long, value_name = "identity|FILE", default_value = "identity")]
     pub(crate) connector: String,
+}
+
+/// `kd prune`
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    #[command(subcommand)]
+    pub(crate) command: PruneCommand,
+}
+
+/// What to do with a criterion.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PruneCommand {
+    /// Scores, mask and weight of one criterion on tensors of a safetensors file.
+    #[command(after_help = "\
+        Reads weight, grad, activations and others, those of several layers as layers.K.NAME with K from 0; `kd explain \
+        criterion.NAME` says which. Weights are [out, in] or [out, in, kh, kw]. Writes scores, mask (1 is kept), weight \
+        (0 where removed) and sparsity, or layers.K.scores and so on, in the inputs' precision.\n\
+        A PATTERN is one of: unstructured sparsity=S [scope=global], keep=K of=M, block RxC sparsity=S, rows sparsity=S, \
+        columns sparsity=S, channels sparsity=S.")]
+    Eval(PruneEval),
+}
+
+/// `kd prune eval`
+#[derive(Debug, Args)]
+pub(crate) struct PruneEval {
+    /// The criterion as a recipe writes it: `wanda = { group = "row" }`, or its name alone.
+    #[arg(long, value_name = "CRITERION")]
+    pub(crate) criterion: String,
+    /// What is removed [default: nothing; scores alone].
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) pattern: Option<String>,
+    /// The tensors, a safetensors file.
+    #[arg(long = "in", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// Where scores, masks and weights go; an older file is replaced.
+    #[arg(long = "out", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
 }
 
 /// `kd cast`

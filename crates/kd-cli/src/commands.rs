@@ -13,6 +13,7 @@ mod init;
 mod list;
 mod loss;
 mod pack;
+mod prune;
 mod quantize;
 mod report;
 mod train;
@@ -51,6 +52,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Completions(args) => completions::run(&args, context),
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
+        Command::Prune(args) => prune::run(args.command, context),
         Command::Cast(args) => cast::run(&args, context),
         Command::Quantize(args) => quantize::run(&args, context),
         Command::Dequantize(args) => dequantize::run(&args, context),

@@ -43,6 +43,7 @@ pub mod measure;
 pub mod pack;
 pub mod pipeline;
 pub mod provable;
+pub mod prune_eval;
 pub mod ptq;
 pub mod quantize;
 pub mod run;

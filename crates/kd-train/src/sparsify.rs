@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kd_core::{Progress, Schedule};
 use kd_deploy::Weights;
-use prune_core::{Block, Criterion, Inputs, Matrix, NM, Pattern, Sparsity, Unit, Unstructured};
+use prune_core::{Block, Criterion, Inputs, Lines, Matrix, NM, Pattern, Removal, Sparsity, Unstructured};
 
 use crate::error::Error;
 use crate::survey::Entry;
@@ -50,13 +50,18 @@ impl Sparsifier {
         progress: Progress,
     ) -> Result<BTreeMap<String, Vec<bool>>, Error> {
         let pattern = scaled(&self.pattern, self.schedule.at(progress).clamp(0.0, 1.0))?;
-        let mut masks = BTreeMap::new();
-        for (path, axis) in masked(entries) {
+        let matrix = |(path, axis): (String, usize)| {
             let array = &weights[&path];
-            let matrix = Matrix::from_weight(&path, array.shape(), array.data(), axis)?;
-            let scores = self.criterion.scores(&Inputs::new(&matrix), Unit::Element)?;
-            let keep = prune_core::mask(&pattern, &scores, matrix.rows(), matrix.columns())?;
-            masks.insert(path, matrix.to_stored(&keep)?);
+            Matrix::from_weight(&path, array.shape(), array.data(), axis)
+        };
+        let matrices = masked(entries).into_iter().map(matrix).collect::<Result<Vec<_>, _>>()?;
+        let layers: Vec<Inputs<'_>> = matrices.iter().map(Inputs::new).collect();
+        let removal = Removal::Elements(pattern);
+        let pruned = prune_core::prune(self.criterion.as_ref(), Some(&removal), &layers)?;
+        let mut masks = BTreeMap::new();
+        for (matrix, pruned) in matrices.iter().zip(pruned) {
+            let keep = pruned.keep.unwrap_or_else(|| vec![true; matrix.values().len()]);
+            masks.insert(matrix.path().to_owned(), matrix.to_stored(&keep)?);
         }
         Ok(masks)
     }
@@ -66,7 +71,9 @@ impl Sparsifier {
 fn scaled(pattern: &Pattern, share: f64) -> Result<Pattern, prune_core::Error> {
     let part = |sparsity: Sparsity| Sparsity::new(sparsity.get() * share);
     Ok(match pattern {
-        Pattern::Unstructured(p) => Pattern::Unstructured(Unstructured { sparsity: part(p.sparsity)? }),
+        Pattern::Unstructured(p) => Pattern::Unstructured(Unstructured { sparsity: part(p.sparsity)?, ..*p }),
+        Pattern::Rows(p) => Pattern::Rows(Lines { sparsity: part(p.sparsity)? }),
+        Pattern::Columns(p) => Pattern::Columns(Lines { sparsity: part(p.sparsity)? }),
         Pattern::Block(p) => Pattern::Block(Block { sparsity: part(p.sparsity)?, ..*p }),
         Pattern::NM(p) => {
             // A group loses whole elements; 1e-9 keeps a product that should be whole from falling below it.

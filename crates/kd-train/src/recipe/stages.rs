@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
-use prune_core::{Builtin, Channels, Limits, Pattern, Share};
+use prune_core::{Channels, Limits, Pattern, Share, Unit};
 use quant_core::Scheme;
 use serde::Deserialize;
 
+use super::criterion;
 use super::objective::{Learning, Terms, terms};
 use super::rules::{self, Learns, Outline};
 use super::table::Table;
@@ -100,7 +101,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
                 channels: Channels,
             }
             let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
-            let criterion = table.or("criterion", Builtin::Magnitude(Default::default()));
+            let criterion = criterion::of_stage(table, Unit::Channel);
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
             let min_units = table.or("min-units", NonZeroUsize::MIN).get();
             let max_share = table.get::<Share>("max-share").map(|(share, _)| share);
@@ -114,7 +115,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
         }
         "sparsify" => {
             let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
-            let criterion = Arc::new(table.or("criterion", Builtin::Magnitude(Default::default())));
+            let criterion = Arc::new(criterion::of_stage(table, Unit::Element));
             let schedule = rules::share_schedule(table, "schedule", default_sparsity());
             let fit = fit(table, false, learning);
             Some(StageKind::Sparsify(SparsifySpec { pattern: pattern?.0, criterion, schedule, fit: fit? }))

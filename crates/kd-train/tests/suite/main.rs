@@ -12,6 +12,7 @@ mod estimators;
 mod loss_eval;
 mod network;
 mod pack;
+mod prune_eval;
 mod ptq;
 mod recipes;
 mod registry;
