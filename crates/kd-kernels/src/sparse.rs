@@ -6,7 +6,8 @@
 //! once for all of them. For that the input is turned into panels, in which the rows of one input are neighbours, and
 //! the output is turned back; both cost little beside a product with a hundred outputs or more.
 //!
-//! Where it does not help: a batch of fewer rows than a vector has lanes leaves lanes empty, and [`Groups`] must look
+//! Where it does not help: a batch of fewer rows than a vector has lanes leaves lanes empty (a very small one takes the
+//! four outputs of a block as lanes instead, which is better and not good), and [`Groups`] must look
 //! up an input for every weight where [`Blocks`] look it up for four. `cargo xtask bench sparse` says by how much, for
 //! each pattern beside the dense product of [`matmul`](crate::matmul).
 //!
@@ -35,6 +36,7 @@
 
 mod blocks;
 mod error;
+mod few;
 mod groups;
 mod panels;
 pub mod reference;

@@ -5,9 +5,10 @@
 //! rows of blocks (BSR of Im and Yelick, "Optimizing sparse matrix computations for register reuse", 2001), four values
 //! and the input's index each: 20 bytes where a dense weight has 16.
 
-use super::Sparse;
 use super::error::{PatternError, check};
 use super::panels::{Rows, TILE};
+use super::{Sparse, few};
+use crate::Isa;
 use crate::simd::Simd;
 
 /// A weight `[outputs, inputs]` of which whole blocks of four outputs by one input are left out.
@@ -166,5 +167,9 @@ impl Rows for Blocks {
                 }
             }
         }
+    }
+
+    fn few(&self, isa: Isa, batch: usize, x: &[f32], bias: Option<&[f32]>) -> Option<Vec<f32>> {
+        few::forward(isa, self, batch, x, bias)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A panel holds some rows of the batch for all inputs, the rows of an input as neighbours. A task is a panel and a
 //! range of tiles of four outputs; it gathers its sums in scratch, rows of the batch in lanes, and turns them into the
-//! output at its end.
+//! output, a few tiles at a time.
 
 use super::Sparse;
 use crate::Isa;
@@ -16,10 +16,10 @@ pub(super) const TILE: usize = 4;
 const VECTORS: usize = 6;
 /// Inputs of a panel that one task turns.
 const TURNED: usize = 256;
-/// Tiles of a task at most: its sums stay in the second cache.
+/// Tiles of a task at most.
 const TILES: usize = 64;
 /// Tasks that there should be, so that threads that are given little find more.
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 
 /// How a pattern is multiplied.
 pub(super) trait Rows: Sparse + Sync {
@@ -36,6 +36,12 @@ pub(super) trait Rows: Sparse + Sync {
         start: [f32; TILE],
         to: *mut f32,
     );
+
+    /// The whole product for a batch so small that vectors of its rows would be mostly empty, where there is another
+    /// way.
+    fn few(&self, _isa: Isa, _batch: usize, _x: &[f32], _bias: Option<&[f32]>) -> Option<Vec<f32>> {
+        None
+    }
 }
 
 pub(super) fn forward<W: Rows>(
@@ -48,6 +54,9 @@ pub(super) fn forward<W: Rows>(
     let [outputs, inputs] = weight.shape();
     if batch * outputs == 0 {
         return Vec::new();
+    }
+    if let Some(y) = weight.few(isa, batch, x, bias) {
+        return y;
     }
     let lanes = isa.lanes();
     let vectors = batch.div_ceil(lanes);
@@ -71,9 +80,7 @@ pub(super) fn forward<W: Rows>(
             let tiles = (first, tiles.min(first + chunk));
             let rows = (panel * step, batch.min((panel + 1) * step));
             let x = &packed[panel * inputs * step..][..inputs * step];
-            with_scratch(chunk * TILE * step, |sums| {
-                isa.run(Task { weight, tiles, rows, step, x, bias, sums, y })
-            });
+            with_scratch(lanes * step, |sums| isa.run(Task { weight, tiles, rows, step, x, bias, sums, y }));
         })
     };
     y
@@ -163,31 +170,34 @@ impl<W: Rows> Kernel for Task<'_, W> {
 impl<W: Rows> Task<'_, W> {
     /// # Safety
     ///
-    /// The panel has `V` vectors for each input, and `sums` for each output.
+    /// The panel has `V` vectors for each input, and `sums` for each of as many outputs as there are lanes.
     #[inline(always)]
     unsafe fn products<S: Simd, const V: usize>(self) {
         let Self { weight, tiles: (first, end), rows: (row, rows), step, x, bias, sums, y } = self;
         let [outputs, _] = weight.shape();
-        for tile in first..end {
-            let mut start = [0.0; TILE];
-            if let Some(bias) = bias {
-                for (start, &bias) in start.iter_mut().zip(&bias[tile * TILE..]) {
-                    *start = bias;
+        // As many tiles as turn into whole vectors of the output, so that it is written while products go on.
+        let together = S::LANES / TILE;
+        for group in (first..end).step_by(together) {
+            let tiles = group..end.min(group + together);
+            for tile in tiles.clone() {
+                let mut start = [0.0; TILE];
+                if let Some(bias) = bias {
+                    for (start, &bias) in start.iter_mut().zip(&bias[tile * TILE..]) {
+                        *start = bias;
+                    }
                 }
+                let to = &mut sums[(tile - group) * TILE * step..][..TILE * step];
+                // SAFETY: as this function asks.
+                unsafe { weight.tile::<S, V>(tile, (x.as_ptr(), step), start, to.as_mut_ptr()) }
             }
-            let to = &mut sums[(tile - first) * TILE * step..][..TILE * step];
-            // SAFETY: as this function asks.
-            unsafe { weight.tile::<S, V>(tile, (x.as_ptr(), step), start, to.as_mut_ptr()) }
-        }
-        let (low, high) = (first * TILE, outputs.min(end * TILE));
-        for output in (low..high).step_by(S::LANES) {
-            let count = S::LANES.min(high - output);
+            let output = group * TILE;
+            let count = outputs.min(tiles.end * TILE) - output;
             for v in 0..V {
                 let example = row + v * S::LANES;
                 let examples = S::LANES.min(rows - example);
                 // SAFETY: `sums` has the outputs' vectors, `y` a place for each example and output.
                 unsafe {
-                    let from = sums.as_ptr().add((output - low) * step + v * S::LANES);
+                    let from = sums.as_ptr().add(v * S::LANES);
                     let to = y.add(example * outputs + output);
                     S::transpose(from, step, (count, S::LANES), to, outputs, (examples, count));
                 }

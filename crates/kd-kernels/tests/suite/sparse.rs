@@ -127,14 +127,21 @@ fn a_row_of_the_batch_gives_the_same_bits_alone() {
     let groups = Groups::new(&weight, shape, 2, 4).expect("it is 2:4");
     for isa in Isa::available() {
         let packed = Packed::new(isa, &weight, shape);
-        let products: [&dyn Fn(&[f32]) -> Vec<f32>; 3] = [
-            &|x| matmul::forward(&packed, x, Some(&bias)),
-            &|x| sparse::forward(isa, &blocks, x, Some(&bias)),
-            &|x| sparse::forward(isa, &groups, x, Some(&bias)),
-        ];
-        for product in products {
-            let alone: Vec<f32> = x.chunks(300).flat_map(product).collect();
-            assert!(alone == product(&x), "{isa:?}");
+        let products = |x: &[f32]| {
+            [
+                matmul::forward(&packed, x, Some(&bias)),
+                sparse::forward(isa, &blocks, x, Some(&bias)),
+                sparse::forward(isa, &groups, x, Some(&bias)),
+            ]
+        };
+        let whole = products(&x);
+        // As many together as take one way or the other.
+        for few in [1, 2, 3, 4, 5, 16] {
+            let mut parts = [const { Vec::new() }; 3];
+            for x in x.chunks(few * 300) {
+                parts.iter_mut().zip(products(x)).for_each(|(part, y)| part.extend(y));
+            }
+            assert!(parts == whole, "{isa:?} by {few}");
         }
     }
 }
