@@ -41,7 +41,7 @@ const SPARSITIES: [usize; 5] = [25, 50, 70, 80, 90];
 const KEPT: [(usize, usize); 2] = [(2, 4), (1, 4)];
 
 /// How long a candidate's turn is, at least.
-const TURN: Duration = Duration::from_millis(6);
+const TURN: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
