@@ -13,14 +13,14 @@ use xshell::{Shell, cmd};
 
 use super::machine::{self, Machine};
 use super::page::Page;
-use super::quiet::Ticks;
+use super::quiet::{self, Ticks};
 use super::train::threads;
 use crate::workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Rounds, in each of which every candidate has a turn
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Numbers of threads to measure with; if not given, one and as many as there are cores
     #[arg(long, value_delimiter = ',')]
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut paused = Ticks::paused(PAUSE);
     let lines = cmd!(sh, "cargo {bench...} -- measure --rounds {rounds} --threads {threads}").read()?;
     paused += Ticks::paused(PAUSE);
-    let text = report(&sh, &lines, args.rounds)?;
+    let text = report(&sh, &lines, args.rounds, paused)?;
     println!("\n{text}");
     match page {
         Some(page) => page.write(&sh, &text, paused),
@@ -126,7 +126,7 @@ fn measurement(line: &str) -> Option<([u64; 3], usize, String, f64)> {
     Some((shape, threads.parse().ok()?, name.to_owned(), fastest))
 }
 
-fn report(sh: &Shell, lines: &str, rounds: u32) -> Result<String> {
+fn report(sh: &Shell, lines: &str, rounds: u32, paused: Ticks) -> Result<String> {
     let (isa, cases) = cases(lines)?;
     let mut text = table(&cases)?;
     text.push('\n');
@@ -134,7 +134,21 @@ fn report(sh: &Shell, lines: &str, rounds: u32) -> Result<String> {
     let _ = writeln!(text, "\n{}, {}.", Machine::this(), isa.to_uppercase());
     let _ = writeln!(text, "Revision {}, rustc {}.", machine::revision(sh), machine::rustc(sh)?);
     let _ = writeln!(text, "The fastest runs of {rounds} rounds.");
+    text.push_str(&about_others(paused));
     Ok(text)
+}
+
+/// How busy the machine was with something else.
+fn about_others(paused: Ticks) -> String {
+    match paused.share() {
+        Some(share) if share > quiet::MOST => format!(
+            "**Other programs kept {:.0} % of the processors busy: a dense product that takes milliseconds seldom ran \
+             undisturbed, which flatters the shorter sparse ones.**\n",
+            share * 100.0
+        ),
+        Some(share) => format!("Before and after, the processors were {:.0} % busy.\n", share * 100.0),
+        None => String::new(),
+    }
 }
 
 /// The patterns, in the order in which they were measured.
