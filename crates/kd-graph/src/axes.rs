@@ -107,7 +107,9 @@ impl<'a> Solver<'a> {
     }
 
     fn kernel_dims(&self, id: ValueId) -> std::ops::Range<usize> {
-        let weight = |node: &Node| matches!(node.op, Op::Conv { .. }) && node.inputs.get(1) == Some(&id);
+        let weight = |node: &Node| {
+            matches!(node.op, Op::Conv { .. } | Op::ConvTranspose { .. }) && node.inputs.get(1) == Some(&id)
+        };
         match self.graph.consumers(id).any(weight) {
             true => 2..self.graph.value(id).shape.len(),
             false => 0..0,
@@ -135,6 +137,7 @@ impl<'a> Solver<'a> {
         };
         let dims = match &node.op {
             Op::Conv { groups, .. } => self.conv(node, x, *groups),
+            Op::ConvTranspose { groups, .. } => self.conv_transpose(node, x, *groups),
             Op::Linear => {
                 let weight = self.get(node.inputs[1]);
                 let last = x.len() - 1;
@@ -167,7 +170,7 @@ impl<'a> Solver<'a> {
                 let y = self.get(node.inputs[1]);
                 self.broadcast(&x, &y)
             }
-            Op::Scalar(..) | Op::Unary(_) => x,
+            Op::Scalar(..) | Op::Unary(_) | Op::Clamp { .. } => x,
             Op::Reshape => {
                 let sizes: Vec<usize> = out.iter().map(|dim| dim.at(BATCH)).collect();
                 self.labels.reshape(&x, &sizes, &reshape_name(out))
@@ -241,6 +244,41 @@ impl<'a> Solver<'a> {
         self.labels.note_trait(&weight[0], Trait::ConvOut);
         self.per_unit(&weight[0], &node.inputs[2..]);
         let mut dims = vec![x[0].clone(), weight[0].clone()];
+        let positions = self.graph.value(node.output).shape[2..].iter();
+        dims.extend(positions.map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>());
+        dims
+    }
+
+    fn conv_transpose(&mut self, node: &Node, x: Vec<Extent>, groups: usize) -> Vec<Extent> {
+        let weight = self.get(node.inputs[1]);
+        self.pin_positions(&x, node);
+        self.labels.unify(&x[1], &weight[0]);
+        let outputs = if groups == 1 {
+            weight[1].clone()
+        } else {
+            // Input channels are (group, member), and each group writes as many outputs.
+            let group = self.labels.fresh(groups, None);
+            let member = self.labels.fresh(self.labels.size(&weight[0]) / groups, None);
+            if let Some(inputs) = self.labels.product(&group, &member) {
+                self.labels.unify(&weight[0], &inputs);
+            }
+            let path = self.graph.param(node.inputs[1]).map_or("a convolution", |param| &param.path);
+            self.labels.note_number(&group, &format!("groups of the convolution with `{path}`"));
+            match self.labels.product(&group, &weight[1]) {
+                Some(outputs) => outputs,
+                None => {
+                    let describe = self.graph.describe(node);
+                    let why = Pin::Because(format!("{describe} has groups across a concatenation"));
+                    [&weight[0], &weight[1]].into_iter().for_each(|dim| self.labels.pin(dim, &why));
+                    let size = groups * self.labels.size(&weight[1]);
+                    self.labels.fresh(size, Some(why))
+                }
+            }
+        };
+        self.labels.note_trait(&x[1], Trait::ConvIn);
+        self.labels.note_trait(&outputs, Trait::ConvOut);
+        self.per_unit(&outputs, &node.inputs[2..]);
+        let mut dims = vec![x[0].clone(), outputs];
         let positions = self.graph.value(node.output).shape[2..].iter();
         dims.extend(positions.map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>());
         dims

@@ -299,6 +299,22 @@ impl<'a> Recorder<'a> {
                 let inputs = [&op.x, &op.weight].into_iter().chain(&op.bias);
                 self.emit(Op::Conv { window, groups: op.options.groups }, inputs, &op.out);
             }
+            ModuleOperationIr::ConvTranspose1d(op) => {
+                let pad = op.options.padding.map(|pad| (pad, pad));
+                let kernel = &op.weight.shape.to_vec()[2..];
+                let window = window(kernel, &op.options.stride, &pad, &op.options.dilation);
+                let extra = op.options.padding_out.to_vec();
+                let inputs = [&op.x, &op.weight].into_iter().chain(&op.bias);
+                self.emit(Op::ConvTranspose { window, extra, groups: op.options.groups }, inputs, &op.out);
+            }
+            ModuleOperationIr::ConvTranspose2d(op) => {
+                let pad = op.options.padding.map(|pad| (pad, pad));
+                let kernel = &op.weight.shape.to_vec()[2..];
+                let window = window(kernel, &op.options.stride, &pad, &op.options.dilation);
+                let extra = op.options.padding_out.to_vec();
+                let inputs = [&op.x, &op.weight].into_iter().chain(&op.bias);
+                self.emit(Op::ConvTranspose { window, extra, groups: op.options.groups }, inputs, &op.out);
+            }
             ModuleOperationIr::Linear(op) => {
                 self.emit(Op::Linear, [&op.x, &op.weight].into_iter().chain(&op.bias), &op.out);
             }
@@ -343,6 +359,19 @@ impl<'a> Recorder<'a> {
 
     fn activation(&mut self, operation: &ActivationOperationIr) -> bool {
         let (op, input, out) = match operation {
+            ActivationOperationIr::LeakyRelu(op) => {
+                self.leaky_relu(&op.lhs, op.rhs.elem(), &op.out);
+                return true;
+            }
+            ActivationOperationIr::HardSigmoid(op) => {
+                let shape = op.out.shape.to_vec();
+                let x = self.leaf(op.tensor.id);
+                let x = self.node(Op::Scalar(Binary::Mul, op.alpha.elem()), vec![x], shape.clone());
+                let x = self.node(Op::Scalar(Binary::Add, op.beta.elem()), vec![x], shape.clone());
+                let x = self.node(Op::Clamp { min: 0.0, max: 1.0 }, vec![x], shape);
+                self.known.insert(op.out.id, x);
+                return true;
+            }
             ActivationOperationIr::Relu(op) => (Op::Unary(Unary::Relu), &op.input, &op.out),
             ActivationOperationIr::Gelu(op) => (Op::Unary(Unary::Gelu), &op.input, &op.out),
             ActivationOperationIr::Sigmoid(op) => (Op::Unary(Unary::Sigmoid), &op.input, &op.out),
@@ -414,6 +443,15 @@ impl<'a> Recorder<'a> {
             NumericOperationIr::ClampMin(op) if op.rhs.elem::<f64>() == 0.0 => {
                 self.emit(Op::Unary(Unary::Relu), [&op.lhs], &op.out);
             }
+            NumericOperationIr::Clamp(op) => {
+                self.emit(Op::Clamp { min: op.min.elem(), max: op.max.elem() }, [&op.tensor], &op.out);
+            }
+            NumericOperationIr::ClampMin(op) => {
+                self.emit(Op::Clamp { min: op.rhs.elem(), max: f64::INFINITY }, [&op.lhs], &op.out);
+            }
+            NumericOperationIr::ClampMax(op) => {
+                self.emit(Op::Clamp { min: f64::NEG_INFINITY, max: op.rhs.elem() }, [&op.lhs], &op.out);
+            }
             NumericOperationIr::PowiScalar(op) => return self.power(&op.lhs, op.rhs, &op.out),
             _ => return false,
         }
@@ -444,6 +482,18 @@ impl<'a> Recorder<'a> {
 
     fn scalar(&mut self, binary: Binary, lhs: &TensorIr, rhs: ScalarIr, out: &TensorIr) {
         self.emit(Op::Scalar(binary, rhs.elem()), [lhs], out);
+    }
+
+    /// `relu(x) − slope · relu(−x)`
+    fn leaky_relu(&mut self, x: &TensorIr, slope: f64, out: &TensorIr) {
+        let shape = out.shape.to_vec();
+        let x = self.leaf(x.id);
+        let above = self.node(Op::Unary(Unary::Relu), vec![x], shape.clone());
+        let below = self.node(Op::Unary(Unary::Neg), vec![x], shape.clone());
+        let below = self.node(Op::Unary(Unary::Relu), vec![below], shape.clone());
+        let below = self.node(Op::Scalar(Binary::Mul, slope), vec![below], shape.clone());
+        let value = self.node(Op::Binary(Binary::Sub), vec![above, below], shape);
+        self.known.insert(out.id, value);
     }
 
     /// Square and cube as products, square root; other powers are opaque.

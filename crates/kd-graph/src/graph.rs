@@ -88,6 +88,15 @@ pub enum Op {
         /// Groups.
         groups: usize,
     },
+    /// `x [N, C, …], weight [C, O/groups, …], bias [O]?`: the transpose of a convolution from O to C channels.
+    ConvTranspose {
+        /// Kernel geometry.
+        window: Window,
+        /// Zeros behind the output, one entry a spatial dimension.
+        extra: Vec<usize>,
+        /// Groups.
+        groups: usize,
+    },
     /// `x [.., in], weight [in, out], bias [out]?`
     Linear,
     /// `lhs [.., m, k], rhs [.., k, n]`
@@ -129,6 +138,13 @@ pub enum Op {
     Scalar(Binary, f64),
     /// `x`, element by element.
     Unary(Unary),
+    /// `x`, no less than `min` and no more than `max`.
+    Clamp {
+        /// Lower bound.
+        min: f64,
+        /// Upper bound.
+        max: f64,
+    },
     /// `x`, to the shape of the output value.
     Reshape,
     /// `x`; `out[i] = in[perm[i]]`.
@@ -159,6 +175,7 @@ impl Op {
     pub fn name(&self) -> &str {
         match self {
             Op::Conv { .. } => "conv",
+            Op::ConvTranspose { .. } => "conv_transpose",
             Op::Linear => "linear",
             Op::Matmul => "matmul",
             Op::BatchNorm { .. } => "batch_norm",
@@ -168,6 +185,7 @@ impl Op {
             Op::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
             Op::Binary(binary) | Op::Scalar(binary, _) => binary.name(),
             Op::Unary(unary) => unary.name(),
+            Op::Clamp { .. } => "clamp",
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",
             Op::Expand => "expand",

@@ -252,7 +252,13 @@ impl Labels {
                     self.unify(&Extent(vec![term]), &split);
                     heads.push(head);
                 }
-                let mut result = vec![Extent::concat(heads)];
+                let mut first = Extent::concat(heads);
+                if first.0.len() > 1 && first == Extent(vec![Vec::new(); first.0.len()]) {
+                    // One row for each part: which part it is is a dimension like any other, but not one to cut.
+                    let parts = first.0.len();
+                    first = self.fresh(parts, Some(Pin::Because(format!("{number} stacks {parts} parts"))));
+                }
+                let mut result = vec![first];
                 result.extend(tail);
                 result.iter().for_each(|extent| self.note_number(extent, number));
                 return result;

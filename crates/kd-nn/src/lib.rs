@@ -22,6 +22,7 @@
 pub mod activation;
 pub mod conv;
 mod extension;
+mod group_norm;
 mod linear;
 mod norm;
 mod optim;
@@ -29,6 +30,7 @@ mod padding;
 pub mod pool;
 mod switch;
 
+pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
 pub use optim::{Adam, AdamW, Lion, Sgd};

@@ -29,6 +29,7 @@ pub(crate) fn uses(graph: &Graph) -> Vec<Use> {
         // Pairs of input and dimension.
         let roles: &[(usize, usize, Role)] = match node.op {
             Op::Conv { .. } => &[(1, 0, Weight), (1, 1, Reads), (2, 0, Shift)],
+            Op::ConvTranspose { .. } => &[(1, 1, Weight), (1, 0, Reads), (2, 0, Shift)],
             Op::Linear => &[(1, 1, Weight), (1, 0, Reads), (2, 0, Shift)],
             // [m, k]·[k, n]: a weight on the left has its outputs first.
             Op::Matmul => &[(0, 0, Weight), (0, 1, Reads), (1, 0, Reads), (1, 1, Weight)],

@@ -92,6 +92,7 @@ impl<'a> Flow<'a> {
         }
         match &node.op {
             Op::Conv { groups, .. } => self.conv(index, *groups, &inputs),
+            Op::ConvTranspose { groups, .. } => self.conv_transpose(index, *groups, &inputs),
             Op::Linear => self.linear(index, &inputs),
             Op::Matmul => self.matmul(index, &inputs),
             Op::BatchNorm { .. } => batch_norm(&inputs),
@@ -100,6 +101,11 @@ impl<'a> Flow<'a> {
             Op::Binary(binary) => self.binary(*binary, node, &inputs),
             Op::Scalar(binary, value) => Ok(scalar(*binary, *value, inputs[0].clone())),
             Op::Unary(unary) => Ok(map_loud(inputs[0].clone(), unary_of_zero(*unary))),
+            Op::Clamp { min, max } => {
+                let reason = format!("a clamp to {min} ..= {max} makes something else of zero");
+                let zero = *min <= 0.0 && *max >= 0.0;
+                Ok(map_loud(inputs[0].clone(), (!zero).then_some(reason.as_str())))
+            }
             Op::Reshape => self.reshape(node, &inputs[0]),
             Op::Permute(perm) => Ok(perm.iter().map(|&dim| inputs[0][dim].clone()).collect()),
             Op::Expand => self.expand(node, &inputs[0]),
@@ -157,6 +163,21 @@ impl<'a> Flow<'a> {
         self.read(&x[1], index);
         let mut out = x.clone();
         out[1] = biased(&weight[0], bias)?;
+        self.rows(&mut out, 1, bias.is_some());
+        Ok(out)
+    }
+
+    fn conv_transpose(&mut self, index: usize, groups: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
+        let (x, weight, bias) = (&inputs[0], &inputs[1], inputs.get(2));
+        spatial(x)?;
+        spatial(weight)?;
+        agree("its input", &x[1], "its weight's input channels", &weight[0])?;
+        if groups > 1 && (weight[0].cut() || weight[1].cut()) {
+            return Err(format!("its {groups} groups are a plain number"));
+        }
+        self.read(&x[1], index);
+        let mut out = x.clone();
+        out[1] = biased(&weight[1], bias)?;
         self.rows(&mut out, 1, bias.is_some());
         Ok(out)
     }

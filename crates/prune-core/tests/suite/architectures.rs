@@ -7,5 +7,13 @@ mod reference;
 #[path = "architectures/table.rs"]
 mod table;
 
+#[path = "architectures/branches.rs"]
+mod branches;
+#[path = "architectures/layers.rs"]
+mod layers;
+#[path = "architectures/mobile.rs"]
+mod mobile;
 #[path = "architectures/plain.rs"]
 mod plain;
+#[path = "architectures/residual.rs"]
+mod residual;

@@ -59,6 +59,7 @@ fn node(graph: &Graph, node: &Node, values: &BTreeMap<ValueId, Partial>, shape: 
     let x: Vec<&Partial> = node.inputs.iter().map(|id| &values[id]).collect();
     match &node.op {
         Op::Conv { window, groups } => conv(&x, window, *groups, shape),
+        Op::ConvTranspose { window, groups: 1, .. } => conv_transpose(&x, window, shape),
         Op::Linear => {
             let last = shape.len() - 1;
             let product = matmul(x[0], &x[1].lift(shape.len()), shape);
@@ -94,6 +95,7 @@ fn node(graph: &Graph, node: &Node, values: &BTreeMap<ValueId, Partial>, shape: 
         Op::Binary(binary) => Partial::zip(x[0], x[1], shape, |a, b| arithmetic(*binary, a, b)),
         Op::Scalar(binary, value) => x[0].map(|x| arithmetic(*binary, x, *value)),
         Op::Unary(unary) => x[0].map(|x| function(*unary, x)),
+        Op::Clamp { min, max } => x[0].map(|x| x.clamp(*min, *max)),
         Op::Reshape => Partial { shape, ..x[0].clone() },
         Op::Permute(order) => x[0].gather(shape, |at| {
             let mut from = vec![0; at.len()];
@@ -315,6 +317,41 @@ fn conv(x: &[&Partial], window: &Window, groups: usize, shape: Vec<usize>) -> Pa
         let sum = dot(pairs.map(|(tap, place, channel)| {
             let image = image.get(&[at[0], first + channel, place[0], place[1]]);
             (image, weight.get(&[at[1], channel, tap[0], tap[1]]))
+        }));
+        there.then(|| sum.unwrap_or(0.0))
+    });
+    let out = match x.get(2) {
+        Some(bias) => out.along(1, &[bias], |x, bias| x + bias[0]),
+        None => out,
+    };
+    Partial { shape, ..out }
+}
+
+/// Every input position is spread over the taps behind it.
+fn conv_transpose(x: &[&Partial], window: &Window, shape: Vec<usize>) -> Partial {
+    let (image, weight) = (planar(x[0]), planar(x[1]));
+    let (from, size) = (weight.shape[0], [image.shape[2], image.shape[3]]);
+    let taps = Taps::new(window);
+    let wide = planar(&Partial::empty(shape.clone())).shape;
+    let out = Partial::build(wide, |at| {
+        // The output position of input position `place` through tap `tap`.
+        let lands = |d: usize, place: usize, tap: usize| {
+            place * taps.stride[d] + tap * taps.dilation[d] == at[2 + d] + taps.padding[d]
+        };
+        let there = (0..from).any(|channel| {
+            let row = weight.get(&[channel, at[1], 0, 0]);
+            row.is_some() && image.get(&[at[0], channel, 0, 0]).is_some()
+        });
+        let places = (0..size[0]).flat_map(|row| (0..size[1]).map(move |col| [row, col]));
+        let kernel = taps.kernel;
+        let steps = places.flat_map(|place| {
+            (0..kernel[0]).flat_map(move |row| (0..kernel[1]).map(move |col| (place, [row, col])))
+        });
+        let steps = steps.filter(|(place, tap)| (0..2).all(|d| lands(d, place[d], tap[d])));
+        let pairs = steps.flat_map(|(place, tap)| (0..from).map(move |channel| (place, tap, channel)));
+        let sum = dot(pairs.map(|(place, tap, channel)| {
+            let image = image.get(&[at[0], channel, place[0], place[1]]);
+            (image, weight.get(&[channel, at[1], tap[0], tap[1]]))
         }));
         there.then(|| sum.unwrap_or(0.0))
     });
