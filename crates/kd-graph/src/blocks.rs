@@ -41,6 +41,51 @@ pub fn blocks(graph: &Graph) -> Vec<Block> {
     .collect()
 }
 
+impl Block {
+    /// `graph` without this block: the stream goes on where the sum did, and what is left unused is gone. Sites that
+    /// only the block had are gone too.
+    ///
+    /// `self` must be a block of `graph`.
+    pub fn removed_from(&self, graph: &Graph) -> Graph {
+        let sum = graph.nodes[self.node].output;
+        let past = |id: ValueId| if id == sum { self.stream } else { id };
+        let mut live = vec![false; graph.values.len()];
+        let mut open: Vec<ValueId> = graph.inputs.iter().chain(&graph.outputs).copied().map(past).collect();
+        while let Some(id) = open.pop() {
+            if !std::mem::replace(&mut live[id.0], true) {
+                let inputs = graph.producer(id).map(|node| node.inputs.as_slice());
+                open.extend(inputs.unwrap_or_default().iter().copied().map(past));
+            }
+        }
+        let stays: Vec<usize> = (0..graph.params.len())
+            .filter(|&index| !self.params.contains(&graph.params[index].path))
+            .collect();
+        let mut ids = vec![ValueId(0); graph.values.len()];
+        let mut left = Graph { values: Vec::new(), nodes: Vec::new(), ..graph.clone() };
+        left.params = stays.iter().map(|&index| graph.params[index].clone()).collect();
+        for (at, value) in graph.values.iter().enumerate().filter(|(at, _)| live[*at]) {
+            ids[at] = ValueId(left.values.len());
+            let mut value = value.clone();
+            match &mut value.origin {
+                Origin::Param(index) => *index = stays.partition_point(|stays| stays < index),
+                Origin::Node(index) => {
+                    let mut node = graph.nodes[*index].clone();
+                    node.output = ids[at];
+                    node.inputs.iter_mut().for_each(|id| *id = ids[past(*id).0]);
+                    *index = left.nodes.len();
+                    left.nodes.push(node);
+                }
+                Origin::Input(_) | Origin::Constant(_) => {}
+            }
+            left.values.push(value);
+        }
+        left.sites.retain(|(_, id)| live[past(*id).0]);
+        let ends = left.inputs.iter_mut().chain(&mut left.outputs);
+        ends.chain(left.sites.iter_mut().map(|(_, id)| id)).for_each(|id| *id = ids[past(*id).0]);
+        left
+    }
+}
+
 /// Whether `value` is computed from `from`; not from a parameter or constant, which are no stream.
 fn depends(graph: &Graph, value: ValueId, from: ValueId) -> bool {
     if matches!(graph.value(from).origin, Origin::Param(_) | Origin::Constant(_)) {

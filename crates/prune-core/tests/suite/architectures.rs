@@ -15,5 +15,7 @@ mod layers;
 mod mobile;
 #[path = "architectures/plain.rs"]
 mod plain;
+#[path = "architectures/random.rs"]
+mod random;
 #[path = "architectures/residual.rs"]
 mod residual;
