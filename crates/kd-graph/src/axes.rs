@@ -15,12 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::blocks::blocks;
 use crate::graph::{Dim, Graph, Node, Op, Origin, ValueId};
+use crate::kind::{Kind, Trait, kind};
 use crate::labels::{Extent, Label, Labels, Pin};
 
 /// A set of units, such as the channels of a block, that exist in several tensors and can only go together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
+    /// What the units are.
+    pub kind: Kind,
     /// Number of units.
     pub size: usize,
     /// Where the units are, ordered by parameter and dimension. Parameters and running statistics alike.
@@ -55,6 +59,7 @@ pub fn axes(graph: &Graph) -> Vec<Axis> {
     let mut solver = Solver::new(graph);
     graph.nodes.iter().for_each(|node| solver.node(node));
     solver.pin_outputs();
+    solver.note_streams();
     solver.collect()
 }
 
@@ -135,6 +140,7 @@ impl<'a> Solver<'a> {
                 let last = x.len() - 1;
                 self.labels.unify(&x[last], &weight[0]);
                 x[last] = weight[1].clone();
+                self.labels.note_trait(&x[last], Trait::LinearOut);
                 self.per_unit(&x[last], &node.inputs[2..]);
                 x
             }
@@ -190,6 +196,8 @@ impl<'a> Solver<'a> {
             Op::Embedding => {
                 let why = Pin::Because("rows of an embedding".into());
                 self.labels.pin(&x[0], &why);
+                self.labels.note_trait(&x[0], Trait::Row);
+                self.labels.note_trait(&x[1], Trait::Table);
                 let mut dims = self.get(node.inputs[1]);
                 dims.push(x[1].clone());
                 dims
@@ -229,6 +237,8 @@ impl<'a> Solver<'a> {
                 [&x[1], &weight[0], &weight[1]].into_iter().for_each(|dim| self.labels.pin(dim, &why));
             }
         }
+        self.labels.note_trait(&x[1], Trait::ConvIn);
+        self.labels.note_trait(&weight[0], Trait::ConvOut);
         self.per_unit(&weight[0], &node.inputs[2..]);
         let mut dims = vec![x[0].clone(), weight[0].clone()];
         let positions = self.graph.value(node.output).shape[2..].iter();
@@ -317,6 +327,13 @@ impl<'a> Solver<'a> {
         }
     }
 
+    fn note_streams(&mut self) {
+        for block in blocks(self.graph) {
+            let dims = self.get(block.stream);
+            dims.iter().for_each(|dim| self.labels.note_trait(dim, Trait::Stream));
+        }
+    }
+
     fn collect(&self) -> Vec<Axis> {
         let mut members: BTreeMap<Label, Places> = BTreeMap::new();
         let mut shown: BTreeSet<Label> = BTreeSet::new();
@@ -350,6 +367,7 @@ impl<'a> Solver<'a> {
             index: index.into_iter().map(|units| units.into_iter().collect()).collect(),
         };
         Axis {
+            kind: kind(&facts.traits, facts.pin == Some(Pin::Position)),
             size: facts.size,
             members: places.into_iter().map(member).collect(),
             pinned: facts.pin.as_ref().map(|pin| match pin {

@@ -18,6 +18,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::kind::Trait;
+
 /// Index of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Label(usize);
@@ -54,6 +56,7 @@ pub(crate) struct Facts {
     pub(crate) pin: Option<Pin>,
     pub(crate) numbers: BTreeSet<String>,
     pub(crate) across: BTreeSet<String>,
+    pub(crate) traits: BTreeSet<Trait>,
 }
 
 #[derive(Debug)]
@@ -139,6 +142,13 @@ impl Labels {
     pub(crate) fn note_across(&mut self, extent: &Extent, operation: &str) {
         for label in self.leaves(extent) {
             self.0[label.0].facts.across.insert(operation.to_owned());
+        }
+    }
+
+    /// Notes what an operation saw along an extent.
+    pub(crate) fn note_trait(&mut self, extent: &Extent, it: Trait) {
+        for label in self.leaves(extent) {
+            self.0[label.0].facts.traits.insert(it);
         }
     }
 
@@ -353,6 +363,7 @@ impl Labels {
         let facts = &mut self.0[label.0].facts;
         facts.numbers.extend(other.numbers.iter().cloned());
         facts.across.extend(other.across.iter().cloned());
+        facts.traits.extend(&other.traits);
         if let (None | Some(Pin::Position), Some(pin)) = (&facts.pin, &other.pin) {
             facts.pin = Some(pin.clone());
         }

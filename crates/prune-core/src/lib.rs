@@ -74,6 +74,7 @@ mod mask;
 pub mod select;
 
 mod channel;
+mod follow;
 mod plan;
 mod predict;
 mod roles;
@@ -89,6 +90,7 @@ pub use channel::score_axis;
 pub use criterion::{Builtin, Criterion, Entry, Inputs, Knob, Magnitude, Norm, Random, TABLE, Unit};
 pub use cut::{Cut, Slice, apply};
 pub use error::Error;
+pub use follow::settle_numbers;
 pub use mask::mask;
 pub use matrix::Matrix;
 pub use pattern::{Block, Channels, NM, Pattern, Share, Sparsity, Unstructured};
