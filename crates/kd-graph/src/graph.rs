@@ -125,6 +125,8 @@ pub enum Op {
     },
     /// `lhs, rhs`, with broadcasting.
     Binary(Binary),
+    /// `mask, yes, no`, with broadcasting: `yes` where the mask is not 0, else `no`.
+    Where,
     /// `x` and a number: `x op value`.
     Scalar(Binary, f64),
     /// `x`, element by element.
@@ -143,12 +145,15 @@ pub enum Op {
     MeanDim(usize),
     /// `x`, sum along one axis, which stays with size one.
     SumDim(usize),
+    /// `x`, the largest elements along one axis in descending order, as many as the output value has.
+    TopK(usize),
     /// Any number of values, along one axis.
     Concat(usize),
     /// `x`; one `(start, end)` a dimension, step one. A batch dimension that is kept whole has
     /// `(0, usize::MAX)`, since its size is open.
     Slice(Vec<(usize, usize)>),
-    /// `weights [n, d], indices [..]`; the indices are whole numbers of `0..n`.
+    /// `weights [n, d], indices [..]`; the indices are whole numbers of `0..n`. Rows that a model selects are looked up
+    /// as well.
     Embedding,
     /// An operation that the graph cannot describe; its axes are pinned and it cannot be exported.
     Opaque(String),
@@ -168,6 +173,7 @@ impl Op {
             Op::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
             Op::Binary(binary) | Op::Scalar(binary, _) => binary.name(),
             Op::Unary(unary) => unary.name(),
+            Op::Where => "where",
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",
             Op::Expand => "expand",
@@ -175,6 +181,7 @@ impl Op {
             Op::LogSoftmax(_) => "log_softmax",
             Op::MeanDim(_) => "mean_dim",
             Op::SumDim(_) => "sum_dim",
+            Op::TopK(_) => "topk",
             Op::Concat(_) => "concat",
             Op::Slice(_) => "slice",
             Op::Embedding => "embedding",
@@ -196,6 +203,14 @@ pub enum Binary {
     Div,
     /// 1 where `a = b`, else 0
     Equal,
+    /// 1 where `a > b`, else 0
+    Greater,
+    /// 1 where `a ≥ b`, else 0
+    GreaterEqual,
+    /// 1 where `a < b`, else 0
+    Lower,
+    /// 1 where `a ≤ b`, else 0
+    LowerEqual,
 }
 
 impl Binary {
@@ -206,6 +221,10 @@ impl Binary {
             Binary::Mul => "mul",
             Binary::Div => "div",
             Binary::Equal => "equal",
+            Binary::Greater => "greater",
+            Binary::GreaterEqual => "greater_equal",
+            Binary::Lower => "lower",
+            Binary::LowerEqual => "lower_equal",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a cut does to a graph, before any weight is touched.
 //!
 //! The indices that stay are followed through every operation, from the parameters to the outputs. Three things
-//! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units, and an
-//! operation with a plain number in it (the bounds of a slice) must not need another one, but for convolutions,
-//! which may lose whole groups. Second, the graph as it will be, with its exact cost. Third, whether removing the
+//! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units. Plain numbers
+//! (groups, the bounds of a slice, how often a value is repeated) are taken to follow; whether a module's do, a
+//! recording of the cut module shows. Second, the graph as it will be, with its exact cost. Third, whether removing the
 //! units is the same as silencing them: it is, unless some operation turns a silenced unit's zero into something
 //! that another one reads.
 //!
@@ -12,11 +12,13 @@
 
 mod flow;
 mod reshape;
+mod wish;
 
 use kd_graph::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
 
 use self::flow::Flow;
+pub(crate) use self::reshape::groups;
 use crate::roles::{Role, uses};
 use crate::{Cut, Error};
 

@@ -9,3 +9,16 @@ mod table;
 
 #[path = "architectures/plain.rs"]
 mod plain;
+
+#[path = "architectures/attention.rs"]
+mod attention;
+#[path = "architectures/burn_attention.rs"]
+mod burn_attention;
+#[path = "architectures/experts.rs"]
+mod experts;
+#[path = "architectures/language.rs"]
+mod language;
+#[path = "architectures/recurrent.rs"]
+mod recurrent;
+#[path = "architectures/vision.rs"]
+mod vision;

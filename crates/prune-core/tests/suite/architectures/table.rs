@@ -47,7 +47,7 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
     pub(crate) fn check(&self, groups: &str, depth: &str) {
         let graph = self.graph(&self.net).unwrap();
         let found = settle_numbers(&graph, axes(&graph), |cut| {
-            apply(self.net.clone(), cut).ok().and_then(|net| self.graph(&net).ok())
+            Ok(self.graph(&apply(self.net.clone(), cut)?)?)
         });
         compare(&parse(groups, &graph), &found, &graph);
         compare_blocks(depth, &graph);
