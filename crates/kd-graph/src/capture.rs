@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::backend::Capture;
 use burn::backend::ir::{
-    ActivationOperationIr, BaseOperationIr, BoolOperationIr, FloatOperationIr, IntOperationIr,
+    ActivationOperationIr, BaseOperationIr, BinaryOpIr, BoolOperationIr, FloatOperationIr, IntOperationIr,
     ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, SliceOpIr, TensorId, TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param as BurnParam};
@@ -264,12 +264,13 @@ impl<'a> Recorder<'a> {
                 self.base(op)
             }
             OperationIr::NumericFloat(_, op) => self.numeric(op),
-            OperationIr::NumericInt(_, NumericOperationIr::Full(op)) => {
-                self.emit_constant(op.value.elem(), &op.out);
-                true
-            }
+            OperationIr::NumericInt(_, op) if same_for_integers(op) => self.numeric(op),
             OperationIr::Float(_, op) => self.float(op),
             // Integers and truth values are floats in the graph already.
+            OperationIr::Bool(BoolOperationIr::Not(op)) => {
+                self.emit(Op::Scalar(Binary::Equal, 0.0), [&op.input], &op.out);
+                true
+            }
             OperationIr::Int(IntOperationIr::IntoFloat(op))
             | OperationIr::Bool(BoolOperationIr::IntoFloat(op) | BoolOperationIr::IntoInt(op)) => {
                 let value = self.leaf(op.input.id);
@@ -405,10 +406,22 @@ impl<'a> Recorder<'a> {
                 let Some(ranges) = ranges(op) else { return false };
                 self.emit(Op::Slice(ranges), [&op.tensor], &op.out);
             }
-            BaseOperationIr::Equal(op) => {
-                self.emit(Op::Binary(Binary::Equal), [&op.lhs, &op.rhs], &op.out);
-            }
+            BaseOperationIr::Equal(op) => self.binary(Binary::Equal, op),
             BaseOperationIr::EqualElem(op) => self.scalar(Binary::Equal, &op.lhs, op.rhs, &op.out),
+            BaseOperationIr::MaskWhere(op) => {
+                self.emit(Op::Where, [&op.mask, &op.value, &op.tensor], &op.out);
+            }
+            BaseOperationIr::MaskFill(op) => {
+                let shape = vec![1; op.out.shape.to_vec().len()];
+                let value = self.push(shape, DraftOrigin::Constant(Contents::Uniform(op.value.elem())));
+                let inputs = vec![self.leaf(op.mask.id), value, self.leaf(op.tensor.id)];
+                let value = self.node(Op::Where, inputs, op.out.shape.to_vec());
+                self.known.insert(op.out.id, value);
+            }
+            // Rows of a matrix are looked up as those of an embedding are.
+            BaseOperationIr::Select(op) if op.dim == 0 && op.tensor.shape.to_vec().len() == 2 => {
+                self.emit(Op::Embedding, [&op.tensor, &op.indices], &op.out);
+            }
             BaseOperationIr::Zeros(op) => self.emit_constant(0.0, &op.out),
             BaseOperationIr::Ones(op) => self.emit_constant(1.0, &op.out),
             _ => return false,
@@ -418,14 +431,27 @@ impl<'a> Recorder<'a> {
 
     fn numeric(&mut self, operation: &NumericOperationIr) -> bool {
         match operation {
-            NumericOperationIr::Add(op) => self.emit(Op::Binary(Binary::Add), [&op.lhs, &op.rhs], &op.out),
-            NumericOperationIr::Sub(op) => self.emit(Op::Binary(Binary::Sub), [&op.lhs, &op.rhs], &op.out),
-            NumericOperationIr::Mul(op) => self.emit(Op::Binary(Binary::Mul), [&op.lhs, &op.rhs], &op.out),
-            NumericOperationIr::Div(op) => self.emit(Op::Binary(Binary::Div), [&op.lhs, &op.rhs], &op.out),
+            NumericOperationIr::Add(op) => self.binary(Binary::Add, op),
+            NumericOperationIr::Sub(op) => self.binary(Binary::Sub, op),
+            NumericOperationIr::Mul(op) => self.binary(Binary::Mul, op),
+            NumericOperationIr::Div(op) => self.binary(Binary::Div, op),
             NumericOperationIr::AddScalar(op) => self.scalar(Binary::Add, &op.lhs, op.rhs, &op.out),
             NumericOperationIr::SubScalar(op) => self.scalar(Binary::Sub, &op.lhs, op.rhs, &op.out),
             NumericOperationIr::MulScalar(op) => self.scalar(Binary::Mul, &op.lhs, op.rhs, &op.out),
             NumericOperationIr::DivScalar(op) => self.scalar(Binary::Div, &op.lhs, op.rhs, &op.out),
+            NumericOperationIr::Greater(op) => self.binary(Binary::Greater, op),
+            NumericOperationIr::GreaterEqual(op) => self.binary(Binary::GreaterEqual, op),
+            NumericOperationIr::Lower(op) => self.binary(Binary::Lower, op),
+            NumericOperationIr::LowerEqual(op) => self.binary(Binary::LowerEqual, op),
+            NumericOperationIr::GreaterElem(op) => self.scalar(Binary::Greater, &op.lhs, op.rhs, &op.out),
+            NumericOperationIr::GreaterEqualElem(op) => {
+                self.scalar(Binary::GreaterEqual, &op.lhs, op.rhs, &op.out);
+            }
+            NumericOperationIr::LowerElem(op) => self.scalar(Binary::Lower, &op.lhs, op.rhs, &op.out),
+            NumericOperationIr::LowerEqualElem(op) => {
+                self.scalar(Binary::LowerEqual, &op.lhs, op.rhs, &op.out);
+            }
+            NumericOperationIr::TopK(op) => self.emit(Op::TopK(op.axis), [&op.input], &op.out),
             NumericOperationIr::Abs(op) => self.emit(Op::Unary(Unary::Abs), [&op.input], &op.out),
             NumericOperationIr::Neg(op) => self.emit(Op::Unary(Unary::Neg), [&op.input], &op.out),
             NumericOperationIr::Full(op) => self.emit_constant(op.value.elem(), &op.out),
@@ -480,6 +506,10 @@ impl<'a> Recorder<'a> {
         true
     }
 
+    fn binary(&mut self, binary: Binary, op: &BinaryOpIr) {
+        self.emit(Op::Binary(binary), [&op.lhs, &op.rhs], &op.out);
+    }
+
     fn scalar(&mut self, binary: Binary, lhs: &TensorIr, rhs: ScalarIr, out: &TensorIr) {
         self.emit(Op::Scalar(binary, rhs.elem()), [lhs], out);
     }
@@ -514,6 +544,19 @@ impl<'a> Recorder<'a> {
         };
         self.known.insert(out.id, value);
         true
+    }
+}
+
+/// Whether an operation of whole numbers is what it is for floats, which hold those of the graph exactly. A division is
+/// not.
+fn same_for_integers(operation: &NumericOperationIr) -> bool {
+    use NumericOperationIr as It;
+    match operation {
+        It::Full(_) | It::Add(_) | It::Sub(_) | It::Mul(_) | It::Neg(_) | It::Abs(_) => true,
+        It::AddScalar(_) | It::SubScalar(_) | It::MulScalar(_) => true,
+        It::Greater(_) | It::GreaterEqual(_) | It::Lower(_) | It::LowerEqual(_) => true,
+        It::GreaterElem(_) | It::GreaterEqualElem(_) | It::LowerElem(_) | It::LowerEqualElem(_) => true,
+        _ => false,
     }
 }
 

@@ -71,15 +71,39 @@ pub(crate) enum Trait {
     Row,
     /// It is that of a residual stream.
     Stream,
+    /// An expansion repeats along it.
+    Repeated,
+    /// Queries meet keys in it.
+    QueryKey,
+    /// Attention's values have it.
+    Value,
+    /// Queries and keys have it side by side, each with its own.
+    Head,
+    /// Queries have it and the keys that they meet do not.
+    Query,
+    /// Keys have it, and several queries for each.
+    Shared,
+    /// Weights have it side by side, in one product each.
+    Expert,
+    /// Attention chooses from it, or rows are looked up for it.
+    Place,
 }
 
 /// The kind of an axis with these traits.
 pub(crate) fn kind(traits: &BTreeSet<Trait>, position: bool) -> Kind {
     let has = |it: Trait| traits.contains(&it);
     match () {
-        () if position => Kind::Positions,
+        () if position || has(Trait::Place) => Kind::Positions,
         () if has(Trait::Row) => Kind::Rows,
+        // Attention may also be that of a stream with itself, without a layer between.
+        () if has(Trait::QueryKey) && !has(Trait::Stream) => Kind::QkDims,
+        () if has(Trait::Value) && !has(Trait::Stream) => Kind::VDims,
+        // A table of relative positions has heads as its width.
+        () if has(Trait::Query) => Kind::QueryReplicas,
+        () if has(Trait::Shared) => Kind::KvGroups,
+        () if has(Trait::Head) => Kind::Heads,
         () if has(Trait::Table) => Kind::Embedding,
+        () if has(Trait::Expert) => Kind::Experts,
         () if has(Trait::ConvIn) || has(Trait::ConvOut) && !has(Trait::LinearOut) => Kind::Channels,
         // The width of image patches: a convolution writes it and layers of the stream do.
         () if has(Trait::Stream) => Kind::Embedding,

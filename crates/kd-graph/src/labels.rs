@@ -152,6 +152,11 @@ impl Labels {
         }
     }
 
+    /// The same for a label that [`Labels::leaves`] returned.
+    pub(crate) fn note_label(&mut self, label: Label, it: Trait) {
+        self.0[label.0].facts.traits.insert(it);
+    }
+
     /// Makes two extents of equal size one.
     pub(crate) fn unify(&mut self, a: &Extent, b: &Extent) {
         while let (Some(x), Some(y)) = (self.resolve(a), self.resolve(b)) {

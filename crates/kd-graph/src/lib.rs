@@ -26,6 +26,7 @@
 //! This crate does no I/O and reads no clock. Only `capture.rs` touches Burn's capture device and its
 //! intermediate representation.
 
+mod attention;
 mod axes;
 mod blocks;
 mod capture;

@@ -43,7 +43,7 @@ impl Lowering<'_> {
                 self.simple("AveragePool", node, output, attributes)
             }
             Op::AdaptiveAvgPool { output: size } => self.adaptive_pool(node, size, output),
-            Op::Binary(Binary::Equal) | Op::Scalar(Binary::Equal, _) => self.equal(node, output),
+            Op::Binary(op) | Op::Scalar(op, _) if compares(*op) => self.compare(*op, node, output),
             Op::Binary(op) => self.simple(binary(*op), node, output, vec![]),
             Op::Scalar(op, number) => {
                 let x = self.read(node.inputs[0])?;
@@ -51,6 +51,7 @@ impl Lowering<'_> {
                 self.builder.node(binary(*op), &[&x, &number], output, []);
                 Ok(())
             }
+            Op::Where => self.choose(node, output),
             Op::Unary(Unary::Gelu) => self.gelu(node, output),
             Op::Unary(Unary::Truncate) => self.truncate(node, output),
             Op::Unary(op) => self.simple(unary(*op), node, output, vec![]),
@@ -75,9 +76,12 @@ impl Lowering<'_> {
             Op::Concat(axis) => self.simple("Concat", node, output, vec![("axis", int(*axis))]),
             Op::Slice(ranges) => self.slice(node, ranges, output),
             Op::Embedding => self.embedding(node, output),
-            Op::ConvTranspose { .. } | Op::Opaque(_) | Op::Conv { .. } | Op::Linear | Op::Matmul => {
-                Err(self.unsupported(index, node, "ONNX has nothing that is known to equal it"))
-            }
+            Op::TopK(_)
+            | Op::ConvTranspose { .. }
+            | Op::Opaque(_)
+            | Op::Conv { .. }
+            | Op::Linear
+            | Op::Matmul => Err(self.unsupported(index, node, "ONNX has nothing that is known to equal it")),
         }
     }
 
@@ -328,13 +332,21 @@ fn float(x: f64) -> Attribute {
     Attribute::Float(x as f32)
 }
 
-fn binary(op: Binary) -> &'static str {
+fn compares(op: Binary) -> bool {
+    !matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
+}
+
+pub(super) fn binary(op: Binary) -> &'static str {
     match op {
         Binary::Add => "Add",
         Binary::Sub => "Sub",
         Binary::Mul => "Mul",
         Binary::Div => "Div",
         Binary::Equal => "Equal",
+        Binary::Greater => "Greater",
+        Binary::GreaterEqual => "GreaterOrEqual",
+        Binary::Lower => "Less",
+        Binary::LowerEqual => "LessOrEqual",
     }
 }
 

@@ -212,7 +212,7 @@ fn operations_that_are_not_understood_pin_and_are_named() {
     let device = Device::default();
     let net = layers(conv(4, 7, 1).with_bias(false).init(&device), 7 * 16);
     let found = images(&net, |net, x| net.c.forward(net.a.forward(x).flip([1])));
-    let why = "pinned: it meets `flip`, which is not understood";
+    let why = "pinned: it meets `flip` behind `a.weight`, which is not understood";
     check(
         &found,
         &[

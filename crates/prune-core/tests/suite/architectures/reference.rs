@@ -93,6 +93,19 @@ fn node(graph: &Graph, node: &Node, values: &BTreeMap<ValueId, Partial>, shape: 
         }),
         Op::AdaptiveAvgPool { output } => adaptive(x[0], output, shape),
         Op::Binary(binary) => Partial::zip(x[0], x[1], shape, |a, b| arithmetic(*binary, a, b)),
+        Op::Where => {
+            let chosen =
+                Partial::zip(x[0], x[1], shape.clone(), |mask, yes| if mask == 0.0 { f64::NAN } else { yes });
+            Partial::zip(&chosen, x[2], shape, |yes, no| if yes.is_nan() { no } else { yes })
+        }
+        Op::TopK(axis) => {
+            let sorted = x[0].lines(*axis, |line| {
+                let mut line = line.to_vec();
+                line.sort_by(|a, b| b.total_cmp(a));
+                line
+            });
+            sorted.first(*axis, shape)
+        }
         Op::Scalar(binary, value) => x[0].map(|x| arithmetic(*binary, x, *value)),
         Op::Unary(unary) => x[0].map(|x| function(*unary, x)),
         Op::Clamp { min, max } => x[0].map(|x| x.clamp(*min, *max)),
@@ -201,6 +214,18 @@ impl Partial {
             }
         }
         out
+    }
+
+    /// As many elements along a dimension as `shape` has there, of those that are there.
+    fn first(&self, axis: usize, shape: Vec<usize>) -> Self {
+        Self::build(shape, |at| {
+            let line = (0..self.shape[axis]).filter_map(|i| {
+                let mut at = at.to_vec();
+                at[axis] = i;
+                self.get(&at)
+            });
+            line.skip(at[axis]).next()
+        })
     }
 
     fn reduce(&self, axis: usize, f: impl Fn(&[f64]) -> f64) -> Self {
@@ -420,6 +445,10 @@ fn arithmetic(op: Binary, a: f64, b: f64) -> f64 {
         Binary::Mul => a * b,
         Binary::Div => a / b,
         Binary::Equal => f64::from(a == b),
+        Binary::Greater => f64::from(a > b),
+        Binary::GreaterEqual => f64::from(a >= b),
+        Binary::Lower => f64::from(a < b),
+        Binary::LowerEqual => f64::from(a <= b),
     }
 }
 

@@ -67,9 +67,7 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
 
     /// The axes of the network's graph, plain numbers settled.
     pub(crate) fn axes(&self, graph: &Graph) -> Vec<Axis> {
-        settle_numbers(graph, axes(graph), |cut| {
-            apply(self.net.clone(), cut).ok().and_then(|net| self.graph(&net).ok())
-        })
+        settle_numbers(graph, axes(graph), |cut| Ok(self.graph(&apply(self.net.clone(), cut)?)?))
     }
 
     pub(crate) fn net(&self) -> &M {
