@@ -39,7 +39,8 @@ pub fn settle_numbers(
     let mut gone = BTreeSet::<usize>::new();
     for set in sharing(&axes, &stubborn) {
         let joined = join(graph, set.iter().map(|&at| &axes[at]));
-        if let Some(joined) = joined.filter(|joined| follows(graph, joined, &recorded).is_ok()) {
+        if let Some(mut joined) = joined.filter(|joined| follows(graph, joined, &recorded).is_ok()) {
+            joined.numbers.clear();
             axes[set[0]] = joined;
             gone.extend(&set[1..]);
             stubborn.retain(|(at, _)| !set.contains(at));
@@ -84,12 +85,13 @@ fn sharing(axes: &[Axis], stubborn: &[(usize, String)]) -> Vec<Vec<usize>> {
 fn join<'a>(graph: &Graph, axes: impl Iterator<Item = &'a Axis> + Clone) -> Option<Axis> {
     let size = axes.clone().map(|axis| axis.size).min()?;
     let mut members: BTreeMap<(String, usize), Vec<BTreeSet<usize>>> = BTreeMap::new();
-    let mut across = BTreeSet::new();
+    let (mut across, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for axis in axes.clone() {
         if !axis.size.is_multiple_of(size) {
             return None;
         }
         across.extend(axis.across.iter().cloned());
+        numbers.extend(axis.numbers.iter().cloned());
         for member in &axis.members {
             let place = (member.path.clone(), member.dim);
             let index = members.entry(place).or_insert_with(|| vec![BTreeSet::new(); size]);
@@ -112,25 +114,35 @@ fn join<'a>(graph: &Graph, axes: impl Iterator<Item = &'a Axis> + Clone) -> Opti
         size,
         members: members.collect(),
         pinned: None,
-        numbers: Vec::new(),
+        numbers: numbers.into_iter().collect(),
         across: across.into_iter().collect(),
     })
 }
 
-/// Whether the network without the first unit of `axis` is what the graph says it would be, or why not.
+/// Whether the network without some units of `axis` is what the graph says it would be, or why not: without the first
+/// unit, and where plain numbers have to follow also without the first half and without all but the last, since a number
+/// that is rounded may fit once.
 fn follows(
     graph: &Graph,
     axis: &Axis,
     recorded: impl Fn(&Cut) -> Result<Graph, Error>,
 ) -> Result<(), String> {
-    let keep: Vec<usize> = (1..axis.size).collect();
-    let tried = || {
-        let cut = cut_of(graph, [(axis, keep.as_slice())])?;
-        Ok::<_, Error>((predict(graph, &cut)?.graph, recorded(&cut)?))
-    };
-    match tried() {
-        Ok((planned, found)) if planned == found => Ok(()),
-        Ok(_) => Err("its operations or their sizes are others than predicted".into()),
-        Err(error) => Err(error.to_string()),
+    let mut firsts = vec![1];
+    if !axis.numbers.is_empty() {
+        firsts.extend([axis.size.div_ceil(2), axis.size - 1]);
     }
+    firsts.dedup();
+    for first in firsts {
+        let keep: Vec<usize> = (first..axis.size).collect();
+        let tried = || {
+            let cut = cut_of(graph, [(axis, keep.as_slice())])?;
+            Ok::<_, Error>((predict(graph, &cut)?.graph, recorded(&cut)?))
+        };
+        match tried() {
+            Ok((planned, found)) if planned == found => {}
+            Ok(_) => return Err("its operations or their sizes are others than predicted".into()),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
 }

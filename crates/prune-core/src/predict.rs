@@ -14,7 +14,7 @@ mod flow;
 mod reshape;
 mod wish;
 
-use kd_graph::{Graph, ValueId};
+use kd_graph::Graph;
 use serde::{Deserialize, Serialize};
 
 use self::flow::Flow;
