@@ -164,7 +164,7 @@ impl<'a> Solver<'a> {
                 self.labels.note_across(&x[last], &graph.describe(node));
                 x
             }
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => {
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
                 self.pin_positions(&x, node);
                 let positions =
                     out[2..].iter().map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>();

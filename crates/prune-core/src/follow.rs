@@ -6,10 +6,11 @@
 //! computes what was predicted or does not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use kd_graph::{Axis, Graph, Member};
 
-use crate::{Cut, Error, cut_of, predict};
+use crate::{Cut, cut_of, predict};
 
 /// `axes` of `graph`, none of which has [numbers](Axis::numbers) any more: they follow, or the axis is pinned.
 ///
@@ -19,10 +20,10 @@ use crate::{Cut, Error, cut_of, predict};
 ///
 /// `recorded` is the graph of the network without what a cut removes, or why that network has none: its
 /// forward pass fails, as it does when a number no longer fits the weights.
-pub fn settle_numbers(
+pub fn settle_numbers<E: Display>(
     graph: &Graph,
     mut axes: Vec<Axis>,
-    recorded: impl Fn(&Cut) -> Result<Graph, Error>,
+    recorded: impl Fn(&Cut) -> Result<Graph, E>,
 ) -> Vec<Axis> {
     let mut stubborn = Vec::new();
     for (at, axis) in axes.iter_mut().enumerate() {
@@ -122,10 +123,10 @@ fn join<'a>(graph: &Graph, axes: impl Iterator<Item = &'a Axis> + Clone) -> Opti
 /// Whether the network without some units of `axis` is what the graph says it would be, or why not: without the first
 /// unit, and where plain numbers have to follow also without the first half and without all but the last, since a number
 /// that is rounded may fit once.
-fn follows(
+fn follows<E: Display>(
     graph: &Graph,
     axis: &Axis,
-    recorded: impl Fn(&Cut) -> Result<Graph, Error>,
+    recorded: impl Fn(&Cut) -> Result<Graph, E>,
 ) -> Result<(), String> {
     let mut firsts = vec![1];
     if !axis.numbers.is_empty() {
@@ -134,14 +135,11 @@ fn follows(
     firsts.dedup();
     for first in firsts {
         let keep: Vec<usize> = (first..axis.size).collect();
-        let tried = || {
-            let cut = cut_of(graph, [(axis, keep.as_slice())])?;
-            Ok::<_, Error>((predict(graph, &cut)?.graph, recorded(&cut)?))
-        };
-        match tried() {
-            Ok((planned, found)) if planned == found => {}
-            Ok(_) => return Err("its operations or their sizes are others than predicted".into()),
-            Err(error) => return Err(error.to_string()),
+        let planned =
+            cut_of(graph, [(axis, keep.as_slice())]).and_then(|cut| Ok((predict(graph, &cut)?.graph, cut)));
+        let (planned, cut) = planned.map_err(|error| error.to_string())?;
+        if recorded(&cut).map_err(|error| error.to_string())? != planned {
+            return Err("its operations or their sizes are others than predicted".into());
         }
     }
     Ok(())

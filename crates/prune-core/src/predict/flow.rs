@@ -144,7 +144,9 @@ impl<'a> Flow<'a> {
             Op::Matmul => self.matmul(index, &inputs),
             Op::BatchNorm { .. } => batch_norm(&inputs),
             Op::LayerNorm { .. } => self.layer_norm(index, &inputs),
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => pool(&inputs[0]),
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
+                pool(&inputs[0])
+            }
             Op::Binary(binary) => self.binary(*binary, node, &inputs),
             Op::Where => self.choose(node, &inputs),
             Op::Scalar(binary, value) => Ok(scalar(*binary, *value, inputs[0].clone())),
