@@ -15,12 +15,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attention::{Attention, attentions};
+use crate::blocks::blocks;
 use crate::graph::{Dim, Graph, Node, Op, Origin, ValueId};
+use crate::kind::{Kind, Trait, kind};
 use crate::labels::{Extent, Label, Labels, Pin};
 
 /// A set of units, such as the channels of a block, that exist in several tensors and can only go together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
+    /// What the units are.
+    pub kind: Kind,
     /// Number of units.
     pub size: usize,
     /// Where the units are, ordered by parameter and dimension. Parameters and running statistics alike.
@@ -55,6 +60,8 @@ pub fn axes(graph: &Graph) -> Vec<Axis> {
     let mut solver = Solver::new(graph);
     graph.nodes.iter().for_each(|node| solver.node(node));
     solver.pin_outputs();
+    solver.note_streams();
+    solver.note_attention();
     solver.collect()
 }
 
@@ -89,20 +96,26 @@ impl<'a> Solver<'a> {
         for (d, &dim) in value.shape.iter().enumerate() {
             let pin = match &value.origin {
                 Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
-                Origin::Constant(_) => {
+                Origin::Constant(values) if !repeats(values, &value.shape, d) => {
                     Some(Pin::Because("a constant of the forward pass has this size".into()))
                 }
                 Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
-                Origin::Param(_) | Origin::Node(_) => None,
+                Origin::Param(_) | Origin::Node(_) | Origin::Constant(_) => None,
             };
             dims.push(self.open(dim, pin));
+            if matches!(value.origin, Origin::Constant(_)) {
+                let number = format!("the size {} of a constant", dim.at(BATCH));
+                self.labels.note_number(&dims[d], &number);
+            }
         }
         self.dims[id.0] = Some(dims.clone());
         dims
     }
 
     fn kernel_dims(&self, id: ValueId) -> std::ops::Range<usize> {
-        let weight = |node: &Node| matches!(node.op, Op::Conv { .. }) && node.inputs.get(1) == Some(&id);
+        let weight = |node: &Node| {
+            matches!(node.op, Op::Conv { .. } | Op::ConvTranspose { .. }) && node.inputs.get(1) == Some(&id)
+        };
         match self.graph.consumers(id).any(weight) {
             true => 2..self.graph.value(id).shape.len(),
             false => 0..0,
@@ -130,11 +143,13 @@ impl<'a> Solver<'a> {
         };
         let dims = match &node.op {
             Op::Conv { groups, .. } => self.conv(node, x, *groups),
+            Op::ConvTranspose { groups, .. } => self.conv_transpose(node, x, *groups),
             Op::Linear => {
                 let weight = self.get(node.inputs[1]);
                 let last = x.len() - 1;
                 self.labels.unify(&x[last], &weight[0]);
                 x[last] = weight[1].clone();
+                self.labels.note_trait(&x[last], Trait::LinearOut);
                 self.per_unit(&x[last], &node.inputs[2..]);
                 x
             }
@@ -149,7 +164,7 @@ impl<'a> Solver<'a> {
                 self.labels.note_across(&x[last], &graph.describe(node));
                 x
             }
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => {
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
                 self.pin_positions(&x, node);
                 let positions =
                     out[2..].iter().map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>();
@@ -161,10 +176,15 @@ impl<'a> Solver<'a> {
                 let y = self.get(node.inputs[1]);
                 self.broadcast(&x, &y)
             }
-            Op::Scalar(..) | Op::Unary(_) => x,
+            Op::Where => {
+                let (yes, no) = (self.get(node.inputs[1]), self.get(node.inputs[2]));
+                let chosen = self.broadcast(&yes, &no);
+                self.broadcast(&x, &chosen)
+            }
+            Op::Scalar(..) | Op::Unary(_) | Op::Clamp { .. } => x,
             Op::Reshape => {
                 let sizes: Vec<usize> = out.iter().map(|dim| dim.at(BATCH)).collect();
-                self.labels.reshape(&x, &sizes, &reshape_name(out))
+                self.labels.reshape(&x, &sizes, &shape_name("a reshape", out))
             }
             Op::Permute(order) => order.iter().map(|&d| x[d].clone()).collect(),
             Op::Expand => self.expand(node, &x),
@@ -177,11 +197,18 @@ impl<'a> Solver<'a> {
                 x[*axis] = Extent::unit();
                 x
             }
+            Op::TopK(axis) => {
+                self.labels.note_across(&x[*axis], &graph.describe(node));
+                x[*axis] = self.open(out[*axis], Some(Pin::Because("ranks of a top-k".into())));
+                x
+            }
             Op::Concat(axis) => self.concat(node, x, *axis),
             Op::Slice(ranges) => {
                 for (dim, &(start, end)) in x.iter_mut().zip(ranges) {
                     let size = self.labels.size(dim);
                     if (start, end.min(size)) != (0, size) {
+                        let number = format!("{} from {start} to {end}", graph.locate(node));
+                        self.labels.note_number(dim, &number);
                         *dim = self.labels.slice(dim, start, end.min(size));
                     }
                 }
@@ -190,12 +217,15 @@ impl<'a> Solver<'a> {
             Op::Embedding => {
                 let why = Pin::Because("rows of an embedding".into());
                 self.labels.pin(&x[0], &why);
+                self.labels.note_trait(&x[0], Trait::Row);
+                self.labels.note_trait(&x[1], Trait::Table);
                 let mut dims = self.get(node.inputs[1]);
+                dims.iter().for_each(|dim| self.labels.note_trait(dim, Trait::Place));
                 dims.push(x[1].clone());
                 dims
             }
-            Op::Opaque(name) => {
-                let why = Pin::Because(format!("it meets `{name}`, which is not understood"));
+            Op::Opaque(_) => {
+                let why = Pin::Because(format!("it meets {}, which is not understood", graph.locate(node)));
                 for &id in &node.inputs {
                     self.get(id).iter().for_each(|dim| self.labels.pin(dim, &why));
                 }
@@ -229,8 +259,45 @@ impl<'a> Solver<'a> {
                 [&x[1], &weight[0], &weight[1]].into_iter().for_each(|dim| self.labels.pin(dim, &why));
             }
         }
+        self.labels.note_trait(&x[1], Trait::ConvIn);
+        self.labels.note_trait(&weight[0], Trait::ConvOut);
         self.per_unit(&weight[0], &node.inputs[2..]);
         let mut dims = vec![x[0].clone(), weight[0].clone()];
+        let positions = self.graph.value(node.output).shape[2..].iter();
+        dims.extend(positions.map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>());
+        dims
+    }
+
+    fn conv_transpose(&mut self, node: &Node, x: Vec<Extent>, groups: usize) -> Vec<Extent> {
+        let weight = self.get(node.inputs[1]);
+        self.pin_positions(&x, node);
+        self.labels.unify(&x[1], &weight[0]);
+        let outputs = if groups == 1 {
+            weight[1].clone()
+        } else {
+            // Input channels are (group, member), and each group writes as many outputs.
+            let group = self.labels.fresh(groups, None);
+            let member = self.labels.fresh(self.labels.size(&weight[0]) / groups, None);
+            if let Some(inputs) = self.labels.product(&group, &member) {
+                self.labels.unify(&weight[0], &inputs);
+            }
+            let path = self.graph.param(node.inputs[1]).map_or("a convolution", |param| &param.path);
+            self.labels.note_number(&group, &format!("groups of the convolution with `{path}`"));
+            match self.labels.product(&group, &weight[1]) {
+                Some(outputs) => outputs,
+                None => {
+                    let describe = self.graph.describe(node);
+                    let why = Pin::Because(format!("{describe} has groups across a concatenation"));
+                    [&weight[0], &weight[1]].into_iter().for_each(|dim| self.labels.pin(dim, &why));
+                    let size = groups * self.labels.size(&weight[1]);
+                    self.labels.fresh(size, Some(why))
+                }
+            }
+        };
+        self.labels.note_trait(&x[1], Trait::ConvIn);
+        self.labels.note_trait(&outputs, Trait::ConvOut);
+        self.per_unit(&outputs, &node.inputs[2..]);
+        let mut dims = vec![x[0].clone(), outputs];
         let positions = self.graph.value(node.output).shape[2..].iter();
         dims.extend(positions.map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>());
         dims
@@ -240,9 +307,23 @@ impl<'a> Solver<'a> {
         let y = self.get(node.inputs[1]);
         let rank = x.len();
         self.labels.unify(&x[rank - 1], &y[rank - 2]);
+        for (id, dims) in [(node.inputs[0], &x), (node.inputs[1], &y)] {
+            if self.is_weight(id) {
+                dims[..dims.len() - 2].iter().for_each(|dim| self.labels.note_trait(dim, Trait::Expert));
+            }
+        }
         let mut dims = self.broadcast(&x[..rank - 2], &y[..rank - 2]);
         dims.extend([x[rank - 2].clone(), y[rank - 1].clone()]);
         dims
+    }
+
+    /// Whether a value is a parameter, or one in another shape.
+    fn is_weight(&self, id: ValueId) -> bool {
+        match self.graph.producer(id) {
+            Some(Node { op: Op::Reshape | Op::Permute(_), inputs, .. }) => self.is_weight(inputs[0]),
+            Some(_) => false,
+            None => self.graph.param(id).is_some(),
+        }
     }
 
     fn concat(&mut self, node: &Node, first: Vec<Extent>, axis: usize) -> Vec<Extent> {
@@ -261,14 +342,19 @@ impl<'a> Solver<'a> {
 
     fn expand(&mut self, node: &Node, x: &[Extent]) -> Vec<Extent> {
         let out = &self.graph.value(node.output).shape;
-        let pin = Pin::Because("an expanded dimension repeats along it".into());
         let missing = out.len() - x.len();
         let mut dims = Vec::new();
         for (d, &dim) in out.iter().enumerate() {
-            match d.checked_sub(missing).map(|d| &x[d]) {
-                Some(same) if self.labels.size(same) == dim.at(BATCH) => dims.push(same.clone()),
-                _ => dims.push(self.open(dim, Some(pin.clone()))),
-            }
+            dims.push(match d.checked_sub(missing).map(|d| &x[d]) {
+                Some(same) if self.labels.size(same) == dim.at(BATCH) => same.clone(),
+                // All along it is the same, so that any number of them is right: the one that the model wants.
+                _ => {
+                    let repeated = self.open(dim, None);
+                    self.labels.note_number(&repeated, &shape_name("an expansion", out));
+                    self.labels.note_trait(&repeated, Trait::Repeated);
+                    repeated
+                }
+            });
         }
         dims
     }
@@ -317,6 +403,37 @@ impl<'a> Solver<'a> {
         }
     }
 
+    fn note_streams(&mut self) {
+        for block in blocks(self.graph) {
+            let dims = self.get(block.stream);
+            dims.iter().for_each(|dim| self.labels.note_trait(dim, Trait::Stream));
+        }
+    }
+
+    fn note_attention(&mut self) {
+        for Attention { query, key, value } in attentions(self.graph) {
+            let [query, key, value] = [query, key, value].map(|id| self.get(id));
+            let (inner, outer) = (query.len() - 2, query.len() - 1);
+            self.labels.note_trait(&query[outer], Trait::QueryKey);
+            self.labels.note_trait(&value[value.len() - 1], Trait::Value);
+            self.labels.note_trait(&query[inner], Trait::Place);
+            self.labels.note_trait(&key[key.len() - 1], Trait::Place);
+            let heads = |labels: &Labels, dims: &[Extent]| -> BTreeSet<Label> {
+                let leaves = dims.iter().flat_map(|dim| labels.leaves(dim));
+                leaves.filter(|&label| labels.facts(label).pin != Some(Pin::Position)).collect()
+            };
+            let (own, met) =
+                (heads(&self.labels, &query[..inner]), heads(&self.labels, &key[..key.len() - 2]));
+            let repeated = |label: &Label| self.labels.facts(*label).traits.contains(&Trait::Repeated);
+            let (shared, queries): (Vec<Label>, Vec<Label>) =
+                own.into_iter().partition(|label| met.contains(label) && !repeated(label));
+            for &label in &shared {
+                self.labels.note_label(label, if queries.is_empty() { Trait::Head } else { Trait::Shared });
+            }
+            queries.into_iter().for_each(|label| self.labels.note_label(label, Trait::Query));
+        }
+    }
+
     fn collect(&self) -> Vec<Axis> {
         let mut members: BTreeMap<Label, Places> = BTreeMap::new();
         let mut shown: BTreeSet<Label> = BTreeSet::new();
@@ -350,6 +467,7 @@ impl<'a> Solver<'a> {
             index: index.into_iter().map(|units| units.into_iter().collect()).collect(),
         };
         Axis {
+            kind: kind(&facts.traits, facts.pin == Some(Pin::Position)),
             size: facts.size,
             members: places.into_iter().map(member).collect(),
             pinned: facts.pin.as_ref().map(|pin| match pin {
@@ -362,7 +480,15 @@ impl<'a> Solver<'a> {
     }
 }
 
-fn reshape_name(shape: &[Dim]) -> String {
+/// Whether a constant of this shape has the same values all along a dimension.
+fn repeats(values: &[f32], shape: &[Dim], d: usize) -> bool {
+    let inner: usize = shape[d + 1..].iter().map(|dim| dim.at(1)).product();
+    let size = shape[d].at(1);
+    let first = |i: usize| i / (inner * size) * inner * size + i % inner;
+    values.iter().enumerate().all(|(i, value)| value.to_bits() == values[first(i)].to_bits())
+}
+
+fn shape_name(what: &str, shape: &[Dim]) -> String {
     let sizes: Vec<String> = shape
         .iter()
         .map(|dim| match dim {
@@ -371,5 +497,5 @@ fn reshape_name(shape: &[Dim]) -> String {
             Dim::Batch(factor) => format!("{factor}·batch"),
         })
         .collect();
-    format!("a reshape to [{}]", sizes.join(", "))
+    format!("{what} to [{}]", sizes.join(", "))
 }

@@ -18,6 +18,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::kind::Trait;
+
 /// Index of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Label(usize);
@@ -54,6 +56,7 @@ pub(crate) struct Facts {
     pub(crate) pin: Option<Pin>,
     pub(crate) numbers: BTreeSet<String>,
     pub(crate) across: BTreeSet<String>,
+    pub(crate) traits: BTreeSet<Trait>,
 }
 
 #[derive(Debug)]
@@ -140,6 +143,18 @@ impl Labels {
         for label in self.leaves(extent) {
             self.0[label.0].facts.across.insert(operation.to_owned());
         }
+    }
+
+    /// Notes what an operation saw along an extent.
+    pub(crate) fn note_trait(&mut self, extent: &Extent, it: Trait) {
+        for label in self.leaves(extent) {
+            self.0[label.0].facts.traits.insert(it);
+        }
+    }
+
+    /// The same for a label that [`Labels::leaves`] returned.
+    pub(crate) fn note_label(&mut self, label: Label, it: Trait) {
+        self.0[label.0].facts.traits.insert(it);
     }
 
     /// Makes two extents of equal size one.
@@ -242,7 +257,13 @@ impl Labels {
                     self.unify(&Extent(vec![term]), &split);
                     heads.push(head);
                 }
-                let mut result = vec![Extent::concat(heads)];
+                let mut first = Extent::concat(heads);
+                if first.0.len() > 1 && first == Extent(vec![Vec::new(); first.0.len()]) {
+                    // One row for each part: which part it is is a dimension like any other, but not one to cut.
+                    let parts = first.0.len();
+                    first = self.fresh(parts, Some(Pin::Because(format!("{number} stacks {parts} parts"))));
+                }
+                let mut result = vec![first];
                 result.extend(tail);
                 result.iter().for_each(|extent| self.note_number(extent, number));
                 return result;
@@ -353,6 +374,7 @@ impl Labels {
         let facts = &mut self.0[label.0].facts;
         facts.numbers.extend(other.numbers.iter().cloned());
         facts.across.extend(other.across.iter().cloned());
+        facts.traits.extend(&other.traits);
         if let (None | Some(Pin::Position), Some(pin)) = (&facts.pin, &other.pin) {
             facts.pin = Some(pin.clone());
         }

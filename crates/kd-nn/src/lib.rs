@@ -24,6 +24,7 @@
 pub mod activation;
 pub mod conv;
 mod extension;
+mod group_norm;
 mod linear;
 mod norm;
 mod optim;
@@ -32,6 +33,7 @@ pub mod pool;
 mod switch;
 mod sync;
 
+pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
 pub use optim::{Adam, AdamW, Lion, Sgd};

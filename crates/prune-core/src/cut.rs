@@ -134,7 +134,7 @@ impl Cut {
 /// with gradient checkpointing gets autodiff's default strategy. Clones of `module` are not affected.
 ///
 /// Plain numbers in a module (`groups`, head counts) stay as they are. They follow where a module takes them from its
-/// weights' shapes, or with [`apply_synced`](crate::apply_synced); [`follow`](crate::follow) finds out, and
+/// weights' shapes, or with [`apply_synced`](crate::apply_synced); [`settle_numbers`](crate::settle_numbers) finds out, and
 /// [`plan_axes`](crate::plan_axes) leaves axes alone whose [numbers](kd_graph::Axis::numbers) do not follow.
 ///
 /// # Errors

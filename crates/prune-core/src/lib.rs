@@ -82,6 +82,7 @@ mod prune;
 pub mod select;
 
 mod channel;
+mod follow;
 mod plan;
 mod predict;
 mod roles;
@@ -104,6 +105,7 @@ pub use criterion::{
 };
 pub use cut::{Cut, Slice, apply};
 pub use error::Error;
+pub use follow::settle_numbers;
 pub use inputs::{Inputs, Samples};
 pub use mask::mask;
 pub use matrix::Matrix;
@@ -113,6 +115,6 @@ pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sp
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
 pub use predict::{Cost, Prediction, predict};
 pub use prune::{Pruned, prune};
-pub use sync::{apply_synced, follow, pin};
+pub use sync::{apply_synced, pin};
 pub use verify::{Comparison, TOLERANCE, mask_equals_remove, mask_equals_removed, verify_cut};
 pub use weights::{Weight, Weights};

@@ -1,9 +1,9 @@
 //! What a cut does to a graph, before any weight is touched.
 //!
 //! The indices that stay are followed through every operation, from the parameters to the outputs. Three things
-//! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units, and an
-//! operation with a plain number in it (the bounds of a slice) must not need another one, but for convolutions,
-//! which may lose whole groups. Second, the graph as it will be, with its exact cost. Third, whether removing the
+//! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units. Plain numbers
+//! (groups, the bounds of a slice, how often a value is repeated) are taken to follow; whether a module's do, a
+//! recording of the cut module shows. Second, the graph as it will be, with its exact cost. Third, whether removing the
 //! units is the same as silencing them: it is, unless some operation turns a silenced unit's zero into something
 //! that another one reads.
 //!
@@ -12,11 +12,13 @@
 
 mod flow;
 mod reshape;
+mod wish;
 
-use kd_graph::{Graph, ValueId};
+use kd_graph::Graph;
 use serde::{Deserialize, Serialize};
 
 use self::flow::Flow;
+pub(crate) use self::reshape::groups;
 use crate::roles::{Role, uses};
 use crate::{Cut, Error};
 
@@ -88,25 +90,7 @@ pub(crate) fn silenced(graph: &Graph, cut: &Cut) -> Vec<(String, usize)> {
     dims.filter(|(path, dim)| used(path, *dim, false) || !used(path, *dim, true)).collect()
 }
 
-/// An operation in words, for messages; one that reads no parameter is named by the one before it.
+/// An operation in words, for messages.
 fn place(graph: &Graph, index: usize) -> String {
-    let node = &graph.nodes[index];
-    let described = graph.describe(node);
-    match node.inputs.first().and_then(|&input| last_param(graph, input)) {
-        Some(path) if !node.inputs.iter().any(|&input| graph.param(input).is_some()) => {
-            format!("{described} behind `{path}`")
-        }
-        _ => described,
-    }
-}
-
-/// The nearest parameter before a value.
-fn last_param(graph: &Graph, mut value: ValueId) -> Option<&str> {
-    loop {
-        let inputs = &graph.producer(value)?.inputs;
-        if let Some(param) = inputs.iter().find_map(|&input| graph.param(input)) {
-            return Some(&param.path);
-        }
-        value = *inputs.first()?;
-    }
+    graph.locate(&graph.nodes[index])
 }

@@ -1,28 +1,14 @@
-//! Numbers beside the weights after a cut: who follows, and who was seen not to.
+//! A cut with all that goes with it: numbers beside the weights follow, and what a user pins stays.
 
 use burn::module::Module;
-use kd_graph::{Axis, Graph};
+use kd_graph::Axis;
 use kd_nn::{ShapeCut, SyncShape};
 
-use crate::{Cut, Error, apply, cut_of, predict};
+use crate::{Cut, Error, apply};
 
 /// [`apply`], after which the module's own numbers follow by its [`SyncShape`].
 ///
-/// # Errors
-///
-/// As [`apply`].
-pub fn apply_synced<M: Module + SyncShape>(module: M, cut: &Cut) -> Result<M, Error> {
-    let mut module = apply(module, cut)?;
-    module.sync_shape(&ShapeCut::new(&|path, dim| cut.kept(path, dim)));
-    Ok(module)
-}
-
-/// The channel axes of `graph`; those whose plain numbers were seen to follow a cut have none left.
-///
-/// A depthwise convolution has as many groups as channels, and a recording cannot tell whether the model reads that
-/// number off a weight's shape, sets it by [`SyncShape`], or keeps it in a field that no cut reaches. So it is tried: the
-/// network without one unit of the axis is captured again, and either computes what was predicted or does not.
-/// `recapture` cuts the module and captures it, `None` where that fails:
+/// [`settle_numbers`](crate::settle_numbers) tells who follows:
 ///
 /// ```
 /// # use burn::module::Module;
@@ -30,7 +16,7 @@ pub fn apply_synced<M: Module + SyncShape>(module: M, cut: &Cut) -> Result<M, Er
 /// # use burn::tensor::{Device, Tensor};
 /// use kd_graph::{Sites, capture};
 /// use kd_nn::SyncShape;
-/// use prune_core::{apply_synced, follow};
+/// use prune_core::{apply_synced, settle_numbers};
 ///
 /// #[derive(Module, Debug, SyncShape)]
 /// struct Depthwise {
@@ -53,28 +39,21 @@ pub fn apply_synced<M: Module + SyncShape>(module: M, cut: &Cut) -> Result<M, Er
 /// let graph = capture(&net, [1, 1, 5, 5], forward)?;
 /// let axes = kd_graph::axes(&graph);
 /// assert!(!axes[0].numbers.is_empty(), "the groups of Burn's convolution are a number");
-/// let axes = follow(&graph, axes, |cut| {
-///     let net = apply_synced(net.clone(), cut).ok()?;
-///     capture(&net, [1, 1, 5, 5], forward).ok()
+/// let axes = settle_numbers(&graph, axes, |cut| -> Result<_, Box<dyn std::error::Error>> {
+///     Ok(capture(&apply_synced(net.clone(), cut)?, [1, 1, 5, 5], forward)?)
 /// });
-/// assert!(axes[0].numbers.is_empty(), "and it follows");
+/// assert_eq!(axes[0].pinned, None, "and it follows");
 /// # Ok(())
 /// # }
 /// ```
-pub fn follow(graph: &Graph, mut axes: Vec<Axis>, recapture: impl Fn(&Cut) -> Option<Graph>) -> Vec<Axis> {
-    let as_planned = |axis: &Axis| {
-        let keep: Vec<usize> = (1..axis.size).collect();
-        let cut = cut_of(graph, [(axis, keep.as_slice())]).ok()?;
-        let planned = predict(graph, &cut).ok()?;
-        Some(recapture(&cut)? == planned.graph)
-    };
-    for axis in &mut axes {
-        let open = axis.pinned.is_none() && axis.size > 1 && !axis.numbers.is_empty();
-        if open && as_planned(axis) == Some(true) {
-            axis.numbers.clear();
-        }
-    }
-    axes
+///
+/// # Errors
+///
+/// As [`apply`].
+pub fn apply_synced<M: Module + SyncShape>(module: M, cut: &Cut) -> Result<M, Error> {
+    let mut module = apply(module, cut)?;
+    module.sync_shape(&ShapeCut::new(&|path, dim| cut.kept(path, dim)));
+    Ok(module)
 }
 
 /// Pins the axes of which any parameter's path `matches`: no unit of them goes, whatever the plan. `pattern` is what the

@@ -2,34 +2,69 @@
 
 use kd_graph::{Binary, Dim, Graph, Node, Op, Origin, Unary, ValueId};
 
+use super::wish::Wishes;
 use super::{place, reshape, silenced};
 use crate::{Cut, Error};
 
 /// What is known of every value of a graph under a cut.
 pub(super) struct Flow<'a> {
-    graph: &'a Graph,
-    values: Vec<Vec<Units>>,
+    pub(super) graph: &'a Graph,
+    pub(super) values: Vec<Vec<Units>>,
     incomparable: Vec<String>,
+    wishes: Wishes,
 }
 
 /// One dimension of a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Units {
+pub(super) struct Units {
     /// Indices that stay, if not all.
-    keep: Option<Vec<usize>>,
+    pub(super) keep: Option<Vec<usize>>,
     /// Why the removed ones are not exactly zero when they are silenced instead.
     loud: Option<String>,
 }
 
 /// Why a cut does not go through an operation; its place is added by the caller.
-type Rule<T> = Result<T, String>;
+struct Obstacle {
+    reason: String,
+    /// What would have to stay of another value to go through.
+    wish: Option<(ValueId, usize, Vec<usize>)>,
+}
+
+impl<T: Into<String>> From<T> for Obstacle {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), wish: None }
+    }
+}
+
+type Rule<T> = Result<T, Obstacle>;
 
 impl<'a> Flow<'a> {
+    /// Values that repeat along a dimension can have any size there. What they are to have shows where they meet
+    /// others, which is behind them: then all starts again, with this wish granted.
     pub(super) fn run(graph: &'a Graph, cut: &Cut) -> Result<Self, Error> {
+        let mut wishes = Wishes::default();
+        loop {
+            let mut flow = Self::start(graph, cut, wishes);
+            let Err((index, obstacle)) = flow.pass() else { return flow.finish() };
+            let granted = obstacle.wish.and_then(|(value, dim, keep)| flow.grant(value, dim, &keep));
+            let Some(granted) = granted else {
+                return Err(Error::Misfit { place: place(graph, index), reason: obstacle.reason });
+            };
+            wishes = flow.wishes;
+            wishes.extend(granted);
+        }
+    }
+
+    fn start(graph: &'a Graph, cut: &Cut, wishes: Wishes) -> Self {
         let silenced = silenced(graph, cut);
-        let values = graph.values.iter().map(|value| match value.origin {
+        let values = graph.values.iter().enumerate().map(|(at, value)| match &value.origin {
+            Origin::Constant(values) => {
+                let zero = values.iter().all(|&value| value == 0.0);
+                let units = |dim| wished(&wishes, ValueId(at), dim, zero);
+                (0..value.shape.len()).map(units).collect()
+            }
             Origin::Param(index) => {
-                let path = &graph.params[index].path;
+                let path = &graph.params[*index].path;
                 let units = |dim| {
                     let keep = cut.keep(path, dim).map(<[usize]>::to_vec);
                     let zero = keep.is_none() || silenced.contains(&(path.clone(), dim));
@@ -39,23 +74,34 @@ impl<'a> Flow<'a> {
             }
             _ => vec![Units::default(); value.shape.len()],
         });
-        let mut flow = Self { graph, values: values.collect(), incomparable: Vec::new() };
-        for (index, node) in graph.nodes.iter().enumerate() {
-            let misfit = |reason| Error::Misfit { place: place(graph, index), reason };
-            flow.values[node.output.0] = flow.step(index, node).map_err(misfit)?;
+        Self { graph, values: values.collect(), incomparable: Vec::new(), wishes }
+    }
+
+    fn pass(&mut self) -> Result<(), (usize, Obstacle)> {
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            self.values[node.output.0] = self.step(index, node).map_err(|obstacle| (index, obstacle))?;
         }
-        for &output in &graph.outputs {
-            if flow.values[output.0].iter().any(Units::cut) {
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Self, Error> {
+        match self.graph.outputs.iter().any(|output| self.values[output.0].iter().any(Units::cut)) {
+            true => {
                 let reason = "units of the model's output would be removed".to_owned();
-                return Err(Error::Misfit { place: "the output".into(), reason });
+                Err(Error::Misfit { place: "the output".into(), reason })
             }
+            false => Ok(self),
         }
-        Ok(flow)
     }
 
     /// Writes the shapes that are left into a copy of the graph, and returns why the cut cannot be compared.
     pub(super) fn write(self, graph: &mut Graph) -> Vec<String> {
         for (value, units) in graph.values.iter_mut().zip(&self.values) {
+            if let Origin::Constant(values) = &mut value.origin {
+                let sizes: Vec<usize> = value.shape.iter().map(|dim| dim.at(1)).collect();
+                let keeps: Vec<_> = units.iter().map(|units| units.keep.clone()).collect();
+                *values = reshape::flatten(&sizes, &keeps).into_iter().map(|at| values[at]).collect();
+            }
             for (dim, units) in value.shape.iter_mut().zip(units) {
                 if let Some(keep) = &units.keep {
                     *dim = Dim::Fixed(keep.len());
@@ -64,11 +110,11 @@ impl<'a> Flow<'a> {
         }
         for (node, old) in graph.nodes.iter_mut().zip(&self.graph.nodes) {
             match &mut node.op {
-                // Only slices of whole dimensions go through, so that the new bounds are the new sizes.
                 Op::Slice(ranges) => {
                     for (range, units) in ranges.iter_mut().zip(&self.values[old.inputs[0].0]) {
                         if let Some(keep) = &units.keep {
-                            *range = (0, keep.len());
+                            let before = |end: usize| keep.partition_point(|&unit| unit < end);
+                            *range = (before(range.0), before(range.1));
                         }
                     }
                 }
@@ -87,19 +133,29 @@ impl<'a> Flow<'a> {
 
     fn step(&mut self, index: usize, node: &Node) -> Rule<Vec<Units>> {
         let inputs: Vec<Vec<Units>> = node.inputs.iter().map(|&input| self.values[input.0].clone()).collect();
-        if !inputs.iter().flatten().any(Units::cut) {
+        let wished = self.wishes.range((node.output, 0)..=(node.output, usize::MAX)).next().is_some();
+        if !wished && !inputs.iter().flatten().any(Units::cut) {
             return Ok(vec![Units::default(); self.graph.value(node.output).shape.len()]);
         }
         match &node.op {
             Op::Conv { groups, .. } => self.conv(index, *groups, &inputs),
+            Op::ConvTranspose { groups, .. } => self.conv_transpose(index, *groups, &inputs),
             Op::Linear => self.linear(index, &inputs),
             Op::Matmul => self.matmul(index, &inputs),
             Op::BatchNorm { .. } => batch_norm(&inputs),
             Op::LayerNorm { .. } => self.layer_norm(index, &inputs),
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => pool(&inputs[0]),
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
+                pool(&inputs[0])
+            }
             Op::Binary(binary) => self.binary(*binary, node, &inputs),
+            Op::Where => self.choose(node, &inputs),
             Op::Scalar(binary, value) => Ok(scalar(*binary, *value, inputs[0].clone())),
             Op::Unary(unary) => Ok(map_loud(inputs[0].clone(), unary_of_zero(*unary))),
+            Op::Clamp { min, max } => {
+                let reason = format!("a clamp to {min} ..= {max} makes something else of zero");
+                let zero = *min <= 0.0 && *max >= 0.0;
+                Ok(map_loud(inputs[0].clone(), (!zero).then_some(reason.as_str())))
+            }
             Op::Reshape => self.reshape(node, &inputs[0]),
             Op::Permute(perm) => Ok(perm.iter().map(|&dim| inputs[0][dim].clone()).collect()),
             Op::Expand => self.expand(node, &inputs[0]),
@@ -115,8 +171,17 @@ impl<'a> Flow<'a> {
                 self.read(&inputs[0][*axis], index);
                 Ok(without(inputs[0].clone(), *axis))
             }
+            Op::TopK(axis) => {
+                let left = inputs[0][*axis].keep.as_ref().map_or(usize::MAX, Vec::len);
+                let ranks = self.size(node.output, *axis);
+                if left < ranks {
+                    return Err(format!("the largest {ranks} of {left} units would be taken").into());
+                }
+                self.note(&inputs[0][*axis], index, "chooses among the removed units");
+                Ok(without(inputs[0].clone(), *axis))
+            }
             Op::Concat(axis) => self.concat(*axis, node, &inputs),
-            Op::Slice(ranges) => self.slice(ranges, node, &inputs[0]),
+            Op::Slice(ranges) => slice(ranges, &inputs[0]),
             Op::Embedding => embedding(&inputs),
             Op::Opaque(_) => Err("what it does to the removed units is not known".into()),
         }
@@ -145,18 +210,35 @@ impl<'a> Flow<'a> {
                 if read != every && !(read.is_empty() && written.is_empty()) {
                     return Err(format!(
                         "its {groups} groups, a plain number, would not keep the same input channels"
-                    ));
+                    )
+                    .into());
                 }
                 if !read.is_empty() && *each.get_or_insert(written.len()) != written.len() {
                     return Err(format!(
                         "its {groups} groups, a plain number, would not keep as many outputs each"
-                    ));
+                    )
+                    .into());
                 }
             }
         }
         self.read(&x[1], index);
         let mut out = x.clone();
         out[1] = biased(&weight[0], bias)?;
+        self.rows(&mut out, 1, bias.is_some());
+        Ok(out)
+    }
+
+    fn conv_transpose(&mut self, index: usize, groups: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
+        let (x, weight, bias) = (&inputs[0], &inputs[1], inputs.get(2));
+        spatial(x)?;
+        spatial(weight)?;
+        agree("its input", &x[1], "its weight's input channels", &weight[0])?;
+        if groups > 1 && (weight[0].cut() || weight[1].cut()) {
+            return Err(format!("its {groups} groups are a plain number").into());
+        }
+        self.read(&x[1], index);
+        let mut out = x.clone();
+        out[1] = biased(&weight[1], bias)?;
         self.rows(&mut out, 1, bias.is_some());
         Ok(out)
     }
@@ -175,15 +257,16 @@ impl<'a> Flow<'a> {
     fn matmul(&mut self, index: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
         let (lhs, rhs) = (&inputs[0], &inputs[1]);
         if lhs.len() != rhs.len() {
-            return Err(format!("it joins ranks {} and {}", lhs.len(), rhs.len()));
+            return Err(format!("it joins ranks {} and {}", lhs.len(), rhs.len()).into());
         }
         let (m, k) = (lhs.len() - 2, lhs.len() - 1);
-        agree("the left factor", &lhs[k], "the right factor", &rhs[m])?;
+        let node = &self.graph.nodes[index];
+        agree("the left factor", &lhs[k], "the right factor", &rhs[m])
+            .map_err(|it| it.wishing((node.inputs[0], k, &lhs[k]), (node.inputs[1], m, &rhs[m])))?;
         // A zero on either side is enough.
         if rhs[m].loud.is_some() {
             self.read(&lhs[k], index);
         }
-        let node = &self.graph.nodes[index];
         let mut out = Vec::new();
         for dim in 0..m {
             out.push(self.meet(node, dim, &lhs[dim], &rhs[dim], Either::Zero)?);
@@ -205,13 +288,13 @@ impl<'a> Flow<'a> {
     fn binary(&mut self, op: Binary, node: &Node, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
         let (lhs, rhs) = (&inputs[0], &inputs[1]);
         if lhs.len() != rhs.len() {
-            return Err(format!("it joins ranks {} and {}", lhs.len(), rhs.len()));
+            return Err(format!("it joins ranks {} and {}", lhs.len(), rhs.len()).into());
         }
         let zero = match op {
-            Binary::Add | Binary::Sub => Either::Both,
+            Binary::Add | Binary::Sub | Binary::Greater | Binary::Lower => Either::Both,
             Binary::Mul => Either::Zero,
             Binary::Div => Either::Left,
-            Binary::Equal => Either::Never,
+            Binary::Equal | Binary::GreaterEqual | Binary::LowerEqual => Either::Never,
         };
         (0..lhs.len()).map(|dim| self.meet(node, dim, &lhs[dim], &rhs[dim], zero)).collect()
     }
@@ -225,7 +308,8 @@ impl<'a> Flow<'a> {
             (false, true) => (&lhs.keep, lhs.loud.clone(), constant()),
             (true, false) => (&rhs.keep, constant(), rhs.loud.clone()),
             _ => {
-                agree("the left side", lhs, "the right side", rhs)?;
+                agree("the left side", lhs, "the right side", rhs)
+                    .map_err(|it| it.wishing((node.inputs[0], dim, lhs), (node.inputs[1], dim, rhs)))?;
                 (&lhs.keep, lhs.loud.clone(), rhs.loud.clone())
             }
         };
@@ -237,9 +321,33 @@ impl<'a> Flow<'a> {
             Either::Zero => left.and(right),
             Either::Left if right.is_none() => Some("a division by zero makes them no number".into()),
             Either::Left => left,
-            Either::Never => Some("zeros are equal, which is one".into()),
+            Either::Never => Some("a comparison of zeros is one".into()),
         };
         Ok(Units { keep: keep.clone(), loud })
+    }
+
+    /// What a mask chooses from two values.
+    fn choose(&self, node: &Node, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
+        let rank = self.graph.value(node.output).shape.len();
+        if let Some(other) = inputs.iter().map(Vec::len).find(|&other| other != rank) {
+            return Err(format!("it joins ranks {rank} and {other}").into());
+        }
+        let dim = |dim: usize| {
+            let there: Vec<usize> = (0..3).filter(|&input| self.size(node.inputs[input], dim) != 1).collect();
+            let at = |input: usize| (node.inputs[input], dim, &inputs[input][dim]);
+            for pair in there.windows(2) {
+                let (a, b) = (at(pair[0]), at(pair[1]));
+                agree("one of its operands", a.2, "another", b.2).map_err(|it| it.wishing(a, b))?;
+            }
+            let Some(keep) = there.first().and_then(|&input| inputs[input][dim].keep.clone()) else {
+                return Ok(Units::default());
+            };
+            // What is chosen is zero if both are, and both have these units.
+            let zero = [1, 2].iter().all(|input| there.contains(input) && inputs[*input][dim].loud.is_none());
+            let loud = (!zero).then(|| "a mask chooses what is not zero".to_owned());
+            Ok(Units { keep: Some(keep), loud })
+        };
+        (0..rank).map(dim).collect()
     }
 
     fn reshape(&self, node: &Node, x: &[Units]) -> Rule<Vec<Units>> {
@@ -274,18 +382,24 @@ impl<'a> Flow<'a> {
 
     fn expand(&self, node: &Node, x: &[Units]) -> Rule<Vec<Units>> {
         let rank = self.graph.value(node.output).shape.len();
-        let mut out = vec![Units::default(); rank];
+        let zero = matches!(&self.graph.value(node.inputs[0]).origin,
+            Origin::Constant(values) if values.iter().all(|&value| value == 0.0));
+        let mut out: Vec<Units> = (0..rank).map(|dim| wished(&self.wishes, node.output, dim, zero)).collect();
         // The target's sizes are plain numbers, which a forward pass may have read off the tensor or off a field;
         // those that are not expanded must come from the tensor.
-        out[rank - x.len()..].clone_from_slice(x);
+        for (out, x) in out[rank - x.len()..].iter_mut().zip(x).filter(|(_, x)| x.cut()) {
+            out.clone_from(x);
+        }
         Ok(out)
     }
 
     fn concat(&self, axis: usize, node: &Node, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
         let mut out = inputs[0].clone();
-        for input in &inputs[1..] {
+        for (at, input) in inputs.iter().enumerate().skip(1) {
             for dim in (0..out.len()).filter(|&dim| dim != axis) {
-                agree("its first part", &inputs[0][dim], "another part", &input[dim])?;
+                agree("its first part", &inputs[0][dim], "another part", &input[dim]).map_err(|it| {
+                    it.wishing((node.inputs[0], dim, &inputs[0][dim]), (node.inputs[at], dim, &input[dim]))
+                })?;
                 out[dim].loud = out[dim].loud.take().or(input[dim].loud.clone());
             }
         }
@@ -305,19 +419,8 @@ impl<'a> Flow<'a> {
         Ok(out)
     }
 
-    fn slice(&self, ranges: &[(usize, usize)], node: &Node, x: &[Units]) -> Rule<Vec<Units>> {
-        for (dim, &(start, end)) in ranges.iter().enumerate() {
-            if x[dim].cut() && (start, end) != (0, self.size(node.inputs[0], dim)) {
-                return Err(format!(
-                    "its bounds {start}..{end} are plain numbers in the dimension that is cut"
-                ));
-            }
-        }
-        Ok(x.to_vec())
-    }
-
     /// Size of a dimension that is not the batch.
-    fn size(&self, value: ValueId, dim: usize) -> usize {
+    pub(super) fn size(&self, value: ValueId, dim: usize) -> usize {
         self.graph.value(value).shape[dim].at(1)
     }
 
@@ -356,6 +459,25 @@ enum Either {
     Never,
 }
 
+impl Obstacle {
+    /// With the wish that the one of two dimensions that stays whole loses what the other does.
+    fn wishing(self, a: (ValueId, usize, &Units), b: (ValueId, usize, &Units)) -> Self {
+        let wish = match (&a.2.keep, &b.2.keep) {
+            (None, Some(keep)) => Some((a.0, a.1, keep.clone())),
+            (Some(keep), None) => Some((b.0, b.1, keep.clone())),
+            _ => None,
+        };
+        Self { wish, ..self }
+    }
+}
+
+/// What a wish leaves of a dimension along which a value repeats.
+fn wished(wishes: &Wishes, value: ValueId, dim: usize, zero: bool) -> Units {
+    let keep = wishes.get(&(value, dim)).cloned();
+    let loud = (keep.is_some() && !zero).then(|| "a value is repeated for them".to_owned());
+    Units { keep, loud }
+}
+
 impl Units {
     fn cut(&self) -> bool {
         self.keep.is_some()
@@ -371,9 +493,27 @@ fn agree(left: &str, lhs: &Units, right: &str, rhs: &Units) -> Rule<()> {
         None => "all units".to_owned(),
     };
     Err(match (&lhs.keep, &rhs.keep) {
-        (Some(a), Some(b)) if a.len() == b.len() => format!("{left} and {right} keep different units"),
+        (Some(a), Some(b)) if a.len() == b.len() => {
+            format!("{left} and {right} keep different units")
+        }
         _ => format!("{left} keeps {}, {right} {}", count(lhs), count(rhs)),
-    })
+    }
+    .into())
+}
+
+/// Parts of dimensions: their bounds follow the units that stay.
+fn slice(ranges: &[(usize, usize)], x: &[Units]) -> Rule<Vec<Units>> {
+    let part = |(units, &(start, end)): (&Units, &(usize, usize))| {
+        let Some(keep) = &units.keep else { return Ok(Units::default()) };
+        let inside = keep.iter().filter(|unit| (start..end).contains(unit));
+        let inside: Vec<usize> = inside.map(|unit| unit - start).collect();
+        match inside.len() {
+            0 => Err(format!("nothing would be left between its bounds {start} and {end}").into()),
+            left if left == end - start => Ok(Units::default()),
+            _ => Ok(Units { keep: Some(inside), loud: units.loud.clone() }),
+        }
+    };
+    x.iter().zip(ranges).map(part).collect()
 }
 
 /// Channels pass, positions cannot be removed.
@@ -437,6 +577,10 @@ fn scalar(op: Binary, value: f64, x: Vec<Units>) -> Vec<Units> {
         Binary::Mul => value.is_finite(),
         Binary::Div => value != 0.0,
         Binary::Equal => value != 0.0,
+        Binary::Greater => value >= 0.0,
+        Binary::GreaterEqual => value > 0.0,
+        Binary::Lower => value <= 0.0,
+        Binary::LowerEqual => value < 0.0,
     };
     let reason = format!("{} of {value} makes something else of zero", format!("{op:?}").to_lowercase());
     map_loud(x, (!zero).then_some(reason.as_str()))

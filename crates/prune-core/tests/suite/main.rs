@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod architectures;
 mod channels;
 mod criteria;
 mod cut;

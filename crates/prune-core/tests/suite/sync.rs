@@ -7,7 +7,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Tensor};
 use kd_graph::{Axis, Graph, Sites, axes, capture};
 use kd_nn::SyncShape;
-use prune_core::{Cut, apply_synced, cut_of, follow, mask_equals_removed, pin, verify_cut};
+use prune_core::{Cut, apply_synced, cut_of, mask_equals_removed, pin, settle_numbers, verify_cut};
 
 /// Cuts `module` to `keep` of the axis of so many units that `path` is on, and checks the result against the plan.
 fn cut_axis<M: Module + SyncShape, const D: usize>(
@@ -34,7 +34,9 @@ fn followed<M: Module + SyncShape, const D: usize>(
     example: [usize; D],
     forward: impl Fn(&M, Tensor<D>, &mut Sites) -> Tensor<2> + Copy,
 ) -> Vec<Axis> {
-    follow(graph, axes(graph), |cut| capture(&apply_synced(module.clone(), cut).ok()?, example, forward).ok())
+    settle_numbers(graph, axes(graph), |cut| -> Result<_, Box<dyn std::error::Error>> {
+        Ok(capture(&apply_synced(module.clone(), cut)?, example, forward)?)
+    })
 }
 
 #[derive(Module, Debug, SyncShape)]
@@ -115,7 +117,7 @@ fn heads_follow_by_a_rule_and_widths_without_one_do_not() {
     let graph = capture(&net, example, Attention::forward).unwrap();
     let all = followed(&net, &graph, example, Attention::forward);
     let widths: Vec<_> = all.iter().filter(|axis| axis.size == 4).collect();
-    assert!(!widths.is_empty() && widths.iter().all(|axis| !axis.numbers.is_empty()), "{widths:?}");
+    assert!(!widths.is_empty() && widths.iter().all(|axis| axis.pinned.is_some()), "{widths:?}");
 }
 
 #[derive(Module, Debug, SyncShape)]

@@ -1,0 +1,32 @@
+//! Coupled groups of known architectures, written by hand from the architecture, and the proof of each group.
+
+#[path = "architectures/attention.rs"]
+mod attention;
+#[path = "architectures/branches.rs"]
+mod branches;
+#[path = "architectures/burn_attention.rs"]
+mod burn_attention;
+#[path = "architectures/experts.rs"]
+mod experts;
+#[path = "architectures/language.rs"]
+mod language;
+#[path = "architectures/layers.rs"]
+mod layers;
+#[path = "architectures/mobile.rs"]
+mod mobile;
+#[path = "architectures/notation.rs"]
+mod notation;
+#[path = "architectures/plain.rs"]
+mod plain;
+#[path = "architectures/random.rs"]
+mod random;
+#[path = "architectures/recurrent.rs"]
+mod recurrent;
+#[path = "architectures/reference.rs"]
+mod reference;
+#[path = "architectures/residual.rs"]
+mod residual;
+#[path = "architectures/table.rs"]
+mod table;
+#[path = "architectures/vision.rs"]
+mod vision;

@@ -1,0 +1,79 @@
+//! Mixtures of experts, whose weights stand in one tensor with the experts first.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use burn::tensor::activation::{relu, softmax};
+
+use super::attention::{linear, table};
+use super::table::Architecture;
+
+#[derive(Module, Debug)]
+struct Mixture {
+    stem: Linear,
+    router: Linear,
+    up: Param<Tensor<3>>,
+    up_bias: Param<Tensor<3>>,
+    down: Param<Tensor<3>>,
+    down_bias: Param<Tensor<3>>,
+    head: Linear,
+}
+
+impl Mixture {
+    fn new() -> Self {
+        Self {
+            stem: linear(4, 6),
+            router: linear(6, 4),
+            up: table([4, 6, 5]),
+            up_bias: table([4, 1, 5]),
+            down: table([4, 5, 6]),
+            down_bias: table([4, 1, 6]),
+            head: linear(6, 3),
+        }
+    }
+
+    fn forward(&self, x: Tensor<2>, gates: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        let x = self.stem.forward(x);
+        let [batch, width] = x.dims();
+        let gates = gates(softmax(self.router.forward(x.clone()), 1));
+        let hidden = relu(x.clone().unsqueeze::<3>().matmul(self.up.val()) + self.up_bias.val());
+        let each = hidden.matmul(self.down.val()) + self.down_bias.val();
+        let mixed = (each * gates.transpose().unsqueeze_dim::<3>(2)).sum_dim(0);
+        self.head.forward(x + mixed.reshape([batch, width]))
+    }
+}
+
+const BLOCK: &str = "router.* up up_bias down down_bias";
+
+/// Every expert takes part with its gate (Jacobs et al. 1991).
+#[test]
+fn mixture_of_experts() {
+    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| net.forward(x, |gates| gates)).check(
+        "width 4: stem.weight:0; pinned: dimension 1 of the model's input
+         embedding 6: stem.weight:1 stem.bias:0 router.weight:0 up:1 {down,down_bias}:2 head.weight:0
+         experts 4: router.weight:1 router.bias:0 {up,up_bias,down,down_bias}:0; across: softmax
+         width 5: {up,up_bias}:2 down:1
+         width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
+        BLOCK,
+    );
+}
+
+/// The two experts with the largest gates take part, which sum to one (Shazeer et al. 2017, without noise).
+#[test]
+fn top_k_experts() {
+    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| {
+        net.forward(x, |gates| {
+            let least = gates.clone().topk(2, 1).narrow(1, 1, 1);
+            let chosen = gates.clone() * gates.greater_equal(least).float();
+            chosen.clone() / chosen.sum_dim(1)
+        })
+    })
+    .check(
+        "width 4: stem.weight:0; pinned: dimension 1 of the model's input
+         embedding 6: stem.weight:1 stem.bias:0 router.weight:0 up:1 {down,down_bias}:2 head.weight:0
+         experts 4: router.weight:1 router.bias:0 {up,up_bias,down,down_bias}:0; across: softmax, topk
+         width 5: {up,up_bias}:2 down:1
+         width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
+        BLOCK,
+    );
+}

@@ -1,0 +1,511 @@
+//! Random networks: any directed graph of layers, and everything that can be said of its groups.
+//!
+//! Next to every network an oracle is kept that knows no labels: each channel of each value is an atom, every operation
+//! joins atoms that must go together, and what is joined in the end is what one unit removes. For networks without groups
+//! in groups its sets have to be those of the axes, unit by unit. All axes are proved as those of the table are.
+//!
+//! `KD_RANDOM_NETWORKS` says how many networks; a failure names the seed and can be repeated by `KD_RANDOM_SEED`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::{gelu, relu, sigmoid, silu, softmax, tanh};
+use burn::tensor::{Device, Tensor};
+use kd_graph::Axis;
+use kd_nn::conv::Conv2d;
+use kd_nn::{BatchNorm, GroupNorm, GroupNormConfig, LayerNorm, Linear};
+
+use super::layers::{config, grouped, layer_norm, linear, norm, pooled};
+use super::table::{Architecture, Stream};
+
+/// Layers by kind, and the steps that apply them to values counted from the input.
+#[derive(Module, Debug)]
+struct Net {
+    convs: Vec<Conv2d>,
+    norms: Vec<BatchNorm>,
+    layer_norms: Vec<LayerNorm>,
+    group_norms: Vec<GroupNorm>,
+    linears: Vec<Linear>,
+    scales: Vec<Param<Tensor<1>>>,
+    head: Linear,
+    #[module(skip)]
+    steps: Vec<Step>,
+    #[module(skip)]
+    ends: Vec<usize>,
+    #[module(skip)]
+    flatten: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Conv {
+        layer: usize,
+        x: usize,
+    },
+    Norm {
+        layer: usize,
+        x: usize,
+    },
+    LayerNorm {
+        layer: usize,
+        x: usize,
+    },
+    GroupNorm {
+        layer: usize,
+        x: usize,
+    },
+    Linear {
+        layer: usize,
+        x: usize,
+    },
+    Scale {
+        layer: usize,
+        x: usize,
+    },
+    /// Two 1×1 convolutions between the mean over places and a gate.
+    Squeeze {
+        reduce: usize,
+        expand: usize,
+        x: usize,
+    },
+    Function {
+        which: usize,
+        x: usize,
+    },
+    Shuffle {
+        groups: usize,
+        x: usize,
+    },
+    Add {
+        a: usize,
+        b: usize,
+    },
+    Mul {
+        a: usize,
+        b: usize,
+    },
+    Concat {
+        a: usize,
+        b: usize,
+    },
+}
+
+const SIDE: usize = 3;
+const INPUTS: usize = 2;
+
+impl Net {
+    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let mut values = vec![x];
+        for step in &self.steps {
+            values.push(self.step(*step, |at| values[at].clone()));
+        }
+        let ends = self.ends.iter().map(|&end| values[end].clone()).collect();
+        let x = Tensor::cat(ends, 1);
+        self.head.forward(if self.flatten { x.flatten(1, 3) } else { pooled(x) })
+    }
+
+    fn step(&self, step: Step, value: impl Fn(usize) -> Tensor<4>) -> Tensor<4> {
+        let last = |x: Tensor<4>| x.permute([0, 2, 3, 1]);
+        let first = |x: Tensor<4>| x.permute([0, 3, 1, 2]);
+        match step {
+            Step::Conv { layer, x } => self.convs[layer].forward(value(x)),
+            Step::Norm { layer, x } => self.norms[layer].forward(value(x)),
+            Step::LayerNorm { layer, x } => first(self.layer_norms[layer].forward(last(value(x)))),
+            Step::GroupNorm { layer, x } => self.group_norms[layer].forward(value(x)),
+            Step::Linear { layer, x } => first(self.linears[layer].forward(last(value(x)))),
+            Step::Scale { layer, x } => {
+                value(x) * self.scales[layer].val().unsqueeze::<4>().permute([0, 3, 1, 2])
+            }
+            Step::Squeeze { reduce, expand, x } => {
+                let mean = value(x).mean_dim(2).mean_dim(3);
+                let gate = self.convs[expand].forward(relu(self.convs[reduce].forward(mean)));
+                value(x) * sigmoid(gate)
+            }
+            Step::Function { which, x } => match which {
+                0 => relu(value(x)),
+                1 => gelu(value(x)),
+                2 => tanh(value(x)),
+                3 => silu(value(x)),
+                4 => sigmoid(value(x)),
+                5 => softmax(value(x), 1),
+                6 => value(x).clamp(-1.0, 1.0),
+                // A gate for places, from the mean over channels.
+                _ => value(x) * sigmoid(value(x).mean_dim(1)),
+            },
+            Step::Shuffle { groups, x } => {
+                let [batch, channels, height, width] = value(x).dims();
+                value(x)
+                    .reshape([batch, groups, channels / groups, height, width])
+                    .swap_dims(1, 2)
+                    .reshape([batch, channels, height, width])
+            }
+            Step::Add { a, b } => value(a) + value(b),
+            Step::Mul { a, b } => value(a) * value(b),
+            Step::Concat { a, b } => Tensor::cat(vec![value(a), value(b)], 1),
+        }
+    }
+}
+
+/// What must go together, index by index.
+#[derive(Default)]
+struct Oracle {
+    atoms: Vec<usize>,
+    places: BTreeMap<(String, usize, usize), usize>,
+    pinned: Vec<usize>,
+}
+
+impl Oracle {
+    fn fresh(&mut self) -> usize {
+        self.atoms.push(self.atoms.len());
+        self.atoms.len() - 1
+    }
+
+    fn find(&self, mut atom: usize) -> usize {
+        while self.atoms[atom] != atom {
+            atom = self.atoms[atom];
+        }
+        atom
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.atoms[a] = b;
+    }
+
+    /// The atoms along a dimension of a parameter.
+    fn along(&mut self, path: &str, dim: usize, size: usize) -> Vec<usize> {
+        (0..size)
+            .map(|index| {
+                let place = (path.to_owned(), dim, index);
+                match self.places.get(&place) {
+                    Some(&atom) => atom,
+                    None => {
+                        let atom = self.fresh();
+                        self.places.insert(place, atom);
+                        atom
+                    }
+                }
+            })
+            .collect()
+    }
+
+    fn unify(&mut self, a: &[usize], b: &[usize]) {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).for_each(|(&a, &b)| self.join(a, b));
+    }
+
+    /// Vectors with an entry for each channel.
+    fn vectors(&mut self, x: &[usize], paths: &[String]) {
+        for path in paths {
+            let vector = self.along(path, 0, x.len());
+            self.unify(x, &vector);
+        }
+    }
+
+    /// What each unit removes, but for what may not go; and how often its kind of set occurs.
+    fn units(&self) -> BTreeSet<BTreeSet<(String, usize, usize)>> {
+        let pinned: BTreeSet<usize> = self.pinned.iter().map(|&atom| self.find(atom)).collect();
+        let mut units: BTreeMap<usize, BTreeSet<(String, usize, usize)>> = BTreeMap::new();
+        for (place, &atom) in &self.places {
+            let atom = self.find(atom);
+            if !pinned.contains(&atom) {
+                units.entry(atom).or_default().insert(place.clone());
+            }
+        }
+        units.into_values().collect()
+    }
+}
+
+/// A network under construction.
+struct Builder {
+    stream: Stream,
+    net: Net,
+    oracle: Oracle,
+    /// Atoms of the channels of each value; only sizes count where groups are drawn.
+    values: Vec<Vec<usize>>,
+}
+
+impl Builder {
+    fn new(seed: u64) -> Self {
+        let mut oracle = Oracle::default();
+        let input: Vec<usize> = (0..INPUTS).map(|_| oracle.fresh()).collect();
+        oracle.pinned.extend(&input);
+        let net = Net {
+            convs: Vec::new(),
+            norms: Vec::new(),
+            layer_norms: Vec::new(),
+            group_norms: Vec::new(),
+            linears: Vec::new(),
+            scales: Vec::new(),
+            head: linear(1, 1),
+            steps: Vec::new(),
+            ends: Vec::new(),
+            flatten: false,
+        };
+        let mut builder = Self { stream: Stream(seed), net, oracle, values: vec![input] };
+        builder.conv(0, None);
+        builder
+    }
+
+    fn push(&mut self, step: Step, channels: Vec<usize>) {
+        self.net.steps.push(step);
+        self.values.push(channels);
+    }
+
+    /// A convolution of value `x`, to the width of another value where there is one.
+    fn conv(&mut self, x: usize, like: Option<usize>) {
+        let (from, drawn) = (self.values[x].len(), 2 + self.stream.below(5));
+        let to = like.map_or(drawn, |like| self.values[like].len());
+        let kernel = 1 + 2 * self.stream.below(2);
+        let layer = self.add_conv(from, to, kernel);
+        self.apply_conv(layer, x);
+    }
+
+    fn add_conv(&mut self, from: usize, to: usize, kernel: usize) -> usize {
+        let bias = self.stream.below(2) == 0;
+        self.net.convs.push(config(from, to, kernel).with_bias(bias).init(&Device::flex()));
+        self.net.convs.len() - 1
+    }
+
+    fn apply_conv(&mut self, layer: usize, x: usize) {
+        let outputs = self.connect(layer, x);
+        self.push(Step::Conv { layer, x }, outputs);
+    }
+
+    fn connect(&mut self, layer: usize, x: usize) -> Vec<usize> {
+        let path = format!("convs.{layer}");
+        let [to, from, _, _] = self.net.convs[layer].weight.dims();
+        let read = self.oracle.along(&format!("{path}.weight"), 1, from);
+        let x = self.values[x].clone();
+        self.oracle.unify(&x, &read);
+        let written = self.oracle.along(&format!("{path}.weight"), 0, to);
+        if self.net.convs[layer].bias.is_some() {
+            self.oracle.vectors(&written, &[format!("{path}.bias")]);
+        }
+        written
+    }
+
+    /// One more step; `groups` are those of grouped convolutions, shuffles and group norms, or none of these.
+    fn step(&mut self, groups: bool) {
+        let x = self.stream.below(self.values.len());
+        let channels = self.values[x].clone();
+        let size = channels.len();
+        match self.stream.below(if groups { 16 } else { 13 }) {
+            0 | 1 => self.conv(x, None),
+            2 => self.conv(x, Some(x)),
+            3 => {
+                // A layer that there is already, if it fits.
+                let fits = |conv: &Conv2d| conv.weight.dims()[1] == size;
+                match (0..self.net.convs.len()).rev().find(|&layer| fits(&self.net.convs[layer])) {
+                    Some(layer) if size > 1 => self.apply_conv(layer, x),
+                    _ => self.conv(x, None),
+                }
+            }
+            4 => {
+                self.net.convs.push(grouped(size, size, 3, size));
+                let layer = self.net.convs.len() - 1;
+                self.oracle.vectors(&channels, &[format!("convs.{layer}.weight")]);
+                self.push(Step::Conv { layer, x }, channels);
+            }
+            5 => {
+                self.net.norms.push(norm(size));
+                let layer = self.net.norms.len() - 1;
+                let path = |name: &str| format!("norms.{layer}.{name}");
+                let paths = ["gamma", "beta", "running_mean", "running_var"].map(path);
+                self.oracle.vectors(&channels, &paths);
+                self.push(Step::Norm { layer, x }, channels);
+            }
+            6 => {
+                self.net.layer_norms.push(layer_norm(size));
+                let layer = self.net.layer_norms.len() - 1;
+                let paths = ["gamma", "beta"].map(|name| format!("layer_norms.{layer}.{name}"));
+                self.oracle.vectors(&channels, &paths);
+                self.push(Step::LayerNorm { layer, x }, channels);
+            }
+            7 => {
+                let to = 2 + self.stream.below(5);
+                self.net.linears.push(linear(size, to));
+                let layer = self.net.linears.len() - 1;
+                let read = self.oracle.along(&format!("linears.{layer}.weight"), 0, size);
+                self.oracle.unify(&channels, &read);
+                let written = self.oracle.along(&format!("linears.{layer}.weight"), 1, to);
+                self.oracle.vectors(&written, &[format!("linears.{layer}.bias")]);
+                self.push(Step::Linear { layer, x }, written);
+            }
+            8 => {
+                self.net.scales.push(Param::from_tensor(Tensor::ones([size], &Device::flex())));
+                let layer = self.net.scales.len() - 1;
+                self.oracle.vectors(&channels, &[format!("scales.{layer}")]);
+                self.push(Step::Scale { layer, x }, channels);
+            }
+            9 => {
+                let inner = 2 + self.stream.below(3);
+                let reduce = self.add_conv(size, inner, 1);
+                let expand = self.add_conv(inner, size, 1);
+                let hidden = self.connect(reduce, x);
+                self.values.push(hidden);
+                let gate = self.connect(expand, self.values.len() - 1);
+                self.values.pop();
+                self.oracle.unify(&channels, &gate);
+                self.push(Step::Squeeze { reduce, expand, x }, channels);
+            }
+            10 => {
+                let which = self.stream.below(8);
+                self.push(Step::Function { which, x }, channels);
+            }
+            11 => {
+                // Something of the same size, made where there is none.
+                let others = (0..self.values.len()).filter(|&y| y != x && self.values[y].len() == size);
+                let others: Vec<usize> = others.collect();
+                let y = match others.is_empty() {
+                    true => {
+                        let from = self.stream.below(self.values.len());
+                        self.conv(from, Some(x));
+                        self.values.len() - 1
+                    }
+                    false => others[self.stream.below(others.len())],
+                };
+                let other = self.values[y].clone();
+                self.oracle.unify(&channels, &other);
+                let step = match self.stream.below(4) {
+                    0 => Step::Mul { a: x, b: y },
+                    _ => Step::Add { a: x, b: y },
+                };
+                self.push(step, channels);
+            }
+            12 => {
+                let y = self.stream.below(self.values.len());
+                let both = [channels, self.values[y].clone()].concat();
+                if both.len() <= 16 {
+                    self.push(Step::Concat { a: x, b: y }, both);
+                }
+            }
+            13 => {
+                if let Some(groups) = self.groups(size) {
+                    let to = groups * (1 + self.stream.below(3));
+                    self.net.convs.push(grouped(size, to, 3, groups));
+                    let layer = self.net.convs.len() - 1;
+                    let written = (0..to).map(|_| self.oracle.fresh()).collect();
+                    self.push(Step::Conv { layer, x }, written);
+                }
+            }
+            14 => {
+                if let Some(groups) = self.groups(size) {
+                    self.push(Step::Shuffle { groups, x }, channels);
+                }
+            }
+            _ => {
+                if let Some(groups) = self.groups(size) {
+                    self.net.group_norms.push(GroupNormConfig::new(groups, size).init(&Device::flex()));
+                    let layer = self.net.group_norms.len() - 1;
+                    self.push(Step::GroupNorm { layer, x }, channels);
+                }
+            }
+        }
+    }
+
+    /// A number of groups that divides a size, neither one nor all.
+    fn groups(&mut self, size: usize) -> Option<usize> {
+        let divisors: Vec<usize> = (2..size).filter(|groups| size.is_multiple_of(*groups)).collect();
+        (!divisors.is_empty()).then(|| divisors[self.stream.below(divisors.len())])
+    }
+
+    /// The head reads every value that nothing else does.
+    fn finish(mut self) -> (Net, Oracle) {
+        let mut read = vec![false; self.values.len()];
+        for step in &self.net.steps {
+            match *step {
+                Step::Conv { x, .. }
+                | Step::Norm { x, .. }
+                | Step::LayerNorm { x, .. }
+                | Step::GroupNorm { x, .. }
+                | Step::Linear { x, .. }
+                | Step::Scale { x, .. }
+                | Step::Squeeze { x, .. }
+                | Step::Function { x, .. }
+                | Step::Shuffle { x, .. } => read[x] = true,
+                Step::Add { a, b } | Step::Mul { a, b } | Step::Concat { a, b } => {
+                    (read[a], read[b]) = (true, true);
+                }
+            }
+        }
+        self.net.ends = (0..read.len()).filter(|&at| !read[at]).collect();
+        self.net.flatten = self.stream.below(2) == 0;
+        let channels: Vec<usize> = self.net.ends.iter().flat_map(|&end| self.values[end].clone()).collect();
+        let places = if self.net.flatten { SIDE * SIDE } else { 1 };
+        self.net.head = linear(channels.len() * places, 2);
+        let read = self.oracle.along("head.weight", 0, channels.len() * places);
+        let spread: Vec<usize> =
+            channels.iter().flat_map(|&atom| std::iter::repeat_n(atom, places)).collect();
+        self.oracle.unify(&spread, &read);
+        (self.net, self.oracle)
+    }
+}
+
+/// What each unit of the axes removes.
+fn removed(axes: &[Axis]) -> BTreeSet<BTreeSet<(String, usize, usize)>> {
+    let free = axes.iter().filter(|axis| axis.pinned.is_none());
+    free.flat_map(|axis| {
+        (0..axis.size).map(move |unit| {
+            let members = axis.members.iter();
+            let places = members.flat_map(|member| {
+                member.index[unit].iter().map(|&index| (member.path.clone(), member.dim, index))
+            });
+            places.collect()
+        })
+    })
+    .collect()
+}
+
+/// The parameters and dimensions of a set, with how many indices of each.
+fn signature(unit: &BTreeSet<(String, usize, usize)>) -> BTreeMap<(String, usize), usize> {
+    let mut signature = BTreeMap::new();
+    for (path, dim, _) in unit {
+        *signature.entry((path.clone(), *dim)).or_default() += 1;
+    }
+    signature
+}
+
+/// Checks the network of a seed; how many groups were proved.
+fn check(seed: u64) -> usize {
+    let groups = seed % 3 == 0;
+    let mut builder = Builder::new(seed);
+    for _ in 0..2 + builder.stream.below(8) {
+        builder.step(groups);
+    }
+    let (net, oracle) = builder.finish();
+    let net = Architecture::new(net, [1, INPUTS, SIDE, SIDE], Net::forward);
+    let graph = net.graph(net.net()).unwrap();
+    let found = net.axes(&graph);
+    if !groups {
+        let (found, expected) = (removed(&found), oracle.units());
+        let unknown: Vec<_> = found.difference(&expected).collect();
+        // A unit that is the only one of its kind has no axis: there is nothing to choose.
+        let missed = expected.difference(&found).filter(|unit| {
+            let own = signature(unit);
+            expected.iter().filter(|other| signature(other) == own).count() > 1
+        });
+        let missed: Vec<_> = missed.collect();
+        assert!(unknown.is_empty() && missed.is_empty(), "{unknown:?} {missed:?}\n{graph}");
+    }
+    net.prove_groups(&graph, &found, seed).len()
+}
+
+#[test]
+fn groups_of_random_networks_are_right_and_proved() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seeds = match number("KD_RANDOM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("KD_RANDOM_NETWORKS").unwrap_or(150),
+    };
+    let count = seeds.clone().count();
+    let (mut failed, mut proved) = (Vec::new(), 0);
+    for seed in seeds {
+        match std::panic::catch_unwind(|| check(seed)) {
+            Ok(groups) => proved += groups,
+            Err(_) => failed.push(seed),
+        }
+    }
+    assert!(failed.is_empty(), "networks {failed:?}, each repeated by KD_RANDOM_SEED");
+    assert!(proved > 2 * count, "{proved} groups in {count} networks are too few to say anything");
+}
