@@ -116,19 +116,23 @@ impl Kernel for Turn<'_> {
         let mut row = first;
         while row < end {
             let (panel, input) = (row / inputs, row % inputs);
-            let count = S::LANES.min(inputs - input).min(end - row);
+            let len = (inputs - input).min(end - row);
+            // Few rows of the batch at a time, and many of their inputs: memory is fetched ahead where it is read on.
             for v in (0..step).step_by(S::LANES) {
                 let example = panel * step + v;
                 let examples = S::LANES.min(batch.saturating_sub(example));
-                // SAFETY: `x` has the examples' inputs, `to` the vectors of the inputs from the first on. Examples
-                // behind the last one are not read and become zeros.
-                unsafe {
-                    let from = x.as_ptr().wrapping_add(example * inputs + input);
-                    let to = to.add((row - first) * step + v);
-                    S::transpose(from, inputs, (examples, count), to, step, (count, S::LANES));
+                for i in (0..len).step_by(S::LANES) {
+                    let count = S::LANES.min(len - i);
+                    // SAFETY: `x` has the examples' inputs, `to` the vectors of the inputs from the first on. Examples
+                    // behind the last one are not read and become zeros.
+                    unsafe {
+                        let from = x.as_ptr().wrapping_add(example * inputs + input + i);
+                        let to = to.add((row - first + i) * step + v);
+                        S::transpose(from, inputs, (examples, count), to, step, (count, S::LANES));
+                    }
                 }
             }
-            row += count;
+            row += len;
         }
     }
 }
