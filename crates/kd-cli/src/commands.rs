@@ -14,6 +14,7 @@ mod list;
 mod loss;
 mod quantize;
 mod report;
+mod schedule;
 mod train;
 
 use std::path::Path;
@@ -50,6 +51,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Completions(args) => completions::run(&args, context),
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
+        Command::Schedule(args) => schedule::run(args.command, context),
         Command::Cast(args) => cast::run(&args, context),
         Command::Quantize(args) => quantize::run(&args, context),
         Command::Dequantize(args) => dequantize::run(&args, context),

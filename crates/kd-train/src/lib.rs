@@ -36,6 +36,7 @@ pub mod checkpoint_quant;
 pub mod export;
 pub mod fold;
 mod gates;
+mod kept;
 mod latency;
 pub mod loss_eval;
 pub mod measure;
@@ -44,6 +45,7 @@ pub mod provable;
 pub mod ptq;
 pub mod quantize;
 pub mod run;
+pub mod schedule_eval;
 mod stage;
 pub mod weights;
 

@@ -15,12 +15,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::magnitude::{Magnitude, Norm};
 pub use self::random::Random;
-use crate::{Error, Matrix};
+use crate::{Error, Matrix, Needs};
 
 /// A rule that scores the weights of a layer.
 ///
 /// Object-safe: the set of criteria is open, and a registry holds them as `Box<dyn Criterion>`.
 pub trait Criterion: Debug + Send + Sync {
+    /// What training has to gather for it.
+    fn needs(&self) -> Needs {
+        Needs::Weight
+    }
+
     /// Its name in recipes.
     fn name(&self) -> &str;
 
@@ -60,12 +65,19 @@ impl Display for Unit {
 pub struct Inputs<'a> {
     /// The weight.
     pub weight: &'a Matrix,
+    /// The gradient of the loss by it, as [`Criterion::needs`] asks.
+    pub gradient: Option<&'a Matrix>,
 }
 
 impl<'a> Inputs<'a> {
     /// A weight and nothing else.
     pub fn new(weight: &'a Matrix) -> Self {
-        Self { weight }
+        Self { weight, gradient: None }
+    }
+
+    /// The same with a gradient.
+    pub fn with_gradient(self, gradient: &'a Matrix) -> Self {
+        Self { gradient: Some(gradient), ..self }
     }
 }
 
@@ -90,6 +102,10 @@ impl Builtin {
 }
 
 impl Criterion for Builtin {
+    fn needs(&self) -> Needs {
+        self.as_criterion().needs()
+    }
+
     fn name(&self) -> &str {
         self.as_criterion().name()
     }

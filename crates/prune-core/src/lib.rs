@@ -68,6 +68,7 @@
 
 mod criterion;
 mod matrix;
+mod needs;
 mod pattern;
 
 mod mask;
@@ -91,6 +92,7 @@ pub use cut::{Cut, Slice, apply};
 pub use error::Error;
 pub use mask::mask;
 pub use matrix::Matrix;
+pub use needs::Needs;
 pub use pattern::{Block, Channels, NM, Pattern, Share, Sparsity, Unstructured};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
 pub use predict::{Cost, Prediction, predict};

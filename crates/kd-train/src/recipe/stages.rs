@@ -4,15 +4,16 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
-use prune_core::{Builtin, Channels, Pattern};
+use prune_core::{Builtin, Channels};
 use quant_core::Scheme;
 use serde::Deserialize;
 
 use super::objective::{Learning, Terms, terms};
 use super::rules::{self, Learns, Outline};
+use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, StageKind, StageSpec,
     TrainSpec,
 };
 use crate::estimator::Estimator;
@@ -107,11 +108,9 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             Some(StageKind::Prune(PruneSpec { pattern, criterion: Arc::new(criterion), round_to, fit: fit? }))
         }
         "sparsify" => {
-            let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
-            let criterion = Arc::new(table.or("criterion", Builtin::Magnitude(Default::default())));
-            let schedule = rules::share_schedule(table, "schedule", default_sparsity());
+            let masks = sparsify::masks(table);
             let fit = fit(table, false, learning);
-            Some(StageKind::Sparsify(SparsifySpec { pattern: pattern?.0, criterion, schedule, fit: fit? }))
+            sparsify::spec(table, masks, fit).map(StageKind::Sparsify)
         }
         _ => {
             let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");
@@ -170,12 +169,7 @@ fn default_recovery_rate() -> Schedule {
     schedule("cosine = { from = 1e-3, to = 1e-5 }")
 }
 
-/// Zhu and Gupta's cubic, done after three quarters of the stage so that the rest recovers.
-fn default_sparsity() -> Schedule {
-    schedule("cubic = { from = 0.0, to = 1.0, end = 0.75 }")
-}
-
 /// A schedule of this program's own, in the words of a recipe.
-fn schedule(text: &str) -> Schedule {
+pub(super) fn schedule(text: &str) -> Schedule {
     toml::from_str(text).expect("a default is a schedule")
 }
