@@ -21,6 +21,8 @@ pub(super) struct Outline {
     pub(super) kind: Option<(&'static str, Range<usize>)>,
     pub(super) of: Option<Role>,
     pub(super) learns: Learns,
+    /// Whether it trains a student that has learned nothing yet, though it does not look so.
+    pub(super) begins: bool,
 }
 
 /// What a stage learns from.
@@ -41,7 +43,7 @@ pub(super) enum Learns {
 impl Outline {
     /// A stage of which nothing could be read.
     pub(super) fn unknown() -> Self {
-        Self { stage: 0..0, name: None, kind: None, of: None, learns: Learns::Unclear }
+        Self { stage: 0..0, name: None, kind: None, of: None, learns: Learns::Unclear, begins: false }
     }
 
     pub(super) fn of_teacher(&self) -> bool {

@@ -83,6 +83,7 @@ pub(super) fn stage(
         }
     };
     body.finish();
+    outline.begins = matches!(&read, Some(StageKind::Sparsify(spec)) if spec.when.begins());
     let stage = read.zip(name).map(|(kind, (name, _))| StageSpec { name, kind });
     (stage, outline)
 }

@@ -190,6 +190,11 @@ impl When {
         self.is_movement() || trained
     }
 
+    /// Whether it trains from the beginning, and may get a student that has learned nothing.
+    pub fn begins(&self) -> bool {
+        matches!(self, Self::Way(Way::LotteryTicket(_)))
+    }
+
     /// Whether masks are recomputed, or a penalty grows, every so many steps.
     pub fn is_gradual(&self) -> bool {
         !matches!(self, Self::Way(Way::OneShot(_) | Way::Iterative(_) | Way::LotteryTicket(_)))

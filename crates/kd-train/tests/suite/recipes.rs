@@ -1256,6 +1256,18 @@ fn what_was_resolved_resolves_to_itself() {
     for pattern in ["n-m = { keep = 2, of = 4 }", "block = { rows = 4, columns = 1, sparsity = 0.5 }"] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
     }
+    for way in [
+        "linear = { from = 0.5, to = 1.0 }\nfrequency = 3\nlock-after = 1.0",
+        "one-shot = {}",
+        "iterative = { rounds = 4, begin = 0.1 }",
+        "exponential = { from = 0.25 }",
+        "movement = { end = 0.5 }\nlock-after = 0.75",
+        "soft-movement = { regularisation = 0 }",
+        "growing-regularisation = { begin = 0.25 }\nfrequency = 1",
+        "lottery-ticket = { rounds = 2, rewind = \"learning-rate\" }",
+    ] {
+        check(way, &GOOD.replace("{ sparsity = 0.5 }", &format!("{{ sparsity = 0.5 }}\nschedule.{way}")));
+    }
     for optimizer in ["sgd = { nesterov = true }", "adam = {}", "lion = { beta1 = 0.95 }"] {
         check(optimizer, &GOOD.replace("adam-w = { weight-decay = 0.02 }", optimizer));
     }
@@ -1267,6 +1279,38 @@ fn what_was_resolved_resolves_to_itself() {
     }
     let csv = "[data.csv]\ntrain = \"a.csv\"\ntest = \"b.csv\"\nclasses = 3\nvalidation = 10\nlabel = \"kind\"\nheader = true\nscale = 255\n";
     check("own files", &GOOD.replace("[data.digits]\nvalidation = 300\nbatch = 64\n", csv));
+}
+
+#[test]
+fn ways_to_sparsify() {
+    let way = |text: &str| say(&[("{ sparsity = 0.5 }", &format!("{{ sparsity = 0.5 }}\n{text}"))]);
+    assert_snapshot!(way("schedule.movement = {}\ncriterion.random = {}"), @"");
+    assert_snapshot!(way("schedule.iterative = { rounds = 3 }\nfrequency = 10"), @"");
+    assert_snapshot!(way("schedule.growing-regularisation = {}\nlock-after = 0.75"), @"");
+    assert_snapshot!(way("lock-after = 0.5"), @"");
+    assert_snapshot!(way("schedule.iterative = { rounds = 0 }"), @"");
+    assert_snapshot!(way("schedule.exponential = { from = 0.75 }"), @"");
+    assert_snapshot!(way("schedule.exponential = { from = 0.0, to = 1.0 }"), @"");
+    assert_snapshot!(way("schedule.movement = { begin = 0.5, end = 0.5 }"), @"");
+    assert_snapshot!(way("schedule.soft-movement = { threshold = 1.0 }"), @"");
+    assert_snapshot!(way("schedule.lottery-ticket = { rounds = 2, to = 1.0 }"), @"");
+    assert_snapshot!(way("schedule.lottery-tickets = { rounds = 2 }"), @"");
+    let groups = [
+        ("unstructured = { sparsity = 0.5 }", "n-m = { keep = 2, of = 4 }\nschedule.soft-movement = {}\nlock-after = 2"),
+    ];
+    assert_snapshot!(say(&groups), @"");
+    let still = [("epochs = 1\npattern.unstructured", "schedule.lottery-ticket = { rounds = 2 }\npattern.unstructured")];
+    assert_snapshot!(say(&still), @"");
+}
+
+#[test]
+fn lottery_tickets_begin_with_a_student_that_has_learned_nothing() {
+    let distill = GOOD.find("[[stage]]\nname = \"distill\"").unwrap();
+    let sparsify = GOOD.find("[[stage]]\nname = \"sparsify\"").unwrap();
+    let text = format!("{}{}", &GOOD[..distill], &GOOD[sparsify..]).replace("distill.accuracy", "sparsify.accuracy");
+    assert!(parse(&text, &[]).unwrap_err().to_string().starts_with("recipe::untrained-student"));
+    let tickets = "{ sparsity = 0.5 }\nschedule.lottery-ticket = { rounds = 3 }";
+    assert!(parse(&text.replace("{ sparsity = 0.5 }", tickets), &[]).is_ok());
 }
 
 #[test]
