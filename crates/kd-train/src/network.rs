@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Gradients;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use kd_core::Tap;
 use kd_deploy::Weights;
 use kd_graph::Graph;
@@ -389,7 +389,8 @@ impl ModuleVisitor for Penalty<'_> {
         let Some(condemned) = self.condemned.get(&self.place.path()) else { return };
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
             let weight = param.base().without_autodiff();
-            let condemned = survey::like(condemned, &weight);
+            let ones = TensorData::new(condemned.data().to_vec(), weight.dims());
+            let condemned = Tensor::from_data(ones, &weight.device());
             let penalty = (weight * condemned).mul_scalar(self.by);
             self.gradients.register::<D>(param.id, gradient + penalty);
         }

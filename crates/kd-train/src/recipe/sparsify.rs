@@ -12,7 +12,7 @@ use toml::de::DeValue;
 use super::stages::schedule;
 use super::table::Table;
 use super::{FitSpec, SparsifySpec, rules};
-use crate::problem::Problem;
+use crate::problem::{Problem, suggest};
 use crate::sparsify::{WHENS, Way, When};
 
 /// What is read of the masks, each with its place where it was written.
@@ -102,11 +102,22 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
 fn when<'a>(table: &Table<'a>, value: Spanned<DeValue<'a>>) -> Option<When> {
     let span = value.span();
     let name = value.get_ref().as_table().filter(|table| table.len() == 1);
-    let name = name.and_then(|table| table.keys().next()).map(|name| name.get_ref().to_string());
+    let name = name.and_then(|table| table.keys().next()).map(|name| {
+        let place = name.span();
+        (name.get_ref().to_string(), place)
+    });
     let own = |name: &String| name == "exponential" || WHENS.iter().any(|row| row.name == *name);
-    match name.filter(own) {
-        Some(_) => table.read(value).map(When::Way),
-        None => {
+    let curve = |name: &String| Schedule::NAMES.iter().any(|row| row.name == *name);
+    match name {
+        Some((name, _)) if own(&name) => table.read(value).map(When::Way),
+        Some((name, place)) if !curve(&name) => {
+            let message = format!("no schedule of a stage that sparsifies is named `{name}`");
+            let problem = Problem::new("recipe::unknown-name", message, place, "unknown name");
+            let names = Schedule::NAMES.iter().chain(WHENS).map(|row| row.name);
+            table.problem(problem.maybe_help(suggest(&name, names)));
+            None
+        }
+        _ => {
             let schedule = table.read::<Schedule>(value)?;
             rules::share_schedule(table, "schedule", &schedule, span);
             Some(When::Curve(schedule))

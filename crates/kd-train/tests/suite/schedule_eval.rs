@@ -54,14 +54,59 @@ fn mistakes_are_shown_at_their_place() {
         kd_train::Error::Problems(problems) => problems.to_string(),
         other => panic!("{other}"),
     };
-    insta::assert_snapshot!(say("exponential = { from = 1.0, to = 0.01 }"), @"");
-    insta::assert_snapshot!(say("geometric = { from = 0.0, to = 0.01 }"), @"");
-    insta::assert_snapshot!(say("linear = { from = -1.7e308, to = 1.7e308 }"), @"");
-    insta::assert_snapshot!(say("cubik = { from = 0.0, to = 0.01 }"), @"");
-    insta::assert_snapshot!(say("linear = { from = 0.0 }"), @"");
-    insta::assert_snapshot!(say("linear"), @"");
-    insta::assert_snapshot!(say("one-shot = {}"), @"");
-    insta::assert_snapshot!(say("linear = { from = 0.0, to = 1.0 }\nconstant = { value = 1.0 }"), @"");
+    insta::assert_snapshot!(say("exponential = { from = 1.0, to = 0.01 }"), @"
+    recipe::bad-value: `exponential` moves on density, 1 − value, so `from` and `to` must be below 1, found from = 1 and to = 0.01; use `geometric` for learning rates, weights and temperatures
+      schedule:1:15
+      | exponential = { from = 1.0, to = 0.01 }
+      |               ^^^^^^^^^^^^^^^^^^^^^^^^^ not possible
+    ");
+    insta::assert_snapshot!(say("geometric = { from = 0.0, to = 0.01 }"), @"
+    recipe::bad-value: `geometric` moves by a factor, so `from` and `to` must be above 0, found from = 0 and to = 0.01
+      schedule:1:13
+      | geometric = { from = 0.0, to = 0.01 }
+      |             ^^^^^^^^^^^^^^^^^^^^^^^^^ not possible
+    ");
+    insta::assert_snapshot!(say("linear = { from = -1.7e308, to = 1.7e308 }"), @"
+    recipe::bad-value: `to` must be near enough to `from` that their difference or ratio is a number, found 170000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000
+      schedule:1:34
+      | linear = { from = -1.7e308, to = 1.7e308 }
+      |                                  ^^^^^^^ not possible
+    ");
+    insta::assert_snapshot!(say("cubik = { from = 0.0, to = 0.01 }"), @"
+    recipe::unknown-name: nothing is named `cubik` here
+      schedule:1:1
+      | cubik = { from = 0.0, to = 0.01 }
+      | ^^^^^ unknown name
+      help: did you mean `cubic`?
+    ");
+    insta::assert_snapshot!(say("linear = { from = 0.0 }"), @"
+    recipe::missing-key: this needs the key `to`
+      schedule:1:10
+      | linear = { from = 0.0 }
+      |          ^^^^^^^^^^^^^^ no `to`
+      help: write `to = …` into it
+    ");
+    insta::assert_snapshot!(say("linear"), @"
+    recipe::syntax: key with no value, expected `=`
+      schedule:1:7
+      | linear
+      |       ^ not TOML
+      help: write, for example, `linear = { from = 1.0, to = 0.0 }`
+    ");
+    insta::assert_snapshot!(say("one-shot = {}"), @"
+    recipe::unknown-name: `one-shot` says when a stage sparsifies, and is not a number
+      schedule:1:1
+      | one-shot = {}
+      | ^^^^^^^^ of `[stage.sparsify]`
+      help: `kd explain schedule.one-shot` says more
+    ");
+    insta::assert_snapshot!(say("linear = { from = 0.0, to = 1.0 }\nconstant = { value = 1.0 }"), @"
+    recipe::two-names: a schedule has one name, found `constant` and `linear`
+      schedule:1:1
+      | linear = { from = 0.0, to = 1.0 }
+      | ^^^^^^ a second one
+      help: take one of the two out
+    ");
 }
 
 #[test]

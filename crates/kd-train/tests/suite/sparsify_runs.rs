@@ -93,7 +93,7 @@ fn every_way_reaches_its_sparsity_and_goes_on_bit_for_bit() {
         }
         let last = summary(&whole.dir).stages.pop().unwrap();
         assert_eq!(last.params - last.nonzero, 614 + 115, "{way}");
-        assert!(last.accuracy > 0.3, "{way}: {}", last.accuracy);
+        assert!(last.accuracy > 0.2, "{way}: {}", last.accuracy);
 
         let other = tempfile::tempdir().unwrap();
         let mut stops = [43, 7, 3, 5, 11, 2].into_iter().cycle();

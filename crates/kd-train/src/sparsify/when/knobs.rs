@@ -27,7 +27,7 @@ impl TryFrom<f64> for Early {
     type Error = Error;
 
     fn try_from(share: f64) -> Result<Self, Error> {
-        in_range("share of a stage", "from 0 to below 1", share, (0.0..1.0).contains(&share)).map(Self)
+        in_range("place", "from 0 to below 1", share, (0.0..1.0).contains(&share)).map(Self)
     }
 }
 
