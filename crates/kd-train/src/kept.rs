@@ -53,7 +53,11 @@ impl Kept {
                 let values = weights.get(path).map(kd_deploy::Array::data).unwrap_or_default();
                 let lost = |&(_, (&keep, &value)): &(usize, (&bool, &f32))| !keep && value != 0.0;
                 if let Some((index, (_, value))) = keep.iter().zip(values).enumerate().find(lost) {
-                    return Err(broken(path, format!("element {index}, {what}, masked and 0"), value.to_string()));
+                    return Err(broken(
+                        path,
+                        format!("element {index}, {what}, masked and 0"),
+                        value.to_string(),
+                    ));
                 }
             }
         }

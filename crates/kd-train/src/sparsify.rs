@@ -6,6 +6,7 @@
 
 mod calendar;
 mod memory;
+mod ranked;
 mod soft;
 mod units;
 mod when;
@@ -16,13 +17,15 @@ use std::sync::Arc;
 use burn::optim::GradientsParams;
 use kd_core::Progress;
 use kd_deploy::{Array, Weights};
-use prune_core::{Criterion, Inputs, Matrix, Needs, Pattern, Unit, select};
+use prune_core::{Criterion, Inputs, Matrix, Needs, Pattern, Removal, select};
 
 pub use self::calendar::Calendar;
 pub use self::memory::{Kind, Memory};
-use self::units::{lowest, scaled, units};
+use self::ranked::Ranked;
+use self::units::{scaled, units};
 pub use self::when::{
-    Early, Exponential, Growing, Iterative, LotteryTicket, OneShot, Rewind, SoftMovement, WHENS, Way, When, Window,
+    Early, Exponential, Growing, Iterative, LotteryTicket, OneShot, Rewind, SoftMovement, WHENS, Way, When,
+    Window,
 };
 use crate::error::Error;
 use crate::network::Network;
@@ -181,42 +184,59 @@ impl Sparsifier {
         floor: &Masks,
     ) -> Result<Masks, Error> {
         let pattern = scaled(&self.pattern, share)?;
+        let layers = masked(entries);
+        let matrix = |(path, axis): &(String, usize)| {
+            let array = &weights[path];
+            Matrix::from_weight(path, array.shape(), array.data(), *axis)
+        };
+        let matrices = layers.iter().map(matrix).collect::<Result<Vec<_>, _>>()?;
+        let gathered = layers.iter().map(|(path, axis)| self.gathered(path, &weights[path], *axis, memory));
+        let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+        let there = layers.iter().map(|(path, axis)| {
+            let ones = floor.get(path)?.iter().map(|&keep| f32::from(u8::from(keep))).collect::<Vec<f32>>();
+            Some(Matrix::from_weight(path, weights[path].shape(), &ones, *axis))
+        });
+        let ranked = Ranked {
+            criterion: self.criterion.as_ref(),
+            moved: self.when.is_movement(),
+            pattern: &pattern,
+            there: there.map(Option::transpose).collect::<Result<_, _>>()?,
+        };
+        let inputs = matrices.iter().zip(&gathered).map(|(matrix, gathered)| {
+            let inputs = Inputs::new(matrix);
+            gathered.as_ref().map_or(inputs, |gathered| inputs.with_grad(gathered))
+        });
+        let removal = Removal::Elements(pattern);
+        let pruned = prune_core::prune(&ranked, Some(&removal), &inputs.collect::<Vec<_>>())?;
         let mut masks = BTreeMap::new();
-        for (path, axis) in masked(entries) {
-            let array = &weights[&path];
-            let matrix = Matrix::from_weight(&path, array.shape(), array.data(), axis)?;
-            let mut scores = self.scores(&matrix, array, axis, memory)?;
-            if let Some(floor) = floor.get(&path) {
-                let there: Vec<f32> = floor.iter().map(|&keep| f32::from(u8::from(keep))).collect();
-                lowest(&mut scores, &pattern, &Matrix::from_weight(&path, array.shape(), &there, axis)?);
-            }
-            let keep = prune_core::mask(&pattern, &scores, matrix.rows(), matrix.columns())?;
-            let keep = within(matrix.to_stored(&keep)?, floor.get(&path));
-            masks.insert(path, keep);
+        for (matrix, pruned) in matrices.iter().zip(pruned) {
+            let keep = pruned.keep.unwrap_or_else(|| vec![true; matrix.values().len()]);
+            let keep = within(matrix.to_stored(&keep)?, floor.get(matrix.path()));
+            masks.insert(matrix.path().to_owned(), keep);
         }
         Ok(masks)
     }
 
-    /// One score for each element of the matrix, higher for what stays.
-    fn scores(&self, matrix: &Matrix, weight: &Array, axis: usize, memory: &Memory) -> Result<Vec<f64>, Error> {
-        let path = matrix.path();
-        let sums = memory.get(Kind::Products, path);
-        if self.when.is_movement() {
-            let zeros = vec![0.0; weight.data().len()];
-            let moved: Vec<f32> = sums.unwrap_or(&zeros).iter().map(|sum| -sum).collect();
-            return Ok(Matrix::from_weight(path, weight.shape(), &moved, axis)?.values().to_vec());
-        }
-        let inputs = Inputs::new(matrix);
-        let gradient = match (self.criterion.needs(), sums) {
-            (Needs::Weight, _) | (_, None) => return Ok(self.criterion.scores(&inputs, Unit::Element)?),
-            (Needs::Gradient, Some(sums)) => {
+    /// What training has gathered for a layer: the sums that movement ranks by, or the gradient behind them.
+    fn gathered(
+        &self,
+        path: &str,
+        weight: &Array,
+        axis: usize,
+        memory: &Memory,
+    ) -> Result<Option<Matrix>, Error> {
+        let zeros = vec![0.0; weight.data().len()];
+        let sums = memory.get(Kind::Products, path).unwrap_or(&zeros);
+        let values = match self.criterion.needs() {
+            _ if self.when.is_movement() => sums.iter().map(|&sum| f64::from(sum)).collect(),
+            Needs::Weight => return Ok(None),
+            Needs::Gradient => {
                 let steps = memory.get(Kind::Steps, path).map_or(1.0, |steps| steps[0]);
                 by_weight(sums, weight.data(), steps)
             }
-            (Needs::Movement, Some(sums)) => by_weight(sums, weight.data(), 1.0),
+            Needs::Movement => by_weight(sums, weight.data(), 1.0),
         };
-        let gradient = Matrix::from_weight(path, weight.shape(), &gradient, axis)?;
-        Ok(self.criterion.scores(&inputs.with_gradient(&gradient), Unit::Element)?)
+        Ok(Some(Matrix::from_weight(path, weight.shape(), &values, axis)?))
     }
 
     fn below_threshold(

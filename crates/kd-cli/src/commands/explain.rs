@@ -87,14 +87,18 @@ fn schedule(name: &str, context: &Context) -> Result<(), Failure> {
         let mut out = wrapped(&format!("{}: {}", row.name, row.line));
         out += match number {
             true => "\np goes from 0 at `begin` to 1 at `end`, and t from 0 to 1 over a stage.\n",
-            false => "\nA schedule of `[stage.sparsify]`, as the schedules of numbers are; s is the pattern's sparsity.\n",
+            false => {
+                "\nA schedule of `[stage.sparsify]`, as the schedules of numbers are; s is the pattern's sparsity.\n"
+            }
         };
         out += match (number, name) {
             (false, _) => "",
             (true, "exponential") => {
                 "In `[stage.sparsify]` it takes `from = 0.0`, `begin = 0.0` and `end = 0.75`, and arrives at the pattern's\nsparsity.\n"
             }
-            (true, _) => "In `[stage.sparsify]` its values are shares of the pattern's sparsity, and end at 1.\n",
+            (true, _) => {
+                "In `[stage.sparsify]` its values are shares of the pattern's sparsity, and end at 1.\n"
+            }
         };
         out += "\nKnobs\n";
         out += &knobs(row.knobs);

@@ -118,7 +118,10 @@ fn a_schedule_is_printed_one_value_a_line() {
     assert_eq!(eval("geometric = { from = 1e-2, to = 1e-6 }", "1"), "0.01\n");
     assert_eq!(eval("-2", "2"), "-2\n-2\n");
     let two = ["schedule", "eval", "linear = { from = 0, to = 1 }", "--steps", "2", "--format", "json"];
-    assert_eq!(json(&done(folder.path(), &two)), serde_json::json!({ "schedule": "linear", "values": [0.0, 1.0] }));
+    assert_eq!(
+        json(&done(folder.path(), &two)),
+        serde_json::json!({ "schedule": "linear", "values": [0.0, 1.0] })
+    );
     for (line, steps, says) in [
         ("exponential = { from = 1e-2, to = 1.0 }", "3", "use `geometric`"),
         ("linaer = { from = 0, to = 1 }", "3", "did you mean `linear`?"),
@@ -130,7 +133,9 @@ fn a_schedule_is_printed_one_value_a_line() {
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(says), "{line}: {stderr}");
     }
-    for (name, part) in [("warm-up", "kd schedule eval 'warm-up"), ("lottery-ticket", "schedule.lottery-ticket = {")] {
+    for (name, part) in
+        [("warm-up", "kd schedule eval 'warm-up"), ("lottery-ticket", "schedule.lottery-ticket = {")]
+    {
         let explained = done(folder.path(), &["explain", &format!("schedule.{name}")]);
         assert!(explained.contains(part), "{explained}");
     }

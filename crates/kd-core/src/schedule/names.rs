@@ -25,8 +25,12 @@ impl Schedule {
             example: "constant = { value = 0.5 }",
             knobs: &[Knob::required("value", "the value")],
         },
-        ScheduleName { name: "linear", line: "from + (to - from)·p", example: "linear = { from = 1.0, to = 0.5 }",
-            knobs: RAMP },
+        ScheduleName {
+            name: "linear",
+            line: "from + (to - from)·p",
+            example: "linear = { from = 1.0, to = 0.5 }",
+            knobs: RAMP,
+        },
         ScheduleName {
             name: "cosine",
             line: "from + (to - from)·(1 - cos πp)/2: level at both ends",

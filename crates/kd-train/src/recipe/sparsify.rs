@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kd_core::{Progress, Schedule};
-use prune_core::{Builtin, Pattern};
+use prune_core::{Builtin, Criterion, Needs, Pattern};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -83,6 +83,19 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
         fits(table, (pattern, span), when, &place);
     }
     let fit = fit?;
+    if read.criterion.needs() != Needs::Weight
+        && !when.is_movement()
+        && (fit.epochs == 0 || when.is_at_once())
+    {
+        let message = format!(
+            "`{}` reads gradients of training steps, and masks come before the first one",
+            read.criterion.name()
+        );
+        let problem = bad(message, read.ranks.clone().unwrap_or(place.clone()), "no step to learn from");
+        table.problem(problem.also(place.clone(), "begins at once").help(
+            "let the schedule begin later, as `one-shot = { at = 0.1 }` does, and give the stage epochs",
+        ));
+    }
     if when.needs_training() && fit.epochs == 0 {
         let message = "expected at least one epoch: this schedule is a way of training, found 0";
         let problem = bad(message.into(), place, "needs epochs");

@@ -13,8 +13,7 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, StageKind, StageSpec,
-    TrainSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, StageKind, StageSpec, TrainSpec,
 };
 use crate::estimator::Estimator;
 use crate::observing::Observing;

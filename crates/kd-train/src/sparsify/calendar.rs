@@ -134,7 +134,8 @@ impl Calendar {
 
     /// λ of the growing penalty in this step; 0 where there is none.
     pub fn penalty(&self, step: usize) -> f64 {
-        let (When::Way(Way::GrowingRegularisation(growing)), Some(begin)) = (&self.when, self.condemns_at()) else {
+        let (When::Way(Way::GrowingRegularisation(growing)), Some(begin)) = (&self.when, self.condemns_at())
+        else {
             return 0.0;
         };
         if step < begin || step >= self.settles {

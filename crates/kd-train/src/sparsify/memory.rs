@@ -56,7 +56,8 @@ impl Memory {
     /// All of one kind, by path.
     pub fn all(&self, kind: Kind) -> Weights {
         let prefix = key(kind, "");
-        let of = |(name, array): (&String, &Array)| Some((name.strip_prefix(&prefix)?.to_owned(), array.clone()));
+        let of =
+            |(name, array): (&String, &Array)| Some((name.strip_prefix(&prefix)?.to_owned(), array.clone()));
         self.0.iter().filter_map(of).collect()
     }
 

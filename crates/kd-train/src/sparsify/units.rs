@@ -1,12 +1,14 @@
-//! What a pattern removes as one: elements, or tiles, and sparsities on the way to the final one.
+//! What a pattern removes as one: elements, tiles or lines, and sparsities on the way to the final one.
 
-use prune_core::{Block, Error, Matrix, NM, Pattern, Sparsity, Unstructured};
+use prune_core::{Block, Error, Lines, Matrix, NM, Pattern, Sparsity, Unstructured};
 
 /// The pattern with `share` of what it removes in the end.
 pub(super) fn scaled(pattern: &Pattern, share: f64) -> Result<Pattern, Error> {
     let part = |sparsity: Sparsity| Sparsity::new((sparsity.get() * share).clamp(0.0, 1.0));
     Ok(match pattern {
-        Pattern::Unstructured(p) => Pattern::Unstructured(Unstructured { sparsity: part(p.sparsity)? }),
+        Pattern::Unstructured(p) => Pattern::Unstructured(Unstructured { sparsity: part(p.sparsity)?, ..*p }),
+        Pattern::Rows(p) => Pattern::Rows(Lines { sparsity: part(p.sparsity)? }),
+        Pattern::Columns(p) => Pattern::Columns(Lines { sparsity: part(p.sparsity)? }),
         Pattern::Block(p) => Pattern::Block(Block { sparsity: part(p.sparsity)?, ..*p }),
         Pattern::NM(p) => {
             // A group loses whole elements; 1e-9 keeps a product that should be whole from falling below it.
@@ -21,6 +23,8 @@ pub(super) fn units(pattern: &Pattern, matrix: &Matrix) -> Vec<usize> {
     let (rows, columns) = (matrix.rows(), matrix.columns());
     match pattern {
         Pattern::Unstructured(_) | Pattern::NM(_) => (0..rows * columns).collect(),
+        Pattern::Rows(_) => (0..rows * columns).map(|index| index / columns).collect(),
+        Pattern::Columns(_) => (0..rows * columns).map(|index| index % columns).collect(),
         Pattern::Block(block) => {
             let (height, width) = (block.rows.get(), block.columns.get());
             let across = columns.div_ceil(width);

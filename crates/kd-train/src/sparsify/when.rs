@@ -195,6 +195,17 @@ impl When {
         matches!(self, Self::Way(Way::LotteryTicket(_)))
     }
 
+    /// Whether weights go, or are condemned, before the first step.
+    pub fn is_at_once(&self) -> bool {
+        match self {
+            Self::Way(Way::OneShot(shot)) => shot.at == Progress::START,
+            Self::Way(Way::Iterative(iterative)) => iterative.begin.get() == 0.0,
+            Self::Way(Way::GrowingRegularisation(growing)) => growing.begin == Progress::START,
+            Self::Way(Way::LotteryTicket(_)) => false,
+            curve => curve.share(0.5, Progress::START) > 0.0,
+        }
+    }
+
     /// Whether masks are recomputed, or a penalty grows, every so many steps.
     pub fn is_gradual(&self) -> bool {
         !matches!(self, Self::Way(Way::OneShot(_) | Way::Iterative(_) | Way::LotteryTicket(_)))

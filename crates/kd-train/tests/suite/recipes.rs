@@ -1367,9 +1367,11 @@ fn ways_to_sparsify() {
     ");
     assert_snapshot!(way("schedule.lottery-tickets = { rounds = 2 }"), @"");
     assert_snapshot!(way("schedule.cubik = { from = 0.0, to = 1.0 }"), @"");
-    let groups = [
-        ("unstructured = { sparsity = 0.5 }", "n-m = { keep = 2, of = 4 }\nschedule.soft-movement = {}\nlock-after = 2"),
-    ];
+    assert_snapshot!(way("schedule.one-shot = {}\ncriterion.taylor = {}"), @"");
+    let groups = [(
+        "unstructured = { sparsity = 0.5 }",
+        "n-m = { keep = 2, of = 4 }\nschedule.soft-movement = {}\nlock-after = 2",
+    )];
     assert_snapshot!(say(&groups), @"
     recipe::bad-value: expected a pattern of single elements or blocks, found `n-m`: a threshold keeps no fixed number in a group
       recipe.toml:50:1
@@ -1385,7 +1387,10 @@ fn ways_to_sparsify() {
       | lock-after = 2
       |              ^ not from 0 to 1
     ");
-    let still = [("epochs = 1\npattern.unstructured", "schedule.lottery-ticket = { rounds = 2 }\npattern.unstructured")];
+    let still = [(
+        "epochs = 1\npattern.unstructured",
+        "schedule.lottery-ticket = { rounds = 2 }\npattern.unstructured",
+    )];
     assert_snapshot!(say(&still), @"
     recipe::bad-value: expected at least one epoch: this schedule is a way of training, found 0
       recipe.toml:49:1
@@ -1399,7 +1404,8 @@ fn ways_to_sparsify() {
 fn lottery_tickets_begin_with_a_student_that_has_learned_nothing() {
     let distill = GOOD.find("[[stage]]\nname = \"distill\"").unwrap();
     let sparsify = GOOD.find("[[stage]]\nname = \"sparsify\"").unwrap();
-    let text = format!("{}{}", &GOOD[..distill], &GOOD[sparsify..]).replace("distill.accuracy", "sparsify.accuracy");
+    let text =
+        format!("{}{}", &GOOD[..distill], &GOOD[sparsify..]).replace("distill.accuracy", "sparsify.accuracy");
     assert!(parse(&text, &[]).unwrap_err().to_string().starts_with("recipe::untrained-student"));
     let tickets = "{ sparsity = 0.5 }\nschedule.lottery-ticket = { rounds = 3 }";
     assert!(parse(&text.replace("{ sparsity = 0.5 }", tickets), &[]).is_ok());

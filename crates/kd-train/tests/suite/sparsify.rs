@@ -187,7 +187,13 @@ fn gradients(network: &dyn Network, step: usize) -> burn::optim::GradientsParams
     network.gradients(&mut logits.square().sum().backward())
 }
 
-fn sparsifier(when: When, pattern: &str, steps: usize, criterion: Arc<dyn Criterion>, floor: Masks) -> Sparsifier {
+fn sparsifier(
+    when: When,
+    pattern: &str,
+    steps: usize,
+    criterion: Arc<dyn Criterion>,
+    floor: Masks,
+) -> Sparsifier {
     let pattern: Pattern = toml::from_str(pattern).unwrap();
     let calendar = Calendar::new(&when, pattern.sparsity(), steps, Some(2), None);
     Sparsifier { pattern, criterion, when, calendar, floor }
@@ -224,6 +230,12 @@ fn expected(pattern: &str, share: f64, inputs: usize, outputs: usize) -> usize {
             let group = |len: usize| len.saturating_sub(4 - gone);
             outputs * (inputs / 4 * group(4) + group(inputs % 4))
         }
+        "rows = { sparsity = 0.5 }" => floor(0.5 * share * outputs as f64) * inputs,
+        "columns = { sparsity = 0.5 }" => floor(0.5 * share * inputs as f64) * outputs,
+        // Both layers have whole tiles only.
+        "block = { rows = 3, columns = 1, sparsity = 0.4 }" => {
+            3 * floor(0.4 * share * (outputs / 3 * inputs) as f64)
+        }
         other => panic!("{other}"),
     }
 }
@@ -245,7 +257,13 @@ fn what_is_masked_is_what_the_formula_says_at_every_step() {
     ];
     let criteria: [Arc<dyn Criterion>; 2] = [Arc::new(Magnitude::default()), Arc::new(Random::default())];
     for (when, criterion) in whens.iter().flat_map(|when| criteria.iter().map(move |c| (when, c))) {
-        for pattern in ["unstructured = { sparsity = 0.7 }", "n-m = { keep = 1, of = 4 }"] {
+        for pattern in [
+            "unstructured = { sparsity = 0.7 }",
+            "n-m = { keep = 1, of = 4 }",
+            "rows = { sparsity = 0.5 }",
+            "columns = { sparsity = 0.5 }",
+            "block = { rows = 3, columns = 1, sparsity = 0.4 }",
+        ] {
             let sparsifier = sparsifier(when.clone(), pattern, steps, criterion.clone(), Masks::new());
             let (mut updates, mut last) = (0, 0);
             stage(&sparsifier, steps, |step, masks, _, _| {
@@ -266,9 +284,30 @@ fn what_is_masked_is_what_the_formula_says_at_every_step() {
 }
 
 #[test]
+fn a_global_scope_counts_over_all_layers() {
+    let pattern = "unstructured = { sparsity = 0.7, scope = \"global\" }";
+    for when in
+        [curve("cubic = { from = 0.0, to = 1.0 }"), way("iterative = { rounds = 3 }"), way("movement = {}")]
+    {
+        let sparsifier = sparsifier(when.clone(), pattern, 21, Arc::new(Magnitude::default()), Masks::new());
+        let mut share = 0.0;
+        stage(&sparsifier, 21, |step, masks, _, _| {
+            if sparsifier.calendar.acts_at(step) {
+                share = sparsifier.calendar.share(step);
+            }
+            let gone = masks.values().flatten().filter(|&&keep| !keep).count();
+            let all = (64 * 15 + 15 * 12) as f64;
+            assert_eq!(gone, (0.7 * share * all + 1e-9) as usize, "{when:?} at step {step}");
+        });
+    }
+}
+
+#[test]
 fn rounds_take_from_what_is_left_and_begin_again_with_the_same_weights() {
     for criterion in [Arc::new(Magnitude::default()) as Arc<dyn Criterion>, Arc::new(Random::default())] {
-        for pattern in ["unstructured = { sparsity = 0.7 }", "block = { rows = 2, columns = 4, sparsity = 0.7 }"] {
+        for pattern in
+            ["unstructured = { sparsity = 0.7 }", "block = { rows = 2, columns = 4, sparsity = 0.7 }"]
+        {
             let when = way("lottery-ticket = { rounds = 3, to = 0.5 }");
             let sparsifier = sparsifier(when, pattern, 24, criterion.clone(), Masks::new());
             let anchor = sparsifier.calendar.anchor().unwrap();
@@ -354,7 +393,9 @@ fn a_penalty_adds_its_multiple_of_the_condemned_weights_alone() {
     let (plain, mut own) = (gradients(network.as_ref(), 0), gradients(network.as_ref(), 0));
     network.penalize(&mut own, &BTreeMap::from([(path.to_owned(), array(ones.clone()))]), 0.5);
     let weights = network.weights();
-    for entry in network.entries().iter().filter(|entry| entry.path.starts_with("hidden") && entry.shape.len() == 2) {
+    for entry in
+        network.entries().iter().filter(|entry| entry.path.starts_with("hidden") && entry.shape.len() == 2)
+    {
         let of = |gradients: &burn::optim::GradientsParams| -> Vec<f32> {
             gradients.get::<2>(entry.id).unwrap().into_data().try_to_vec().unwrap()
         };
@@ -390,7 +431,7 @@ fn condemned_weights_shrink_before_they_go() {
     }
 }
 
-/// Scores −w·g with what training gathered, or 0 without it.
+/// Scores −w·g with what training gathered.
 #[derive(Debug)]
 struct FirstOrder(Needs);
 
@@ -408,9 +449,8 @@ impl Criterion for FirstOrder {
     }
 
     fn scores(&self, inputs: &Inputs<'_>, _: Unit) -> Result<Vec<f64>, Error> {
-        let zeros = vec![0.0; inputs.weight.values().len()];
-        let gradient = inputs.gradient.map_or(zeros.as_slice(), |gradient| gradient.values());
-        Ok(inputs.weight.values().iter().zip(gradient).map(|(w, g)| -w * g).collect())
+        let (weight, gradient) = (inputs.weight()?.values(), inputs.grad()?.values());
+        Ok(weight.iter().zip(gradient).map(|(w, g)| -w * g).collect())
     }
 }
 
@@ -468,7 +508,9 @@ fn soft_movement_masks_scores_below_its_threshold_and_no_more_than_the_pattern_s
                     most = most.max(gone);
                     match pattern.starts_with("unstructured") {
                         true => assert_eq!(gone, expected, "{path} at {step}"),
-                        false => assert!(gone <= expected * 15 && (gone > 0) == (expected > 0), "{path} at {step}"),
+                        false => {
+                            assert!(gone <= expected * 15 && (gone > 0) == (expected > 0), "{path} at {step}")
+                        }
                     }
                 }
             }

@@ -73,7 +73,8 @@ fn every_way_reaches_its_sparsity_and_goes_on_bit_for_bit() {
         "schedule.cubic = { from = 0.0, to = 1.0, end = 0.75 }\nfrequency = 3\nlock-after = 0.9",
         "schedule.one-shot = { at = 0.25 }\noptimizer.sgd = { momentum = 0.9 }",
         "schedule.iterative = { rounds = 3 }\ncriterion.random = { seed = 4 }",
-        "schedule.exponential = {}",
+        "schedule.exponential = {}\ncriterion.taylor = {}",
+        "schedule.iterative = { rounds = 2, begin = 0.3 }\ncriterion.movement = {}",
         "schedule.movement = {}\nfrequency = 1\ngradient-clipping = 1.0",
         "schedule.growing-regularisation = { ceiling = 5.0 }",
         "schedule.lottery-ticket = { rounds = 2, to = 0.2 }",
@@ -126,7 +127,8 @@ fn soft_movement_lets_scores_decide_how_many_go() {
         let recipe = format!("{HEAD}{DISTILL}{}", sparsify("sparse", &soft(regularisation)));
         let base = tempfile::tempdir().unwrap();
         let whole = run(&recipe, &[], base.path(), &mut Silent).unwrap();
-        let gone: usize = LAYERS.iter().map(|(weight, _)| count(&zeros(&whole.dir, "3-sparse", weight))).sum();
+        let gone: usize =
+            LAYERS.iter().map(|(weight, _)| count(&zeros(&whole.dir, "3-sparse", weight))).sum();
         // Stopped where it likes, it ends the same.
         let other = tempfile::tempdir().unwrap();
         run(&recipe, &[], other.path(), &mut StopAfter(51)).unwrap_err();
@@ -165,27 +167,37 @@ fn masked_weights_stay_zero_in_what_is_stored_and_what_is_exported() {
             assert!(count(&first) == count_of / 2 && count(&second) > count(&first), "{weights}: {weight}");
             assert_eq!(second, third, "{weights}: {weight}");
             for (before, after) in [(&first, &second), (&second, &last)] {
-                assert!(before.iter().zip(after).all(|(before, after)| *after || !before), "{weights}: {weight}");
+                assert!(
+                    before.iter().zip(after).all(|(before, after)| *after || !before),
+                    "{weights}: {weight}"
+                );
             }
             // PyTorch lays a linear layer out as [out, in]: at most two of every four inputs are there.
             assert!(second.chunks(4).all(|group| count(group) >= 2), "{weights}: {weight}");
             (gone, elements) = (gone + count(&second), elements + count_of);
 
-            let file = ["model.int8.onnx", "model.rounded.onnx"].map(|file| outcome.dir.join("export").join(file));
+            let file =
+                ["model.int8.onnx", "model.rounded.onnx"].map(|file| outcome.dir.join("export").join(file));
             let file = file.iter().find(|file| file.is_file()).expect("an export");
             let model = std::fs::read(file).unwrap();
             let exported = exported(&model, count_of);
             let forward = second.iter().zip(&exported).all(|(masked, zero)| *zero || !masked);
             let (inputs, outputs) = if count_of == 1024 { (64, 16) } else { (16, 12) };
-            let turned: Vec<bool> =
-                (0..inputs).flat_map(|i| (0..outputs).map(move |o| (o, i))).map(|(o, i)| second[o * inputs + i]).collect();
+            let turned: Vec<bool> = (0..inputs)
+                .flat_map(|i| (0..outputs).map(move |o| (o, i)))
+                .map(|(o, i)| second[o * inputs + i])
+                .collect();
             let across = turned.iter().zip(&exported).all(|(masked, zero)| *zero || !masked);
             assert!(forward || across, "{weights}: {weight} in the export");
         }
         let rounded = summary(&outcome.dir).stages.pop().unwrap();
         assert_eq!(rounded.params - rounded.nonzero, gone as u64);
         let figures = rounded.rounded.unwrap();
-        assert_eq!((figures.masked_zeros, figures.elements), (gone as u64, elements as u64 + 120), "{weights}");
+        assert_eq!(
+            (figures.masked_zeros, figures.elements),
+            (gone as u64, elements as u64 + 120),
+            "{weights}"
+        );
         match weights {
             "ternary tensor" => assert!(figures.rounded_zeros > 50, "{}", figures.rounded_zeros),
             "binary channel" => assert_eq!(figures.rounded_zeros, 0),

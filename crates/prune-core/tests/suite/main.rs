@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod channels;
+mod criteria;
 mod cut;
 mod masks;
 mod nets;

@@ -128,7 +128,12 @@ impl TryFrom<SoftKnobs> for SoftMovement {
     fn try_from(SoftKnobs { threshold, regularisation, rate, begin, end }: SoftKnobs) -> Result<Self, Error> {
         let (begin, end) = ascending(begin, end)?;
         Ok(Self {
-            threshold: in_range("threshold", "above 0 and below 1", threshold, threshold > 0.0 && threshold < 1.0)?,
+            threshold: in_range(
+                "threshold",
+                "above 0 and below 1",
+                threshold,
+                threshold > 0.0 && threshold < 1.0,
+            )?,
             regularisation: in_range(
                 "regularisation",
                 "finite and at least 0",

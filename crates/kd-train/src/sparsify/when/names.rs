@@ -57,7 +57,11 @@ pub const WHENS: &[ScheduleName] = &[
         knobs: &[
             Knob::required("rounds", "how many, at least 1"),
             Knob::or("to", "0.0", "share of the first round whose weights the others begin with, below 1"),
-            Knob::or("rewind", "\"weights\"", "\"weights\" and schedules, or the \"learning-rate\" and other schedules alone"),
+            Knob::or(
+                "rewind",
+                "\"weights\"",
+                "\"weights\" and schedules, or the \"learning-rate\" and other schedules alone",
+            ),
         ],
     },
 ];
