@@ -114,7 +114,7 @@ fn a_schedule_is_printed_one_value_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let eval = |line: &str, steps: &str| done(folder.path(), &["schedule", "eval", line, "--steps", steps]);
     assert_eq!(eval("linear = { from = 1.0, to = 0.5 }", "5"), "1\n0.875\n0.75\n0.625\n0.5\n");
-    assert_eq!(eval("cubic = { from = 0.0, to = 0.8 }", "3"), "0\n0.7\n0.8\n");
+    assert_eq!(eval("cubic = { from = 0.0, to = 0.5 }", "3"), "0\n0.4375\n0.5\n");
     assert_eq!(eval("geometric = { from = 1e-2, to = 1e-6 }", "1"), "0.01\n");
     assert_eq!(eval("-2", "2"), "-2\n-2\n");
     let two = ["schedule", "eval", "linear = { from = 0, to = 1 }", "--steps", "2", "--format", "json"];

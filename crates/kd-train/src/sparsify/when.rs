@@ -12,7 +12,7 @@ use kd_core::{Progress, Schedule};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use knobs::Early;
-use knobs::{ExponentialKnobs, GrowingKnobs, SoftKnobs, WindowKnobs};
+use knobs::{ExponentialKnobs, GrowingKnobs, SoftKnobs, WindowKnobs, start};
 pub use names::WHENS;
 
 /// When masks tighten.
@@ -49,7 +49,7 @@ pub enum Way {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct OneShot {
     /// Where in the stage.
-    #[serde(default = "knobs::start")]
+    #[serde(default = "start")]
     pub at: Progress,
 }
 

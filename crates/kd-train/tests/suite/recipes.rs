@@ -1365,9 +1365,30 @@ fn ways_to_sparsify() {
       | schedule.lottery-ticket = { rounds = 2, to = 1.0 }
       |                                              ^^^ not possible
     ");
-    assert_snapshot!(way("schedule.lottery-tickets = { rounds = 2 }"), @"");
-    assert_snapshot!(way("schedule.cubik = { from = 0.0, to = 1.0 }"), @"");
-    assert_snapshot!(way("schedule.one-shot = {}\ncriterion.taylor = {}"), @"");
+    assert_snapshot!(way("schedule.lottery-tickets = { rounds = 2 }"), @"
+    recipe::unknown-name: no schedule of a stage that sparsifies is named `lottery-tickets`
+      recipe.toml:51:10
+      | schedule.lottery-tickets = { rounds = 2 }
+      |          ^^^^^^^^^^^^^^^ unknown name
+      help: did you mean `lottery-ticket`?
+    ");
+    assert_snapshot!(way("schedule.cubik = { from = 0.0, to = 1.0 }"), @"
+    recipe::unknown-name: no schedule of a stage that sparsifies is named `cubik`
+      recipe.toml:51:10
+      | schedule.cubik = { from = 0.0, to = 1.0 }
+      |          ^^^^^ unknown name
+      help: did you mean `cubic`?
+    ");
+    assert_snapshot!(way("schedule.one-shot = {}\ncriterion.taylor = {}"), @"
+    recipe::bad-value: `taylor` reads gradients of training steps, and masks come before the first one
+      recipe.toml:52:1
+      | criterion.taylor = {}
+      | ^^^^^^^^^ no step to learn from
+      recipe.toml:51:1
+      | schedule.one-shot = {}
+      | ^^^^^^^^ begins at once
+      help: let the schedule begin later, as `one-shot = { at = 0.1 }` does, and give the stage epochs
+    ");
     let groups = [(
         "unstructured = { sparsity = 0.5 }",
         "n-m = { keep = 2, of = 4 }\nschedule.soft-movement = {}\nlock-after = 2",

@@ -106,7 +106,7 @@ fn every_way_reaches_its_sparsity_and_goes_on_bit_for_bit() {
             sessions += 1;
         }
         result.unwrap();
-        assert!(sessions > 4, "only {sessions} sessions");
+        assert!(sessions >= 4, "only {sessions} sessions");
         let (expected, found) = (exact_files(&whole.dir), exact_files(&dir));
         assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
         for (name, bytes) in &expected {
