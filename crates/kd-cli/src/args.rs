@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Init(Init),
     /// List the names that recipes and options may use.
     List(List),
-    /// Say more about a problem, a loss or a schedule.
+    /// Say more about a problem, a loss, a criterion or a schedule.
     Explain(Explain),
     /// Write shell completions.
     Completions(Completions),
@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Loss(Loss),
     /// Print the values of a schedule.
     Schedule(Schedule),
+    /// Compute a criterion of pruning on saved tensors.
+    Prune(Prune),
     /// Cast saved tensors to a number format.
     Cast(Cast),
     /// Quantize the weights of a checkpoint.
@@ -247,8 +249,8 @@ pub(crate) enum ListKind {
 /// `kd explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Code of a problem, as its message begins: `recipe::unknown-loss`; a loss: `loss.kl`; or a schedule:
-    /// `schedule.cubic`.
+    /// Code of a problem, as its message begins: `recipe::unknown-loss`; a loss: `loss.kl`; a criterion:
+    /// `criterion.wanda`; or a schedule: `schedule.cubic`.
     pub(crate) code: String,
 }
 
@@ -319,6 +321,43 @@ pub(crate) struct ScheduleEval {
     /// How many values to print.
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     pub(crate) steps: usize,
+}
+
+/// `kd prune`
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    #[command(subcommand)]
+    pub(crate) command: PruneCommand,
+}
+
+/// What to do with a criterion.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PruneCommand {
+    /// Scores, mask and weight of one criterion on tensors of a safetensors file.
+    #[command(after_help = "\
+        Reads weight, grad, activations and others, those of several layers as layers.K.NAME with K from 0; `kd explain \
+        criterion.NAME` says which. Weights are [out, in] or [out, in, kh, kw]. Writes scores, mask (1 is kept), weight \
+        (0 where removed) and sparsity, or layers.K.scores and so on, in the inputs' precision.\n\
+        A PATTERN is one of: unstructured sparsity=S [scope=global], keep=K of=M, block RxC sparsity=S, rows sparsity=S, \
+        columns sparsity=S, channels sparsity=S.")]
+    Eval(PruneEval),
+}
+
+/// `kd prune eval`
+#[derive(Debug, Args)]
+pub(crate) struct PruneEval {
+    /// The criterion as a recipe writes it: `wanda = { group = "row" }`, or its name alone.
+    #[arg(long, value_name = "CRITERION")]
+    pub(crate) criterion: String,
+    /// What is removed [default: nothing; scores alone].
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) pattern: Option<String>,
+    /// The tensors, a safetensors file.
+    #[arg(long = "in", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// Where scores, masks and weights go; an older file is replaced.
+    #[arg(long = "out", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
 }
 
 /// `kd cast`

@@ -12,6 +12,7 @@ mod export;
 mod init;
 mod list;
 mod loss;
+mod prune;
 mod quantize;
 mod report;
 mod schedule;
@@ -52,6 +53,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
         Command::Schedule(args) => schedule::run(args.command, context),
+        Command::Prune(args) => prune::run(args.command, context),
         Command::Cast(args) => cast::run(&args, context),
         Command::Quantize(args) => quantize::run(&args, context),
         Command::Dequantize(args) => dequantize::run(&args, context),

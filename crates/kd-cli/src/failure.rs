@@ -30,6 +30,9 @@ pub(crate) enum Failure {
     /// A name that no schedule has.
     #[error("no schedule is named `{name}`")]
     UnknownSchedule { name: String, nearest: Option<&'static str> },
+    /// A name that no criterion has.
+    #[error("no criterion is named `{name}`")]
+    UnknownCriterion { name: String, nearest: Option<String> },
     /// A name that cannot be a recipe's.
     #[error("expected a name of letters, digits, `-`, `_` and `.`, found `{name}`")]
     RecipeName { name: String },
@@ -91,6 +94,10 @@ impl Failure {
                 Some(format!("did you mean `kd explain schedule.{nearest}`? `kd list schedules` shows all"))
             }
             Failure::UnknownSchedule { nearest: None, .. } => Some("`kd list schedules` shows all".into()),
+            Failure::UnknownCriterion { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `kd explain criterion.{nearest}`? `kd list criteria` shows all"))
+            }
+            Failure::UnknownCriterion { nearest: None, .. } => Some("`kd list criteria` shows all".into()),
             Failure::RecipeName { .. } => Some("the name becomes a file and the folder of the run".into()),
             Failure::RecipeExists { .. } => Some("choose another name: `kd init NAME`".into()),
             Failure::NoCache => Some("set `XDG_CACHE_HOME` or `HOME`".into()),

@@ -42,6 +42,7 @@ pub mod loss_eval;
 pub mod measure;
 pub mod pipeline;
 pub mod provable;
+pub mod prune_eval;
 pub mod ptq;
 pub mod quantize;
 pub mod run;

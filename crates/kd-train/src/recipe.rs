@@ -4,6 +4,7 @@
 //! place; the parts (losses, schedules, schemes, patterns) are read by serde, each at its own place. What comes out
 //! has no illegal value left in it: whatever else can go wrong needs the data or the device.
 
+mod criterion;
 mod objective;
 mod optimizer;
 mod order;
@@ -18,6 +19,7 @@ mod words;
 
 pub use optimizer::{AdamSpec, AdamWSpec, LionSpec, OptimizerSpec, SgdSpec};
 
+pub(crate) use criterion::one_criterion;
 pub(crate) use objective::one_loss;
 pub(crate) use table::read as read_value;
 

@@ -155,6 +155,8 @@ macro_rules! criteria {
         }
 
         /// All criteria of this crate, in the order of [`Builtin`].
+        ///
+        #[doc = include_str!("../CRITERIA.md")]
         pub const TABLE: &[Entry] = &[$($file::ENTRY,)+];
     };
 }
@@ -184,11 +186,7 @@ pub use self::taylor::Form;
 
 impl Criterion for Builtin {
     fn needs(&self) -> Needs {
-        match self {
-            Builtin::Taylor(_) | Builtin::Snip(_) => Needs::Gradient,
-            Builtin::Movement(_) => Needs::Movement,
-            other => other.as_criterion().needs(),
-        }
+        self.entry().needs().unwrap_or_default()
     }
 
     fn name(&self) -> &str {

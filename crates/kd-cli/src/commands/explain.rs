@@ -1,5 +1,7 @@
 //! `kd explain`: more about a problem than its message says.
 
+mod criterion;
+
 use kd_train::explain;
 use kd_train::loss_eval::{Content, Example, Input, Knob, LossName, TABLE, example};
 use kd_train::schedule_eval;
@@ -18,6 +20,9 @@ pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
     }
     if let Some(name) = code.strip_prefix("schedule.") {
         return schedule(name, context);
+    }
+    if let Some(name) = code.strip_prefix("criterion.") {
+        return criterion::explain(name, context);
     }
     let found = explain::explain(code)
         .ok_or_else(|| Failure::UnknownCode { code: code.to_owned(), nearest: explain::nearest(code) })?;
@@ -126,8 +131,15 @@ fn knobs(knobs: &[Knob]) -> String {
 
 /// Commands that compute the loss on random tensors, for the shell.
 fn commands(row: &LossName) -> String {
+    let loss = format!("{} = {}", row.name, row.example);
+    let line = format!("kd loss eval --loss '{loss}' --in tensors.safetensors --out result.safetensors");
+    script(example(row), &line)
+}
+
+/// Lines for the shell that write random tensors to a file and run a command on it.
+fn script(examples: Vec<Example>, command: &str) -> String {
     let mut lines = String::new();
-    for Example { name, shape, content } in example(row) {
+    for Example { name, shape, content } in examples {
         let shape: Vec<_> = shape.iter().map(usize::to_string).collect();
         let shape = shape.join(", ");
         let numbers = match content {
@@ -139,11 +151,9 @@ fn commands(row: &LossName) -> String {
         };
         lines += &format!("        {name:?}: {numbers},\n");
     }
-    let loss = format!("{} = {}", row.name, row.example);
     format!(
         "    python3 - <<'END'\n    import torch, safetensors.torch\n    safetensors.torch.save_file({{\n{lines}    }}, \
-         \"tensors.safetensors\")\n    END\n    kd loss eval --loss '{loss}' --in tensors.safetensors --out \
-         result.safetensors\n"
+         \"tensors.safetensors\")\n    END\n    {command}\n"
     )
 }
 

@@ -196,6 +196,18 @@ activations have one scale. Every other model is exported with its rounded value
     activations = \"int8 tensor affine\"",
     },
     Explanation {
+        code: "recipe::bad-criterion",
+        about: "a criterion that needs what a stage does not have",
+        text: "\
+A stage gives its criterion the weight and ranks the scores by its pattern: single elements in `sparsify`, channels in \
+`prune`. `sparsify` also gathers gradients while it trains. A criterion that reads more, that takes no pattern, or that has scores of the other unit \
+alone cannot be used there. `kd list criteria` shows all, and `kd explain criterion.NAME` what one reads.
+
+    [stage.sparsify]
+    pattern.unstructured = { sparsity = 0.9 }
+    criterion.magnitude = { p = 1 }",
+    },
+    Explanation {
         code: "recipe::bad-override",
         about: "a `--set` that names nothing or is no `key=value`",
         text: "\

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kd_core::{Progress, Schedule};
-use prune_core::{Builtin, Criterion, Needs, Pattern};
+use prune_core::{Builtin, Criterion, Needs, Pattern, Unit};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::stages::schedule;
 use super::table::Table;
-use super::{FitSpec, SparsifySpec, rules};
+use super::{FitSpec, SparsifySpec, criterion, rules};
 use crate::problem::{Problem, suggest};
 use crate::sparsify::{WHENS, Way, When};
 
@@ -29,9 +29,8 @@ pub(super) struct Read {
 /// The keys of masks.
 pub(super) fn masks(table: &mut Table<'_>) -> Read {
     let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
-    let ranks = table.take("criterion").map(|(_, value)| value);
-    let place = ranks.as_ref().map(Spanned::span);
-    let criterion = ranks.and_then(|value| table.read(value));
+    let ranks = table.place("criterion");
+    let criterion = criterion::of_stage(table, Unit::Element);
     let (when, at) = match table.take("schedule") {
         None => (Some(When::Curve(default())), None),
         Some((_, value)) => {
@@ -41,8 +40,8 @@ pub(super) fn masks(table: &mut Table<'_>) -> Read {
     };
     Read {
         pattern,
-        criterion: criterion.unwrap_or(Builtin::Magnitude(Default::default())),
-        ranks: place,
+        criterion,
+        ranks,
         when,
         place: at,
         frequency: table.get("frequency"),

@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
-use prune_core::{Builtin, Channels};
+use prune_core::{Channels, Unit};
 use quant_core::Scheme;
 use serde::Deserialize;
 
+use super::criterion;
 use super::objective::{Learning, Terms, terms};
 use super::rules::{self, Learns, Outline};
 use super::sparsify;
@@ -101,7 +102,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
                 channels: Channels,
             }
             let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
-            let criterion = table.or("criterion", Builtin::Magnitude(Default::default()));
+            let criterion = criterion::of_stage(table, Unit::Channel);
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
             let fit = fit(table, false, learning);
             let (OfChannels { channels: pattern }, _) = pattern?;

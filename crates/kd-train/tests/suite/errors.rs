@@ -198,6 +198,34 @@ fn losses_on_tensors() {
 }
 
 #[test]
+fn criteria_on_tensors() {
+    assert_snapshot!(
+        say([
+            Error::PruneInput {
+                criterion: "taylor",
+                input: "grad [out, …]".into(),
+                found: vec!["weight".into()],
+            },
+            Error::PruneKind { name: "weight".into(), found: "integers of shape [2]".into() },
+            Error::PruneTensor(prune_core::Error::Shape {
+                input: "grad".into(),
+                expected: "[2, 3]".into(),
+                found: vec![3, 2],
+            }),
+            Error::PrunePattern("2:4".parse::<prune_core::Removal>().unwrap_err()),
+            Error::PruneRemoves {
+                reason: prune_core::Error::Unit {
+                    criterion: "fpgm".into(),
+                    unit: prune_core::Unit::Element,
+                },
+                patterns: "`channels`",
+            },
+        ]),
+        @""
+    );
+}
+
+#[test]
 fn quantized_checkpoints() {
     assert_snapshot!(
         say([

@@ -10,6 +10,7 @@ mod errors;
 mod estimators;
 mod loss_eval;
 mod network;
+mod prune_eval;
 mod ptq;
 mod recipes;
 mod registry;

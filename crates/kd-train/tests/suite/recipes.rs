@@ -1228,6 +1228,23 @@ fn a_resolved_recipe_spells_out_every_default() {
 }
 
 #[test]
+fn a_criterion_that_a_stage_cannot_use_is_refused() {
+    let of = |criterion: &str, pattern: &str, with: &str| {
+        let text = GOOD.replace(pattern, &format!("{with}\ncriterion.{criterion}"));
+        let problems = parse(&text, &[]).unwrap_err();
+        let problem = &problems.list[0];
+        format!("{}: {}\n  help: {}\n", problem.code, problem.message, problem.help.clone().unwrap())
+    };
+    let (masks, cut) =
+        (("{ sparsity = 0.5 }", "{ sparsity = 0.5 }"), ("{ sparsity = 0.25 }", "{ sparsity = 0.25 }"));
+    let said = of("wanda = {}", masks.0, masks.1)
+        + &of("threshold = { value = 0.1 }", masks.0, masks.1)
+        + &of("fpgm = {}", masks.0, masks.1)
+        + &of("magnitude = { unit = \"element\" }", cut.0, cut.1);
+    insta::assert_snapshot!(said, @"");
+}
+
+#[test]
 fn what_was_resolved_resolves_to_itself() {
     let check = |name: &str, text: &str| {
         let first = parse(text, &[]).unwrap_or_else(|problems| panic!("{name}:\n{problems}")).resolved();
@@ -1253,7 +1270,13 @@ fn what_was_resolved_resolves_to_itself() {
         .replace("name = \"teacher\"\n", "name = \"first\"\n")
         .replace("[teacher]\n", "[teacher]\ncheckpoint = \"a folder/t \\\"1\\\".safetensors\"\n");
     check("a given teacher", &given);
-    for pattern in ["n-m = { keep = 2, of = 4 }", "block = { rows = 4, columns = 1, sparsity = 0.5 }"] {
+    for pattern in [
+        "n-m = { keep = 2, of = 4 }",
+        "block = { rows = 4, columns = 1, sparsity = 0.5 }",
+        "rows = { sparsity = 0.25 }",
+        "columns = { sparsity = 0.25 }",
+        "unstructured = { sparsity = 0.5, scope = \"global\" }",
+    ] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
     }
     for way in [
@@ -1271,7 +1294,7 @@ fn what_was_resolved_resolves_to_itself() {
     for optimizer in ["sgd = { nesterov = true }", "adam = {}", "lion = { beta1 = 0.95 }"] {
         check(optimizer, &GOOD.replace("adam-w = { weight-decay = 0.02 }", optimizer));
     }
-    for criterion in ["magnitude = { p = 1 }", "random = { seed = 3 }"] {
+    for criterion in ["magnitude = { p = 1 }", "random = { seed = 3 }", "lamp = {}", "fpgm = {}"] {
         check(
             criterion,
             &GOOD.replace("{ sparsity = 0.25 }", &format!("{{ macs = 0.3 }}\ncriterion.{criterion}")),
