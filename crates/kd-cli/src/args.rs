@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Init(Init),
     /// List the names that recipes and options may use.
     List(List),
-    /// Say more about a problem, a loss or a criterion.
+    /// Say more about a problem, a loss, a criterion or a schedule.
     Explain(Explain),
     /// Write shell completions.
     Completions(Completions),
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Data(Data),
     /// Compute a loss on saved tensors.
     Loss(Loss),
+    /// Print the values of a schedule.
+    Schedule(Schedule),
     /// Compute a criterion of pruning on saved tensors.
     Prune(Prune),
     /// Cast saved tensors to a number format.
@@ -251,8 +253,8 @@ pub(crate) enum ListKind {
 /// `kd explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Code of a problem, as its message begins: `recipe::unknown-loss`; or a loss: `loss.kl`; or a criterion:
-    /// `criterion.wanda`.
+    /// Code of a problem, as its message begins: `recipe::unknown-loss`; a loss: `loss.kl`; a criterion:
+    /// `criterion.wanda`; or a schedule: `schedule.cubic`.
     pub(crate) code: String,
 }
 
@@ -298,6 +300,31 @@ pub(crate) struct LossEval {
     /// and `connector.bias` of a linear layer or a convolution as PyTorch lays them out.
     #[arg(long, value_name = "identity|FILE", default_value = "identity")]
     pub(crate) connector: String,
+}
+
+/// `kd schedule`
+#[derive(Debug, Args)]
+pub(crate) struct Schedule {
+    #[command(subcommand)]
+    pub(crate) command: ScheduleCommand,
+}
+
+/// What to do with a schedule.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// One value a line, at t = i/(N - 1) for the i-th of N steps; each the shortest text that reads back exactly.
+    Eval(ScheduleEval),
+}
+
+/// `kd schedule eval`
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleEval {
+    /// The schedule as a recipe writes it: `cubic = { from = 0.0, to = 0.9 }`; see `kd list schedules`.
+    #[arg(value_name = "SCHEDULE", allow_negative_numbers = true)]
+    pub(crate) schedule: String,
+    /// How many values to print.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    pub(crate) steps: usize,
 }
 
 /// `kd prune`

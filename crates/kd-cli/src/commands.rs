@@ -16,6 +16,7 @@ mod pack;
 mod prune;
 mod quantize;
 mod report;
+mod schedule;
 mod train;
 
 use std::path::Path;
@@ -52,6 +53,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Completions(args) => completions::run(&args, context),
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
+        Command::Schedule(args) => schedule::run(args.command, context),
         Command::Prune(args) => prune::run(args.command, context),
         Command::Cast(args) => cast::run(&args, context),
         Command::Quantize(args) => quantize::run(&args, context),

@@ -27,6 +27,9 @@ pub(crate) enum Failure {
     /// A name that no loss has.
     #[error("no loss is named `{name}`")]
     UnknownLoss { name: String, nearest: Option<String> },
+    /// A name that no schedule has.
+    #[error("no schedule is named `{name}`")]
+    UnknownSchedule { name: String, nearest: Option<&'static str> },
     /// A name that no criterion has.
     #[error("no criterion is named `{name}`")]
     UnknownCriterion { name: String, nearest: Option<String> },
@@ -87,6 +90,10 @@ impl Failure {
                 Some(format!("did you mean `kd explain loss.{nearest}`? `kd list losses` shows all"))
             }
             Failure::UnknownLoss { nearest: None, .. } => Some("`kd list losses` shows all".into()),
+            Failure::UnknownSchedule { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `kd explain schedule.{nearest}`? `kd list schedules` shows all"))
+            }
+            Failure::UnknownSchedule { nearest: None, .. } => Some("`kd list schedules` shows all".into()),
             Failure::UnknownCriterion { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `kd explain criterion.{nearest}`? `kd list criteria` shows all"))
             }

@@ -20,7 +20,7 @@ use crate::estimator::Estimator;
 
 mod attach;
 
-pub use attach::{attach, refactor, remask};
+pub use attach::{attach, refactor, remask, watch};
 
 /// How a weight is rounded: scheme and the axis of its output units.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ impl WeightQuant {
     }
 }
 
+/// What follows a weight's path in that of its mask.
+pub const MASK: &str = ".compressed.mask";
 /// What follows a weight's path in that of its trained scales.
 pub const SCALE: &str = ".compressed.scale";
 /// The same of where these started.

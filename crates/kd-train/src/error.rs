@@ -326,6 +326,18 @@ pub enum Error {
     /// An artifact or an engine.
     #[error(transparent)]
     Deploy(#[from] kd_deploy::Error),
+    /// A mask or a shape that a stage was to keep and did not: an error of this program.
+    #[error("`{stage}` did not keep `{path}`: expected {expected}, found {found}")]
+    NotKept {
+        /// The stage.
+        stage: String,
+        /// The weight.
+        path: String,
+        /// What was to be kept.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A cut or a mask.
     #[error(transparent)]
     Prune(#[from] prune_core::Error),
@@ -418,6 +430,7 @@ impl Error {
             Error::Graph(_) => "graph::not-captured",
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
+            Error::NotKept { .. } => "prune::not-kept",
             Error::Prune(_) => "prune::impossible",
             Error::Quant(_) | Error::Weight { .. } => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",
@@ -523,6 +536,7 @@ impl Error {
             | Error::Deploy(_)
             | Error::Graph(_)
             | Error::Quant(_)
+            | Error::NotKept { .. }
             | Error::Prune(prune_core::Error::NotFinite { .. })
             | Error::Checkpoint { reason: CheckpointReason::State(_), .. } => Kind::Run,
             _ => Kind::Request,

@@ -37,6 +37,7 @@ pub mod checkpoint_quant;
 pub mod export;
 pub mod fold;
 mod gates;
+mod kept;
 mod latency;
 pub mod loss_eval;
 pub mod measure;
@@ -47,6 +48,7 @@ pub mod prune_eval;
 pub mod ptq;
 pub mod quantize;
 pub mod run;
+pub mod schedule_eval;
 mod stage;
 pub mod weights;
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Gradients;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use kd_core::Tap;
 use kd_deploy::Weights;
 use kd_graph::Graph;
@@ -59,6 +59,16 @@ pub trait Network: Send + Sync {
 
     /// Replaces masks while training; the optimizer's state stays.
     fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>);
+
+    /// Makes masks take gradients, for [`Network::mask_gradients`].
+    fn watch_masks(&mut self);
+
+    /// Takes the gradients of masks out of those of all parameters, by the path of the weight: weight times gradient of
+    /// each of its elements, those of masked ones included.
+    fn mask_gradients(&self, own: &mut GradientsParams) -> Weights;
+
+    /// Adds the gradient of a penalty `by/2 · Σ w²` over the weights' elements that are 1 in `condemned`.
+    fn penalize(&self, own: &mut GradientsParams, condemned: &Weights, by: f64);
 
     /// Replaces what outputs of rounded weights are multiplied by before rounding ([`Compression::factors`]); 1 where a
     /// weight is not named.
@@ -221,6 +231,25 @@ impl<M: Model> Network for Built<M> {
         self.compression.masks = masks;
     }
 
+    fn watch_masks(&mut self) {
+        self.map(compress::watch);
+    }
+
+    fn mask_gradients(&self, own: &mut GradientsParams) -> Weights {
+        let masks = survey::masks(self.module()).into_iter();
+        masks
+            .filter_map(|entry| {
+                let weight = entry.path.strip_suffix(compress::MASK)?.to_owned();
+                Some((weight, survey::to_array(own.remove::<1>(entry.id)?)))
+            })
+            .collect()
+    }
+
+    fn penalize(&self, own: &mut GradientsParams, condemned: &Weights, by: f64) {
+        let place = survey::Place::default();
+        self.module().visit(&mut Penalty { place, gradients: own, condemned, by });
+    }
+
     fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>) {
         if !(self.compression.factors.is_empty() && factors.is_empty()) {
             self.map(|module| compress::refactor(module, &factors));
@@ -336,6 +365,34 @@ impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
             self.gradients.register::<D>(param.id, gradient.mul_scalar(self.factor));
+        }
+    }
+}
+
+struct Penalty<'a> {
+    place: survey::Place,
+    gradients: &'a mut GradientsParams,
+    condemned: &'a Weights,
+    by: f64,
+}
+
+impl ModuleVisitor for Penalty<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(condemned) = self.condemned.get(&self.place.path()) else { return };
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let weight = param.base().without_autodiff();
+            let ones = TensorData::new(condemned.data().to_vec(), weight.dims());
+            let condemned = Tensor::from_data(ones, &weight.device());
+            let penalty = (weight * condemned).mul_scalar(self.by);
+            self.gradients.register::<D>(param.id, gradient + penalty);
         }
     }
 }

@@ -166,12 +166,17 @@ pub fn measure(
 ) -> Result<Option<RoundedSummary>, Error> {
     let (stored, values) = (masked(network), network.materialized().weights());
     let (mut count, mut bits, mut signal, mut noise) = (0, 0, 0.0, 0.0);
+    let (mut masked_zeros, mut rounded_zeros) = (0, 0);
     for (path, quant) in &network.compression().quant {
         let array = &stored[path];
         let (rows, columns) = weight_matrix(array.shape(), quant.axis)?;
         count += array.data().len() as u64;
         bits += quant.scheme.bits(rows, columns);
+        let keep = network.compression().masks.get(path);
+        masked_zeros += keep.map_or(0, |keep| keep.iter().filter(|&&keep| !keep).count()) as u64;
         for (&x, &rounded) in array.data().iter().zip(values[path].data()) {
+            // A masked weight is stored as 0 and is none of these.
+            rounded_zeros += u64::from(x != 0.0 && rounded == 0.0);
             signal += f64::from(x).powi(2);
             noise += (f64::from(x) - f64::from(rounded)).powi(2);
         }
@@ -187,6 +192,8 @@ pub fn measure(
         elements: count,
         bits,
         bits_per_weight: bits as f64 / count as f64,
+        masked_zeros,
+        rounded_zeros,
         sqnr_db,
         logit_kl: float.divergence(rounded),
         agreement: rounded.agreement(float),

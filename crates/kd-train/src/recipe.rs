@@ -13,6 +13,7 @@ mod read;
 mod resolve;
 mod rules;
 mod set;
+mod sparsify;
 mod stages;
 mod table;
 mod words;
@@ -36,6 +37,7 @@ use crate::estimator::Estimator;
 use crate::observing::Observing;
 use crate::problem::Problems;
 use crate::registry::{DataSource, ModelSpec, Registry};
+use crate::sparsify::When;
 
 /// A recipe's text and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,10 +206,14 @@ pub struct PruneSpec {
 pub struct SparsifySpec {
     /// Shape and share of what is masked in the end.
     pub pattern: Pattern,
-    /// Which weights stay.
+    /// Which weights stay; not asked where `when` trains scores.
     pub criterion: Arc<Builtin>,
-    /// Share of the final sparsity in force, over the stage.
-    pub schedule: Schedule,
+    /// When masks tighten.
+    pub when: When,
+    /// Steps between two updates of masks; a hundredth of the stage without it.
+    pub frequency: Option<usize>,
+    /// Share of the stage after which masks stay; where `when` arrives without it.
+    pub lock_after: Option<f64>,
     /// How it learns on the way.
     pub fit: FitSpec,
 }

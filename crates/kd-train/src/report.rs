@@ -143,6 +143,8 @@ fn rounded(summary: &Summary) -> String {
                 rounded.weights.clone(),
                 rounded.activations.clone().unwrap_or_else(|| "float".into()),
                 thousands(rounded.elements),
+                thousands(rounded.masked_zeros),
+                thousands(rounded.rounded_zeros),
                 format!("{:.3}", rounded.bits_per_weight),
                 thousands(rounded.bits.div_ceil(8)),
                 rounded.sqnr_db.map_or_else(|| "exact".into(), |sqnr| format!("{sqnr:.1}")),
@@ -152,7 +154,17 @@ fn rounded(summary: &Summary) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let head = ["stage", "weights", "activations", "elements", "bits each", "bytes", "SQNR dB"];
+    let head = [
+        "stage",
+        "weights",
+        "activations",
+        "elements",
+        "masked zeros",
+        "zeros by rounding",
+        "bits each",
+        "bytes",
+        "SQNR dB",
+    ];
     format!("## Rounded weights\n\n{}\n", table(&head, rows.into_iter()))
 }
 

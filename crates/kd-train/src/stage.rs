@@ -19,12 +19,9 @@ use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
-use crate::sparsify::{Sparsifier, masked};
+use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
 use crate::summary::StageSummary;
 use crate::{export, fold, follow, measure, provable, quantize, weights};
-
-/// How many times in a stage masks tighten.
-const MASK_UPDATES: usize = 100;
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -149,38 +146,47 @@ fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {
     Compression { masks: masks.collect(), ..Compression::default() }
 }
 
-/// Attaches masks that keep everything; they tighten while the student trains.
+/// Attaches masks, those of earlier stages or such that keep everything; they tighten while the student trains.
 fn sparsify<'a>(
     run: &Run<'_>,
     spec: &'a SparsifySpec,
     network: Box<dyn Network>,
 ) -> Result<Prepared<'a>, Error> {
     let steps = spec.fit.epochs * run.data.steps();
+    let (entries, weights) = (network.entries(), network.weights());
+    let floor = network.compression().masks.clone();
     let sparsifier = Sparsifier {
         pattern: spec.pattern,
         criterion: spec.criterion.clone(),
-        schedule: spec.schedule.clone(),
-        every: (steps / MASK_UPDATES).max(1),
+        when: spec.when.clone(),
+        calendar: Calendar::new(&spec.when, spec.pattern.sparsity(), steps, spec.frequency, spec.lock_after),
+        floor: floor.clone(),
     };
-    let (entries, weights) = (network.entries(), network.weights());
-    // One shot where nothing trains; else nothing is masked before the first step.
-    let masks = match steps {
-        0 => sparsifier.masks(&weights, &entries, kd_core::Progress::END)?,
-        _ => masked(&entries)
-            .into_iter()
-            .map(|(path, _)| {
+    let mut masks = floor;
+    match steps {
+        // One shot where nothing trains; else nothing more is masked before the first step.
+        0 => {
+            let (memory, floor) = (Memory::default(), &sparsifier.floor);
+            masks.extend(sparsifier.masks(&weights, &entries, 1.0, &memory, floor)?);
+        }
+        _ => {
+            for (path, _) in masked(&entries) {
                 let len = weights[&path].data().len();
-                (path, vec![true; len])
-            })
-            .collect(),
-    };
+                masks.entry(path).or_insert_with(|| vec![true; len]);
+            }
+        }
+    }
     let compression = Compression { masks: masks.clone(), ..Compression::default() };
+    let mut network = network.with_compression(compression);
+    if sparsifier.watches() {
+        network.watch_masks();
+    }
     let regime = Regime::Sparse { masks: masks.into_iter().map(|(path, keep)| (path, Mask(keep))).collect() };
     Ok(Prepared {
         regime,
-        ready: sparsifier.final_from(spec.fit.epochs),
+        ready: sparsifier.calendar.ready(),
         sparsifier: Some(sparsifier),
-        ..plain(&spec.fit, network.with_compression(compression))
+        ..plain(&spec.fit, network)
     })
 }
 

@@ -80,6 +80,12 @@ pub struct RoundedSummary {
     pub bits: u64,
     /// `bits / elements`
     pub bits_per_weight: f64,
+    /// Elements that masks hold at zero.
+    #[serde(default)]
+    pub masked_zeros: u64,
+    /// Further elements that rounding makes zero.
+    #[serde(default)]
+    pub rounded_zeros: u64,
     /// 10 · log10(Σ w² / Σ (w − ŵ)²) over all of them; absent where nothing is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqnr_db: Option<f64>,

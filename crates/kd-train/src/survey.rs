@@ -4,7 +4,7 @@
 //! in one place: a reparameterized parameter is visited as its stored base, followed by the state of the
 //! reparameterization under `<path>.compressed`; running statistics are visited like parameters.
 
-use crate::compress::{SCALE, START};
+use crate::compress::{MASK, SCALE, START};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 use kd_deploy::{Array, Weights};
@@ -60,7 +60,14 @@ pub fn read<M: Module>(module: &M) -> Weights {
 
 /// The scales that reparameterizations train.
 pub fn scales<M: Module>(module: &M) -> Vec<Entry> {
-    let mut visitor = Survey { scales: true, ..Survey::default() };
+    let mut visitor = Survey { state: Some(SCALE), ..Survey::default() };
+    module.visit(&mut visitor);
+    visitor.entries
+}
+
+/// The masks of reparameterizations, by their own paths.
+pub fn masks<M: Module>(module: &M) -> Vec<Entry> {
+    let mut visitor = Survey { state: Some(MASK), ..Survey::default() };
     module.visit(&mut visitor);
     visitor.entries
 }
@@ -111,8 +118,8 @@ impl Place {
 #[derive(Default)]
 struct Survey {
     place: Place,
-    /// Trained scales instead of everything else.
-    scales: bool,
+    /// The state of reparameterizations whose paths end so, instead of everything else.
+    state: Option<&'static str>,
     entries: Vec<Entry>,
 }
 
@@ -128,8 +135,8 @@ impl ModuleVisitor for Survey {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.place.path();
         let wanted = match self.place.in_reparameterization() {
-            true => self.scales && path.ends_with(SCALE),
-            false => !self.scales,
+            true => self.state.is_some_and(|end| path.ends_with(end)),
+            false => self.state.is_none(),
         };
         if wanted {
             self.entries.push(Entry {

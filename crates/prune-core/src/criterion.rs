@@ -17,12 +17,17 @@ use serde::{Deserialize, Serialize};
 pub use self::entry::{Entry, Input, Knob, Removes};
 use self::entry::{FEATURES, GRAD, GRADS, LAYER_INPUTS, UNIT, WEIGHT};
 pub use self::knobs::{Bits, NonNegative, Norm};
-use crate::{Error, Inputs, Pattern, Pruned};
+use crate::{Error, Inputs, Needs, Pattern, Pruned};
 
 /// A rule that scores the weights of a layer.
 ///
 /// Object-safe: the set of criteria is open, and a registry holds them as `Box<dyn Criterion>`.
 pub trait Criterion: Debug + Send + Sync {
+    /// What training has to gather for it.
+    fn needs(&self) -> Needs {
+        Needs::Weight
+    }
+
     /// Its name in recipes.
     fn name(&self) -> &str;
 
@@ -180,6 +185,10 @@ pub use self::sparsegpt::hessian;
 pub use self::taylor::Form;
 
 impl Criterion for Builtin {
+    fn needs(&self) -> Needs {
+        self.entry().needs().unwrap_or_default()
+    }
+
     fn name(&self) -> &str {
         self.as_criterion().name()
     }

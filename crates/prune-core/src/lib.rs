@@ -73,6 +73,7 @@
 mod criterion;
 mod inputs;
 mod matrix;
+mod needs;
 mod pattern;
 mod spelling;
 
@@ -110,6 +111,7 @@ pub use inputs::{Inputs, Samples};
 pub use mask::mask;
 pub use matrix::Matrix;
 pub use named::{Array, Named, Output, Outputs};
+pub use needs::Needs;
 pub use optimizer::{Ids, cut_optimizer};
 pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};

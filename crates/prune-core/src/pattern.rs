@@ -122,6 +122,18 @@ pub struct Sparsity(f64);
 #[serde(try_from = "f64", into = "f64")]
 pub struct Share(f64);
 
+impl Pattern {
+    /// The share of the units that it removes, 0 ..= 1.
+    pub fn sparsity(&self) -> f64 {
+        match self {
+            Pattern::Unstructured(pattern) => pattern.sparsity.get(),
+            Pattern::NM(pattern) => (pattern.of - pattern.keep) as f64 / pattern.of as f64,
+            Pattern::Block(pattern) => pattern.sparsity.get(),
+            Pattern::Rows(pattern) | Pattern::Columns(pattern) => pattern.sparsity.get(),
+        }
+    }
+}
+
 impl NM {
     /// Keeps `keep` of every `of`; both at least 1, and `keep` at most `of`.
     pub fn new(keep: usize, of: usize) -> Result<Self, Error> {

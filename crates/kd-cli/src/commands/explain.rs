@@ -4,6 +4,7 @@ mod criterion;
 
 use kd_train::explain;
 use kd_train::loss_eval::{Content, Example, Input, Knob, LossName, TABLE, example};
+use kd_train::schedule_eval;
 
 use super::Context;
 use crate::args::Explain;
@@ -16,6 +17,9 @@ pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
     let code = args.code.trim();
     if let Some(name) = code.strip_prefix("loss.") {
         return loss(name, context);
+    }
+    if let Some(name) = code.strip_prefix("schedule.") {
+        return schedule(name, context);
     }
     if let Some(name) = code.strip_prefix("criterion.") {
         return criterion::explain(name, context);
@@ -44,10 +48,7 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
         if !row.knobs.is_empty() {
             out += "\nKnobs\n";
         }
-        for knob in row.knobs {
-            let default = knob.default.map(|default| format!(" = {default}")).unwrap_or_default();
-            out += &format!("    {}{default}: {}\n", knob.name, knob.meaning);
-        }
+        out += &knobs(row.knobs);
         out += &match row.lacks {
             None => "\nUsable in a recipe.\n".to_owned(),
             Some(lacks) => format!("\nNot usable in a recipe, which has no {lacks}.\n"),
@@ -73,6 +74,59 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
         })
     };
     context.output.data(text, json)
+}
+
+/// A schedule: its formula, its knobs, and what it prints.
+fn schedule(name: &str, context: &Context) -> Result<(), Failure> {
+    let all = || schedule_eval::names().chain(schedule_eval::sparsity_names());
+    let row = all().find(|row| row.name == name).ok_or_else(|| {
+        let nearest = kd_train::problem::nearest(name, all().map(|row| row.name));
+        Failure::UnknownSchedule { name: name.to_owned(), nearest }
+    })?;
+    let number = schedule_eval::names().any(|other| other.name == name);
+    let example = match number {
+        true => format!("kd schedule eval '{}' --steps 5", row.example),
+        false => format!("schedule.{}", row.example),
+    };
+    let text = || {
+        let mut out = wrapped(&format!("{}: {}", row.name, row.line));
+        out += match number {
+            true => "\np goes from 0 at `begin` to 1 at `end`, and t from 0 to 1 over a stage.\n",
+            false => {
+                "\nA schedule of `[stage.sparsify]`, as the schedules of numbers are; s is the pattern's sparsity.\n"
+            }
+        };
+        out += match (number, name) {
+            (false, _) => "",
+            (true, "exponential") => {
+                "In `[stage.sparsify]` it takes `from = 0.0`, `begin = 0.0` and `end = 0.75`, and arrives at the pattern's\nsparsity.\n"
+            }
+            (true, _) => {
+                "In `[stage.sparsify]` its values are shares of the pattern's sparsity, and end at 1.\n"
+            }
+        };
+        out += "\nKnobs\n";
+        out += &knobs(row.knobs);
+        out + &format!("\nExample\n    {example}\n")
+    };
+    let json = || {
+        let knob = |knob: &Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
+        serde_json::json!({
+            "name": row.name, "about": row.line, "number": number,
+            "knobs": row.knobs.iter().map(knob).collect::<Vec<_>>(), "example": row.example,
+        })
+    };
+    context.output.data(text, json)
+}
+
+/// One line a knob; what has no name is described by its meaning alone.
+fn knobs(knobs: &[Knob]) -> String {
+    let line = |knob: &Knob| match (knob.name, knob.default) {
+        ("", _) => format!("    {}\n", knob.meaning),
+        (name, Some(default)) => format!("    {name} = {default}: {}\n", knob.meaning),
+        (name, None) => format!("    {name}: {}\n", knob.meaning),
+    };
+    knobs.iter().map(line).collect()
 }
 
 /// Commands that compute the loss on random tensors, for the shell.

@@ -110,6 +110,41 @@ fn a_loss_is_computed_on_saved_tensors() {
 }
 
 #[test]
+fn a_schedule_is_printed_one_value_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let eval = |line: &str, steps: &str| done(folder.path(), &["schedule", "eval", line, "--steps", steps]);
+    assert_eq!(eval("linear = { from = 1.0, to = 0.5 }", "5"), "1\n0.875\n0.75\n0.625\n0.5\n");
+    assert_eq!(eval("cubic = { from = 0.0, to = 0.5 }", "3"), "0\n0.4375\n0.5\n");
+    assert_eq!(eval("geometric = { from = 1e-2, to = 1e-6 }", "1"), "0.01\n");
+    assert_eq!(eval("-2", "2"), "-2\n-2\n");
+    let two = ["schedule", "eval", "linear = { from = 0, to = 1 }", "--steps", "2", "--format", "json"];
+    assert_eq!(
+        json(&done(folder.path(), &two)),
+        serde_json::json!({ "schedule": "linear", "values": [0.0, 1.0] })
+    );
+    for (line, steps, says) in [
+        ("exponential = { from = 1e-2, to = 1.0 }", "3", "use `geometric`"),
+        ("linaer = { from = 0, to = 1 }", "3", "did you mean `linear`?"),
+        ("movement = {}", "3", "kd explain schedule.movement"),
+        ("linear = { from = 0, to = 1 }", "0", "0 is not in 1..=10000000"),
+    ] {
+        let output = run(folder.path(), &["schedule", "eval", line, "--steps", steps]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{line}: {stderr}");
+    }
+    for (name, part) in
+        [("warm-up", "kd schedule eval 'warm-up"), ("lottery-ticket", "schedule.lottery-ticket = {")]
+    {
+        let explained = done(folder.path(), &["explain", &format!("schedule.{name}")]);
+        assert!(explained.contains(part), "{explained}");
+    }
+    let output = run(folder.path(), &["explain", "schedule.cubik"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("kd explain schedule.cubic"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_criterion_is_computed_on_saved_tensors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

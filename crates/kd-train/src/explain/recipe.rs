@@ -200,7 +200,7 @@ activations have one scale. Every other model is exported with its rounded value
         about: "a criterion that needs what a stage does not have",
         text: "\
 A stage gives its criterion the weight and ranks the scores by its pattern: single elements in `sparsify`, channels in \
-`prune`. A criterion that reads gradients or activations, that takes no pattern, or that has scores of the other unit \
+`prune`. `sparsify` also gathers gradients while it trains. A criterion that reads more, that takes no pattern, or that has scores of the other unit \
 alone cannot be used there. `kd list criteria` shows all, and `kd explain criterion.NAME` what one reads.
 
     [stage.sparsify]
@@ -378,6 +378,19 @@ before it, or give the student weights:
     [student]
     model.convnet = { channels = [4, 8], hidden = 32 }
     checkpoint = \"student.safetensors\"",
+    },
+    Explanation {
+        code: "recipe::no-effect",
+        about: "a key that would change nothing beside another one",
+        text: "\
+The key is one that this kind of stage has, but not beside what else is written: the choice that the message shows does \
+without it. A `criterion` ranks nothing where movement scores do, and `frequency` has no place where masks change at the \
+beginning of rounds alone. Rather than be left out silently it is refused: take it out, or choose otherwise.
+
+    [stage.sparsify]
+    pattern.unstructured = { sparsity = 0.9 }
+    schedule.movement = {}
+    frequency = 10",
     },
     Explanation {
         code: "recipe::after-quantize",

@@ -373,6 +373,16 @@ Mend the tensor, or choose a format that has a code for it:
     kd cast --format e4m3fn tensors.safetensors codes.safetensors",
     },
     Explanation {
+        code: "prune::not-kept",
+        about: "a stage that lost a mask or a shape of an earlier one",
+        text: "\
+What is masked stays masked: later stages train, round and export around it, and at the end of every stage each masked \
+weight is looked up, as it is stored and as it is in force. The same holds for shapes, which a stage that prunes alone \
+may change. Something did not hold, and the run stops, since its numbers would be those of another model.
+
+This is an error of this program. Please report it with the recipe.",
+    },
+    Explanation {
         code: "prune::impossible",
         about: "channels or weights that cannot be removed as asked",
         text: "\

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use prune_core::{Builtin, Criterion, Removes, Unit};
+use prune_core::{Builtin, Criterion, Needs, Removes, Unit};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -48,7 +48,9 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
     if entry.removes == Removes::Nothing {
         return Some((format!("`{name}` takes no pattern, and a stage has one"), "takes no pattern", eval));
     }
-    if !entry.in_recipes() {
+    // A stage that sparsifies trains before masks come, and gathers gradients on the way.
+    let gathered = unit == Unit::Element && criterion.needs() != Needs::Weight;
+    if !entry.in_recipes() && !gathered {
         let more = entry.inputs.iter().map(|input| input.name).filter(|&name| name != "weight");
         let more = more.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let message = format!("`{name}` reads {more}, and a stage has the weight alone");

@@ -100,6 +100,8 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
         match *kind {
             // Whom a `train` stage trains may not be readable.
             "train" | "distill" => trained = true,
+            // The first round of lottery tickets is a training from the beginning.
+            _ if stage.begins => trained = true,
             _ if !trained => {
                 let message = format!("`{kind}` needs a student that has learned something");
                 let problem = Problem::new("recipe::untrained-student", message, place.clone(), "too early");

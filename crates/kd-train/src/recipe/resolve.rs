@@ -58,8 +58,12 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("pinned", &spec.pinned).entry("compensate", spec.compensate);
         }
         StageKind::Sparsify(spec) => {
-            text.entry("pattern", spec.pattern).entry("criterion", spec.criterion.as_ref());
-            text.entry("schedule", &spec.schedule);
+            text.entry("pattern", spec.pattern);
+            if !spec.when.is_movement() {
+                text.entry("criterion", spec.criterion.as_ref());
+            }
+            text.entry("schedule", &spec.when);
+            text.maybe("frequency", spec.frequency).maybe("lock-after", spec.lock_after);
         }
         StageKind::Quantize(spec) => {
             text.entry("weights", spec.weights).maybe("activations", spec.activations);

@@ -4,17 +4,17 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
-use prune_core::{Channels, Limits, Pattern, Share, Unit};
+use prune_core::{Channels, Limits, Share, Unit};
 use quant_core::Scheme;
 use serde::Deserialize;
 
 use super::criterion;
 use super::objective::{Learning, Terms, terms};
 use super::rules::{self, Learns, Outline};
+use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec,
-    TrainSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, StageKind, StageSpec, TrainSpec,
 };
 use crate::estimator::Estimator;
 use crate::observing::Observing;
@@ -83,6 +83,7 @@ pub(super) fn stage(
         }
     };
     body.finish();
+    outline.begins = matches!(&read, Some(StageKind::Sparsify(spec)) if spec.when.begins());
     let stage = read.zip(name).map(|(kind, (name, _))| StageSpec { name, kind });
     (stage, outline)
 }
@@ -114,11 +115,9 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             Some(StageKind::Prune(PruneSpec { pattern, criterion, limits, pinned, compensate, fit: fit? }))
         }
         "sparsify" => {
-            let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
-            let criterion = Arc::new(criterion::of_stage(table, Unit::Element));
-            let schedule = rules::share_schedule(table, "schedule", default_sparsity());
+            let masks = sparsify::masks(table);
             let fit = fit(table, false, learning);
-            Some(StageKind::Sparsify(SparsifySpec { pattern: pattern?.0, criterion, schedule, fit: fit? }))
+            sparsify::spec(table, masks, fit).map(StageKind::Sparsify)
         }
         _ => {
             let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");
@@ -177,12 +176,7 @@ fn default_recovery_rate() -> Schedule {
     schedule("cosine = { from = 1e-3, to = 1e-5 }")
 }
 
-/// Zhu and Gupta's cubic, done after three quarters of the stage so that the rest recovers.
-fn default_sparsity() -> Schedule {
-    schedule("cubic = { from = 0.0, to = 1.0, end = 0.75 }")
-}
-
 /// A schedule of this program's own, in the words of a recipe.
-fn schedule(text: &str) -> Schedule {
+pub(super) fn schedule(text: &str) -> Schedule {
     toml::from_str(text).expect("a default is a schedule")
 }

@@ -55,6 +55,18 @@ fn devices_and_engines() {
 }
 
 #[test]
+fn what_is_not_kept() {
+    let expected = "element 7, in force, masked and 0".into();
+    assert_snapshot!(
+        say([Error::NotKept { stage: "int8".into(), path: "fc.weight".into(), expected, found: "0.25".into() }]),
+        @"
+    prune::not-kept: `int8` did not keep `fc.weight`: expected element 7, in force, masked and 0, found 0.25
+      Run
+    "
+    );
+}
+
+#[test]
 fn weights() {
     let checkpoint = |reason| Error::Checkpoint { path: "teacher.safetensors".into(), reason };
     assert_snapshot!(

@@ -12,9 +12,10 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
         let nearest = kd_train::problem::nearest(name, TABLE.iter().map(|row| row.name));
         Failure::UnknownCriterion { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
     })?;
-    let recipe = match row.in_recipes() {
-        true => "Usable in a recipe.",
-        false => "Not usable in a recipe, whose stages have the weight alone and a pattern.",
+    let recipe = match (row.in_recipes(), row.needs()) {
+        (true, _) => "Usable in a recipe.",
+        (false, Some(_)) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
+        (false, None) => "Not usable in a recipe, whose stages have weights, their gradients and a pattern.",
     };
     let text = || {
         let mut out = format!("{}: {}\n\n    {}\n\n", row.name, row.summary, row.formula);
@@ -55,7 +56,7 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
             .collect();
         json!({
             "name": row.name, "about": row.summary, "formula": row.formula, "paper": row.paper,
-            "reference": row.reference, "when": row.when, "recipe": row.in_recipes(),
+            "reference": row.reference, "when": row.when, "recipe": row.in_recipes() || row.needs().is_some(),
             "patterns": row.removes.patterns(), "inputs": inputs, "knobs": knobs,
             "example": format!("{} = {}", row.name, row.example), "pattern": pattern_of(row),
         })
