@@ -1,4 +1,4 @@
-//! The one reparameterization of a weight: mask, then fake-quantization, composed in one value.
+//! The one reparameterization of a weight: shared values, mask, then fake-quantization, composed in one value.
 //!
 //! Burn computes a reparameterized parameter's effective value from its stored base and does not nest
 //! reparameterizations, so whatever is done to a weight is done here. It is trained and moved with the module,
@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::module::{Module, Param, Reparameterization};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use quant_core::number::{CodebookRule, Number};
-use quant_core::qat::{binary, bitnet_weight, dorefa_weight, lsq, lsq_gradient_scale, quant_noise, ternary};
+use quant_core::qat::{
+    binary, bitnet_weight, dorefa_weight, lsq, lsq_gradient_scale, quant_noise, shared_weight, ternary,
+};
 use quant_core::{Granularity, ScaleFormat, Scheme, Symmetry, fake_quant_scheme};
 use serde::{Deserialize, Serialize};
 
@@ -81,12 +83,24 @@ pub struct Compression {
     /// What outputs of a rounded weight are multiplied by before it is rounded, and divided by afterwards.
     #[serde(default)]
     pub factors: BTreeMap<String, Vec<f32>>,
+    /// Weights that are one of few values each; none of them is rounded too.
+    #[serde(default)]
+    pub shared: BTreeMap<String, SharedWeight>,
+}
+
+/// A weight whose elements share few values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SharedWeight {
+    /// Where the values start; one that is 0 stays 0.
+    pub values: Vec<f32>,
+    /// Which value each element has, row-major in the parameter's own layout.
+    pub codes: Vec<u16>,
 }
 
 impl Compression {
     /// Whether no weight is touched.
     pub fn is_empty(&self) -> bool {
-        self.masks.is_empty() && self.quant.is_empty()
+        self.masks.is_empty() && self.quant.is_empty() && self.shared.is_empty()
     }
 
     /// Elements that masks hold at zero.
@@ -95,7 +109,7 @@ impl Compression {
     }
 }
 
-/// Effective weight = rounded(mask · base).
+/// Effective weight = rounded(mask · base), or mask · values[codes] where weights share values.
 ///
 /// Without an estimator that trains it, the scale of a rounded weight follows the weight: it is computed from the masked
 /// base at every step, from the same numbers and in the same order as at export. Masked elements get no gradient, and
@@ -109,6 +123,8 @@ pub struct Compressed {
     start: Option<Param<Tensor<1>>>,
     /// What outputs are multiplied by before rounding, and divided by afterwards; a constant.
     factor: Option<Param<Tensor<1>>>,
+    /// Which of the shared values, `scale · start`, each element has; a constant.
+    codes: Option<Param<Tensor<1, Int>>>,
     #[module(skip)]
     quant: Option<WeightQuant>,
     #[module(skip)]
@@ -133,6 +149,12 @@ impl Reparameterization for Compressed {
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let dims = base.dims();
         let mask = self.mask.as_ref().map(|mask| mask.val().reshape(dims));
+        let base = match (&self.codes, &self.scale, &self.start) {
+            (Some(codes), Some(ratio), Some(start)) => {
+                shared_weight(ratio.val() * start.val(), codes.val().reshape(dims))
+            }
+            _ => base,
+        };
         let weight = match &mask {
             Some(mask) => base * mask.clone(),
             None => base,

@@ -29,6 +29,7 @@ mod log;
 pub mod optimizer;
 pub mod regime;
 pub mod seeds;
+pub mod share;
 pub mod sparsify;
 
 mod artifacts;

@@ -26,7 +26,7 @@ pub fn compression(network: &dyn Network, spec: &QuantizeSpec) -> Compression {
         Some((entry.path, WeightQuant { scheme, axis, estimator, noise }))
     });
     let masks = network.compression().masks.clone();
-    Compression { masks, quant: weights.collect(), factors: BTreeMap::new() }
+    Compression { masks, quant: weights.collect(), ..Compression::default() }
 }
 
 /// Observers at the sites that the graph names, filled with the float network's activations over `batches`, where the

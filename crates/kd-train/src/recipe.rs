@@ -25,12 +25,14 @@ pub(crate) use criterion::one_criterion;
 pub(crate) use objective::one_loss;
 pub(crate) use table::read as read_value;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
 use prune_core::{Builtin, Channels, Limits, Pattern};
 use quant_core::Scheme;
+use quant_core::ptq::Start;
 use serde::{Deserialize, Serialize};
 
 use crate::estimator::Estimator;
@@ -159,6 +161,8 @@ pub enum StageKind {
     Prune(PruneSpec),
     /// Masks weights while it learns.
     Sparsify(SparsifySpec),
+    /// Makes weights share few values, which learn on.
+    Share(ShareSpec),
     /// Rounds weights and activations while it learns.
     Quantize(QuantizeSpec),
     /// Writes artifacts.
@@ -198,6 +202,19 @@ pub struct PruneSpec {
     /// Whether biases take over what removed channels gave on average.
     pub compensate: bool,
     /// What is left learns on.
+    pub fit: FitSpec,
+}
+
+/// `[stage.share]`
+#[derive(Debug, Clone)]
+pub struct ShareSpec {
+    /// Values of a linear layer's weight, that of zeros not counted.
+    pub values: NonZeroUsize,
+    /// The same of a convolution, if another.
+    pub conv_values: Option<NonZeroUsize>,
+    /// Where k-means starts.
+    pub start: Start,
+    /// How the values learn.
     pub fit: FitSpec,
 }
 
@@ -344,7 +361,8 @@ impl Default for DeviceSpec {
 
 impl StageKind {
     /// Every kind.
-    pub const NAMES: [&'static str; 6] = ["train", "distill", "prune", "sparsify", "quantize", "export"];
+    pub const NAMES: [&'static str; 7] =
+        ["train", "distill", "prune", "sparsify", "share", "quantize", "export"];
 
     /// Its key in a recipe.
     pub fn name(&self) -> &'static str {
@@ -353,6 +371,7 @@ impl StageKind {
             StageKind::Distill(_) => "distill",
             StageKind::Prune(_) => "prune",
             StageKind::Sparsify(_) => "sparsify",
+            StageKind::Share(_) => "share",
             StageKind::Quantize(_) => "quantize",
             StageKind::Export(_) => "export",
         }
@@ -365,6 +384,7 @@ impl StageKind {
             StageKind::Distill(fit) => Some(fit),
             StageKind::Prune(spec) => Some(&spec.fit),
             StageKind::Sparsify(spec) => Some(&spec.fit),
+            StageKind::Share(spec) => Some(&spec.fit),
             StageKind::Quantize(spec) => Some(&spec.fit),
             StageKind::Export(_) => None,
         }

@@ -58,6 +58,7 @@ pub fn markdown(summary: &Summary) -> String {
     out += &stages(summary);
     out.push('\n');
     out += &rounded(summary);
+    out += &packed(summary);
     out += &latencies(summary);
     if !summary.parity.is_empty() {
         out += "\n## Parity of the exported files over the test set\n\n";
@@ -166,6 +167,35 @@ fn rounded(summary: &Summary) -> String {
         "SQNR dB",
     ];
     format!("## Rounded weights\n\n{}\n", table(&head, rows.into_iter()))
+}
+
+/// One row a stage whose weights share values.
+fn packed(summary: &Summary) -> String {
+    let stages = summary.stages.iter().filter_map(|stage| Some((stage, stage.packed.as_ref()?)));
+    let rows: Vec<Vec<String>> = stages
+        .map(|(stage, packed)| {
+            vec![
+                stage.name.clone(),
+                thousands(packed.most_values as u64),
+                thousands(packed.shared),
+                thousands(packed.bytes),
+                thousands(packed.float_bytes),
+                format!("{:.1}×", packed.ratio),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = [
+        "stage",
+        "values of a tensor, at most",
+        "elements with one",
+        "bytes of model.kdz",
+        "bytes as f32",
+        "smaller",
+    ];
+    format!("## Packed weights\n\n{}\n", table(&head, rows.into_iter()))
 }
 
 /// One row a stage and engine.

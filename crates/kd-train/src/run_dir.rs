@@ -35,6 +35,8 @@ pub mod files {
     pub const WEIGHTS: &str = "model.safetensors";
     /// The model for other engines.
     pub const ONNX: &str = "model.onnx";
+    /// Weights that share values, entropy coded; of a stage that makes them share.
+    pub const KDZ: &str = "model.kdz";
     /// The rounded model for other engines, in `export`.
     pub const ONNX_INT8: &str = "model.int8.onnx";
     /// The same of a model without integers for every layer.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
+use kd_deploy::kdz;
 use kd_graph::{Axis, Fold, Graph};
 use prune_core::Cut;
 
@@ -20,8 +21,8 @@ use crate::regime::{Mask, Regime};
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
-use crate::summary::StageSummary;
-use crate::{export, fold, follow, measure, provable, quantize, weights};
+use crate::summary::{PackedSummary, StageSummary};
+use crate::{export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -51,6 +52,10 @@ pub(crate) fn prepare<'a>(
         StageKind::Distill(fit) => Ok(plain(fit, network)),
         StageKind::Prune(spec) => prune(run, spec, network, folder, sink),
         StageKind::Sparsify(spec) => sparsify(run, spec, network),
+        StageKind::Share(spec) => {
+            let compression = share::shared(network.as_ref(), spec)?;
+            Ok(plain(&spec.fit, network.with_compression(compression)))
+        }
         StageKind::Quantize(spec) => round(run, spec, network, sink),
         StageKind::Export(_) => unreachable!("an export does not train"),
     }
@@ -270,8 +275,11 @@ pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model,
     settled(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
 }
 
-/// The model with the biases that are shipped, where it is rounded.
+/// The model with the biases that are shipped where it is rounded, and with plain weights where they share values.
 fn settled(mut model: Model) -> Result<Model, Error> {
+    if !model.network.compression().shared.is_empty() {
+        model.network = share::settle(model.network.as_ref());
+    }
     if let Some(activations) = &model.activations {
         quantize::settle(model.network.as_mut(), activations)?;
     }
@@ -288,10 +296,15 @@ pub(crate) fn finish(
     sink: &mut dyn Sink,
 ) -> Result<(Model, StageSummary), Error> {
     sink.event(Event::Working { what: format!("scoring {}", folder.name()) });
+    let shares = !fitted.student.compression().shared.is_empty();
     let model = settled(Model { activations: fitted.regime.for_evaluation(), network: fitted.student })?;
     let last = settled(Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last })?;
     weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
     folder.write(files::ONNX, &export::onnx(&model)?)?;
+    let packed = match shares {
+        true => Some(pack(folder)?),
+        false => None,
+    };
     let size = measure::size(model.network.as_ref())?;
     let test = run.predict(&model);
     let summary = StageSummary {
@@ -314,6 +327,15 @@ pub(crate) fn finish(
             }
             _ => None,
         },
+        packed,
     };
     Ok((model, summary))
+}
+
+/// Writes a stage's weights, which share values, in as few bytes as they need.
+fn pack(folder: &StageDir) -> Result<PackedSummary, Error> {
+    let tensors = weights::read(&folder.file(files::WEIGHTS))?;
+    let file = folder.file(files::KDZ);
+    let packed = kdz::write(&file, &tensors.arrays, &tensors.metadata)?;
+    Ok(share::summary(&packed, measure::bytes(&file)?))
 }

@@ -50,6 +50,23 @@ impl Reparameterizer for Attach<'_> {
             let mask = flat::<1>(ones(keep), &param.base().device());
             Param::initialized(ParamId::new(), mask).set_require_grad(false)
         });
+        if let Some(shared) = self.0.shared.get(path) {
+            let device = param.base().device();
+            let constant = |tensor| Param::initialized(ParamId::new(), tensor);
+            let start = flat::<1>(shared.values.clone(), &device);
+            let codes: Vec<i32> = shared.codes.iter().map(|&code| i32::from(code)).collect();
+            let codes = TensorData::new(codes, [shared.codes.len()]);
+            let compressed = Compressed {
+                mask,
+                scale: Some(constant(start.ones_like()).set_require_grad(true)),
+                start: Some(constant(start).set_require_grad(false)),
+                factor: None,
+                codes: Some(Param::initialized(ParamId::new(), Tensor::from_data(codes, &device))),
+                quant: None,
+                noise: None,
+            };
+            return (param, Some(compressed));
+        }
         let quant = self.0.quant.get(path).copied();
         if mask.is_none() && quant.is_none() {
             return (param, None);
@@ -81,7 +98,7 @@ impl Reparameterizer for Attach<'_> {
             salt: crate::seeds::derive(0, path, &[]),
             draw: self.1.clone(),
         });
-        (param, Some(Compressed { mask, scale, start: start_at, factor, quant, noise }))
+        (param, Some(Compressed { mask, scale, start: start_at, factor, codes: None, quant, noise }))
     }
 }
 

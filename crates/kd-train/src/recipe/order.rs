@@ -91,10 +91,12 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
             continue;
         };
         if let Some(before) = rounded.as_ref().filter(|_| *kind != "export") {
-            let message = format!("`{kind}` would change a student whose weights are rounded");
+            let message = format!("`{kind}` would change a student whose weights are rounded or shared");
             let problem = Problem::new("recipe::after-quantize", message, place.clone(), "changes it");
             top.problem(
-                problem.also(before.clone(), "rounds it").help("quantize last; only `export` may follow"),
+                problem
+                    .also(before.clone(), "rounds them, or makes them share values")
+                    .help("do that last; only `export` may follow"),
             );
         }
         match *kind {
@@ -113,7 +115,7 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
             }
             _ => {}
         }
-        if *kind == "quantize" {
+        if ["quantize", "share"].contains(kind) {
             rounded = Some(place.clone());
         }
     }

@@ -65,6 +65,11 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("schedule", &spec.when);
             text.maybe("frequency", spec.frequency).maybe("lock-after", spec.lock_after);
         }
+        StageKind::Share(spec) => {
+            text.entry("values", spec.values)
+                .maybe("conv-values", spec.conv_values)
+                .entry("start", spec.start);
+        }
         StageKind::Quantize(spec) => {
             text.entry("weights", spec.weights).maybe("activations", spec.activations);
             text.entry("observer", spec.observer).entry("calibration", spec.calibration);

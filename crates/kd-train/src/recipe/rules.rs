@@ -1,5 +1,6 @@
 //! Rules that no type can express: about several places at once, or about the curve of a schedule.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use kd_core::{Progress, Schedule};
@@ -183,6 +184,14 @@ pub(super) fn place(table: &mut Table<'_>, key: &'static str) -> Option<(f64, Ra
         return None;
     }
     Some((value, span))
+}
+
+/// How many values weights share, if it is there: more than 4095 cannot be packed.
+pub(super) fn shared_values(table: &mut Table<'_>, key: &'static str) -> Option<NonZeroUsize> {
+    let value = number(table, key, "from 1 to 4095, whole", |value| {
+        value.fract() == 0.0 && (1.0..=4095.0).contains(&value)
+    })?;
+    NonZeroUsize::new(value as usize)
 }
 
 /// A number above 0, if it is there.

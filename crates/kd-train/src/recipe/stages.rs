@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kd_core::Schedule;
 use prune_core::{Channels, Limits, Share, Unit};
 use quant_core::Scheme;
+use quant_core::ptq::Start;
 use serde::Deserialize;
 
 use super::criterion;
@@ -14,7 +15,8 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, StageKind, StageSpec, TrainSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
+    TrainSpec,
 };
 use crate::estimator::Estimator;
 use crate::observing::Observing;
@@ -118,6 +120,14 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let masks = sparsify::masks(table);
             let fit = fit(table, false, learning);
             sparsify::spec(table, masks, fit).map(StageKind::Sparsify)
+        }
+        "share" => {
+            let values =
+                rules::shared_values(table, "values").unwrap_or(NonZeroUsize::MIN.saturating_add(31));
+            let conv_values = rules::shared_values(table, "conv-values");
+            let start = table.or("start", Start::default());
+            let fit = fit(table, false, learning);
+            Some(StageKind::Share(ShareSpec { values, conv_values, start, fit: fit? }))
         }
         _ => {
             let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");

@@ -19,6 +19,7 @@ mod registry;
 mod resume;
 mod schedule_eval;
 mod schemes;
+mod share;
 mod smoke;
 mod sparsify;
 mod sparsify_runs;

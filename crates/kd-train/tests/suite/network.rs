@@ -110,7 +110,7 @@ fn masks_and_rounding_compose_and_fold_away() {
         masks: [(path.clone(), keep.clone())].into(),
         quant: [(path.clone(), WeightQuant { scheme, axis: 1, estimator: Default::default(), noise: None })]
             .into(),
-        factors: Default::default(),
+        ..Compression::default()
     };
     let compressed = network.with_compression(compression.clone());
     assert_eq!(compressed.weights(), network.weights(), "the stored weights are untouched");
