@@ -56,14 +56,15 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
         let message = format!("`{name}` reads {more}, and a stage has the weight alone");
         return Some((message, "reads more than the weight", eval));
     }
-    if criterion.unit().is_some_and(|has| has != unit) {
-        let (stage, other) = match unit {
-            Unit::Element => ("sparsify", "a stage `prune`"),
-            Unit::Channel => ("prune", "a stage `sparsify`"),
-        };
-        let message =
-            format!("`{name}` has no scores for the unit `{unit}`, which a stage `{stage}` removes");
-        return Some((message, "scores of the other unit", format!("leave `unit` out, or write {other}")));
-    }
-    None
+    let has = criterion.unit().filter(|has| *has != unit)?;
+    let (stage, other) = match unit {
+        Unit::Element => ("sparsify", "prune"),
+        Unit::Channel => ("prune", "sparsify"),
+    };
+    let message = format!("`{name}` scores by {has}, and a stage `{stage}` removes by {unit}");
+    let help = match entry.removes {
+        Removes::Any => format!("leave `unit` out, or write a stage `{other}`"),
+        _ => format!("write a stage `{other}`, or another criterion: `kd list criteria` shows all"),
+    };
+    Some((message, "scores of the other unit", help))
 }
