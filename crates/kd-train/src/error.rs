@@ -466,6 +466,7 @@ impl Error {
             Error::PruneInput { criterion, .. } => {
                 Some(format!("`kd explain criterion.{criterion}` says what it reads, with an example"))
             }
+            Error::PruneRemoves { patterns: "none", .. } => Some("leave the pattern out".into()),
             Error::PruneRemoves { patterns, .. } => Some(format!("it can remove by {patterns}")),
             Error::DeviceNotCompiled { feature, .. } => Some(format!(
                 "build with `--features {feature}`, or choose another device; `kd list devices` shows them"

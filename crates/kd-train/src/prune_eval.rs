@@ -47,19 +47,21 @@ pub fn evaluate(
     removal: Option<&Removal>,
     tensors: &BTreeMap<String, Stored>,
 ) -> Result<BTreeMap<String, Stored>, Error> {
+    let read = |name: &str| Named::is_read(criterion, name);
+    let mut double = false;
+    for (name, tensor) in tensors.iter().filter(|(name, _)| read(name)) {
+        // Codes of zero are whole numbers; everything else is measured.
+        if matches!(tensor.numbers, Numbers::Int(_)) && !name.ends_with("quant.zero") {
+            let found = format!("{} of shape {:?}", tensor.kind(), tensor.shape);
+            return Err(Error::PruneKind { name: name.clone(), found });
+        }
+        double |= matches!(tensor.numbers, Numbers::F64(_));
+    }
     let array = |(name, stored): (&String, &Stored)| {
-        (name.clone(), Array { shape: stored.shape.clone(), values: stored.to_f64() })
+        let values = if read(name) { stored.to_f64() } else { Vec::new() };
+        (name.clone(), Array { shape: stored.shape.clone(), values })
     };
     let named: Named = tensors.iter().map(array).collect();
-    let read = named.read_by(criterion);
-    for &name in &read {
-        // Codes of zero are whole numbers; everything else is measured.
-        if matches!(tensors[name].numbers, Numbers::Int(_)) && !name.ends_with("quant.zero") {
-            let found = format!("{} of shape {:?}", tensors[name].kind(), tensors[name].shape);
-            return Err(Error::PruneKind { name: name.to_owned(), found });
-        }
-    }
-    let double = read.iter().any(|&name| matches!(tensors[name].numbers, Numbers::F64(_)));
     let outputs = named
         .evaluate(criterion, removal)
         .map_err(|source| error(criterion.entry(), source, tensors.keys().cloned().collect()))?;
@@ -80,8 +82,9 @@ pub fn evaluate(
 fn error(entry: &'static Entry, source: prune_core::Error, found: Vec<String>) -> Error {
     match source {
         prune_core::Error::Missing { input } => {
-            let tensor = input.trim_start_matches("layers.").trim_start_matches(|c: char| c.is_ascii_digit());
-            let fits = |it: &&Input| it.name == input || it.name.ends_with(tensor);
+            let layered = input.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+            let tensor = layered.map_or(input.as_str(), |(_, tensor)| tensor);
+            let fits = |it: &&Input| it.name.strip_prefix("layers.K.").unwrap_or(it.name) == tensor;
             let shape = entry.inputs.iter().find(fits).map(|it| it.shape.join(", "));
             let input = shape.map_or(input.clone(), |shape| format!("{input} [{shape}]"));
             Error::PruneInput { criterion: entry.name, input, found }

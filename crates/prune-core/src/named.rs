@@ -46,13 +46,10 @@ impl FromIterator<(String, Array)> for Named {
 }
 
 impl Named {
-    /// The names that `criterion` reads, of those that are there.
-    pub fn read_by(&self, criterion: &Builtin) -> Vec<&str> {
-        let read = |name: &str| {
-            let tensor = layer(name).map_or(name, |(_, tensor)| tensor);
-            criterion.entry().inputs.iter().any(|input| last(input.name) == tensor)
-        };
-        self.arrays.keys().map(String::as_str).filter(|name| read(name)).collect()
+    /// Whether `criterion` looks at a tensor of this name: the numbers of all others may as well be left out.
+    pub fn is_read(criterion: &Builtin, name: &str) -> bool {
+        let tensor = layer(name).map_or(name, |(_, tensor)| tensor);
+        criterion.entry().inputs.iter().any(|input| last(input.name) == tensor)
     }
 
     /// Scores and, with something to remove, masks and weights.

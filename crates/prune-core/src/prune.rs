@@ -25,6 +25,23 @@ pub struct Pruned {
 ///
 /// One result a layer; a criterion that takes its layers for the members of one group gives one result.
 ///
+/// ```
+/// use prune_core::{Inputs, Matrix, Samples, SparseGpt, prune};
+///
+/// # fn main() -> Result<(), prune_core::Error> {
+/// let weight = Matrix::new("fc.weight", 1, 4, &[0.1_f32, -0.7, 0.3, 0.2])?;
+/// // The first two inputs are always the same.
+/// let inputs = Samples::new("fc", &[3, 4], &[1.0, 1.0, 0.5, 0.2, -1.0, -1.0, 0.3, 0.4, 0.5, 0.5, -0.2, 0.9])?;
+/// let layer = Inputs::new(&weight).with_activations(&inputs);
+/// let pruned = prune(&SparseGpt::default(), Some(&"keep=3 of=4".parse()?), &[layer])?.remove(0);
+/// let (keep, left) = (pruned.keep.unwrap_or_default(), pruned.weight.unwrap_or_default());
+/// // One of the two goes, and the other one does the work of both.
+/// assert_eq!(keep, [false, true, true, true]);
+/// assert!(left[0] == 0.0 && (left[1] + 0.6).abs() < 0.02);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Unit`] for a criterion that has no scores for what is to go, [`Error::Pattern`] for one that cannot choose

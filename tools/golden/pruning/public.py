@@ -174,6 +174,17 @@ def torch_pruning(w, score, grad=None):
     return score(tp.importance)(group).numpy()
 
 
+def bn_scale(gamma):
+    """What Torch-Pruning's importance of batch norm says of the channels of a convolution before one."""
+    import torch_pruning as tp
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, gamma.size, 3, bias=False), torch.nn.BatchNorm2d(gamma.size))
+    model[1].weight.data = torch.from_numpy(gamma.copy())
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(1, 3, 8, 8))
+    group = graph.get_pruning_group(model[0], tp.prune_conv_out_channels, idxs=list(range(gamma.size)))
+    return tp.importance.BNScaleImportance(normalizer=None)(group).numpy()
+
+
 def unstructured(w, count):
     """PyTorch's own mask of the `count` smallest magnitudes removed."""
     layer = torch.nn.Linear(w.shape[1], w.shape[0], bias=False)

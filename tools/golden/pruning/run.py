@@ -326,6 +326,9 @@ def of_public_code(rng):
         inputs = {"weight": conv, "grad": grad}
         add(f"taylor public {form}", {"taylor": {"form": form}}, inputs, {"scores": scores}, source=source)
 
+    gamma = normal(9)
+    add("bn-scale public", {"bn-scale": {}}, {"bn.weight": gamma}, {"scores": public.bn_scale(gamma)}, source=source)
+
     keep = public.unstructured(w, 57)
     outputs = {"mask": keep, "weight": w * keep}
     add(

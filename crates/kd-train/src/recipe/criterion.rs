@@ -53,17 +53,18 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
     if !entry.in_recipes() && !gathered {
         let more = entry.inputs.iter().map(|input| input.name).filter(|&name| name != "weight");
         let more = more.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("`{name}` reads {more}, and a stage has the weight alone");
+        let message = format!("`{name}` reads {more}, which a stage does not have");
         return Some((message, "reads more than the weight", eval));
     }
-    if criterion.unit().is_some_and(|has| has != unit) {
-        let (stage, other) = match unit {
-            Unit::Element => ("sparsify", "a stage `prune`"),
-            Unit::Channel => ("prune", "a stage `sparsify`"),
-        };
-        let message =
-            format!("`{name}` has no scores for the unit `{unit}`, which a stage `{stage}` removes");
-        return Some((message, "scores of the other unit", format!("leave `unit` out, or write {other}")));
-    }
-    None
+    let has = criterion.unit().filter(|has| *has != unit)?;
+    let (stage, other) = match unit {
+        Unit::Element => ("sparsify", "prune"),
+        Unit::Channel => ("prune", "sparsify"),
+    };
+    let message = format!("`{name}` scores by {has}, and a stage `{stage}` removes by {unit}");
+    let help = match entry.removes {
+        Removes::Any => format!("leave `unit` out, or write a stage `{other}`"),
+        _ => format!("write a stage `{other}`, or another criterion: `kd list criteria` shows all"),
+    };
+    Some((message, "scores of the other unit", help))
 }

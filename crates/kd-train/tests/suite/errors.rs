@@ -221,7 +221,20 @@ fn criteria_on_tensors() {
                 patterns: "`channels`",
             },
         ]),
-        @""
+        @"
+        prune::missing-input: the criterion `taylor` reads `grad [out, …]`, which is not there; there are `weight`
+          help: `kd explain criterion.taylor` says what it reads, with an example
+          Request
+        prune::wrong-input: `weight` must be floats, found integers of shape [2]
+          Request
+        prune::wrong-input: `grad` has the shape [3, 2], expected [2, 3]
+          Request
+        prune::pattern: `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S` or `channels sparsity=S`
+          Request
+        prune::pattern: criterion `fpgm` has no scores for the unit `element`
+          help: it can remove by `channels`
+          Request
+        "
     );
 }
 

@@ -1,10 +1,10 @@
 //! Criteria on named tensors: every criterion runs on the example that it prints, and says what is missing or wrong.
 use std::collections::BTreeMap;
 
-use kd_train::Kind;
 use kd_train::loss_eval::{Content, Example};
 use kd_train::prune_eval::{TABLE, evaluate, example, parse, pattern, pattern_of};
 use kd_train::tensors::{Numbers, Stored};
+use kd_train::{Error, Kind};
 
 fn tensors_of(examples: Vec<Example>, double: bool) -> BTreeMap<String, Stored> {
     let tensor = |Example { name, shape, content }| {
@@ -104,9 +104,23 @@ fn what_cannot_be_done_says_what_can() {
         said += &error.help().map(|help| format!("  help: {help}\n")).unwrap_or_default();
     }
     for line in ["magnitud", "magnitude = { p = 3 }", "threshold", "magnitude = {} , lamp = {}", "", "owl"] {
-        let error = parse(line).unwrap_err();
-        said += &format!("{line}: {error}\n");
+        let Err(Error::Problems(problems)) = parse(line) else { panic!("{line}") };
+        said += &format!("{}: {}\n", problems.list[0].code, problems.list[0].message);
     }
     said += &format!("{}\n", pattern("2:4").unwrap_err());
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"
+    prune::wrong-input: `weight` is NaN at element 3, expected finite numbers
+    prune::wrong-input: `weight` must be floats, found integers of shape [2, 2]
+    prune::pattern: criterion `fpgm` has no scores for the unit `element`
+      help: it can remove by `channels`
+    prune::pattern: criterion `threshold` cannot remove by the pattern `rows sparsity=0.5`, expected none
+      help: leave the pattern out
+    recipe::unknown-name: nothing is named `magnitud` here
+    recipe::bad-value: exponent `p` is 3, expected 1 or 2
+    recipe::bad-value: expected one of `value` and `sigma`, found neither
+    recipe::syntax: unexpected key or value, expected newline, `#`
+    recipe::no-name: expected one criterion, such as `magnitude = { p = 1 }`, found 0
+    recipe::missing-key: this needs the key `sparsity`
+    `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S` or `channels sparsity=S`
+    ");
 }

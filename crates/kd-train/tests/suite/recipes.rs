@@ -1241,7 +1241,16 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
         + &of("threshold = { value = 0.1 }", masks.0, masks.1)
         + &of("fpgm = {}", masks.0, masks.1)
         + &of("magnitude = { unit = \"element\" }", cut.0, cut.1);
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"
+    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
+      help: `kd prune eval --criterion wanda` computes it on saved tensors
+    recipe::bad-criterion: `threshold` takes no pattern, and a stage has one
+      help: `kd prune eval --criterion threshold` computes it on saved tensors
+    recipe::bad-criterion: `fpgm` scores by channel, and a stage `sparsify` removes by element
+      help: write a stage `prune`, or another criterion: `kd list criteria` shows all
+    recipe::bad-criterion: `magnitude` scores by element, and a stage `prune` removes by channel
+      help: leave `unit` out, or write a stage `sparsify`
+    ");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "|γ| of the batch norm behind the layer",
     formula: "s = |γ|",
     paper: "Liu et al. 2017, arXiv:1708.06519",
-    reference: "VainF/Torch-Pruning 1.6, importance.py, BNScaleImportance(group_reduction=\"first\", normalizer=None)",
+    reference: "VainF/Torch-Pruning 1.6, importance.py, BNScaleImportance(normalizer=None)",
     when: "After training with a penalty on Σ|γ|. Without it the next layer can undo any scale, and the score says little.",
     inputs: &[Input {
         name: "bn.weight",

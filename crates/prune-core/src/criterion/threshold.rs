@@ -106,7 +106,7 @@ pub(super) const ENTRY: Entry = Entry {
     inputs: &[WEIGHT],
     removes: Removes::Nothing,
     knobs: &[
-        Knob { name: "value", values: "a number from 0 up, or", summary: "the height" },
+        Knob { name: "value", values: "a number from 0 up; or else", summary: "the height" },
         Knob { name: "sigma", values: "a number from 0 up", summary: "the height in standard deviations" },
     ],
     example: "{ sigma = 0.5 }",

@@ -130,7 +130,7 @@ fn every_criterion_has_golden_vectors_in_both_precisions() {
             .iter()
             .any(|case| case.source.starts_with("public") && case.criterion.get(name).is_some())
     };
-    for name in ["magnitude", "lamp", "fpgm", "taylor", "wanda", "sparsegpt", "obs", "owl"] {
+    for name in ["magnitude", "lamp", "bn-scale", "fpgm", "taylor", "wanda", "sparsegpt", "obs", "owl"] {
         assert!(public(name), "{name}");
     }
 }
