@@ -53,7 +53,7 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
     if !entry.in_recipes() && !gathered {
         let more = entry.inputs.iter().map(|input| input.name).filter(|&name| name != "weight");
         let more = more.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let message = format!("`{name}` reads {more}, and a stage has the weight alone");
+        let message = format!("`{name}` reads {more}, which a stage does not have");
         return Some((message, "reads more than the weight", eval));
     }
     let has = criterion.unit().filter(|has| *has != unit)?;

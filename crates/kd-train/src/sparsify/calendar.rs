@@ -119,7 +119,10 @@ impl Calendar {
 
     /// Whether a round begins again before this step, which takes a new optimizer.
     pub fn rewinds_at(&self, step: usize) -> bool {
-        matches!(&self.when, When::Way(Way::LotteryTicket(_))) && self.cuts.contains(&step)
+        // Behind the last step nothing begins: what was trained is handed on.
+        matches!(&self.when, When::Way(Way::LotteryTicket(_)))
+            && step < self.steps
+            && self.cuts.contains(&step)
     }
 
     /// Where weights are condemned, in a stage with a growing penalty.

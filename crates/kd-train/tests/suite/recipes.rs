@@ -1245,7 +1245,7 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
         + &of("fpgm = {}", masks.0, masks.1)
         + &of("magnitude = { unit = \"element\" }", cut.0, cut.1);
     insta::assert_snapshot!(said, @"
-    recipe::bad-criterion: `wanda` reads `activations`, and a stage has the weight alone
+    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
       help: `kd prune eval --criterion wanda` computes it on saved tensors
     recipe::bad-criterion: `threshold` takes no pattern, and a stage has one
       help: `kd prune eval --criterion threshold` computes it on saved tensors

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use kd_core::Tap;
 use kd_train::Task;
 use kd_train::compress::Compression;
-use kd_train::models::{Mlp, MlpConfig};
+use kd_train::models::{ConvNet, ConvNetConfig, Mlp, MlpConfig};
 use kd_train::network::{Built, Network, seeded};
 use kd_train::recipe::OptimizerSpec;
 use kd_train::sparsify::{Calendar, Kind, Masks, Memory, Sparsifier, Turn, Way, When, masked};
@@ -127,6 +127,7 @@ fn tickets_train_equally_long_and_schedules_begin_again() {
                 assert_eq!(acts(&calendar, steps), apart, "{steps} steps, {text}");
                 assert_eq!(calendar.anchor(), Some(first(to * cuts[0], 10)));
                 let mut before = -1.0;
+                assert!(!calendar.rewinds_at(steps), "nothing begins behind the last step");
                 for step in 0..steps {
                     let learning = calendar.learning(step).get();
                     match cuts.contains(&step) {
@@ -332,6 +333,40 @@ fn rounds_take_from_what_is_left_and_begin_again_with_the_same_weights() {
             assert_eq!(again, 3);
         }
     }
+}
+
+#[test]
+fn running_statistics_begin_again_too() {
+    let (task, device) = (Task { input: vec![1, 8, 8], classes: 10 }, Device::flex());
+    let config = ConvNetConfig { channels: vec![4, 6], kernel: 3, hidden: 12, norm: true };
+    let network = seeded(&device, 1, || Built::<ConvNet>::build("convnet", &config, &task, &device)).unwrap();
+    let stored = network.weights();
+    let full: Masks = masked(&network.entries())
+        .into_iter()
+        .map(|(path, _)| (path.clone(), vec![true; stored[&path].data().len()]))
+        .collect();
+    let compression = Compression { masks: full.clone(), ..Compression::default() };
+    let mut student = network.with_compression(compression).training();
+    let when = way("lottery-ticket = { rounds = 1, to = 0.5 }");
+    let pattern = "unstructured = { sparsity = 0.5 }";
+    let sparsifier = sparsifier(when, pattern, 9, Arc::new(Magnitude::default()), Masks::new());
+    let (mut masks, mut memory, mut anchored) = (full, Memory::default(), None);
+    let (anchor, mut again) = (sparsifier.calendar.anchor().unwrap(), 0);
+    for step in 0..9 {
+        if step == anchor {
+            anchored = Some(student.weights());
+        }
+        let turn = sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step).unwrap();
+        if turn == Turn::Again {
+            assert_eq!(Some(student.weights()), anchored);
+            again += 1;
+        }
+        // A forward pass leaves an update of running statistics that nobody has asked for yet.
+        gradients(student.as_ref(), step);
+    }
+    assert_eq!(again, 1);
+    let means = |weights: &kd_deploy::Weights| weights["blocks.0.norm.running_mean"].clone();
+    assert_ne!(means(&student.weights()), means(&anchored.unwrap()));
 }
 
 #[test]

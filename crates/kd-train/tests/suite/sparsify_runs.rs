@@ -116,6 +116,26 @@ fn every_way_reaches_its_sparsity_and_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn batch_norm_begins_again_wherever_a_run_was_stopped() {
+    let way = "pattern.n-m = { keep = 2, of = 4 }\nschedule.lottery-ticket = { rounds = 2, to = 0.3 }";
+    let recipe = format!("{HEAD}{}", sparsify("sparse", way)).replace(
+        "[student]\nmodel.mlp = { hidden = [16, 12] }",
+        "[student]\nmodel.convnet = { channels = [4, 6], kernel = 3, hidden = 12 }",
+    );
+    let base = tempfile::tempdir().unwrap();
+    let whole = run(&recipe, &[], base.path(), &mut Silent).unwrap();
+    let expected = exact_files(&whole.dir);
+    // 28 steps of the teacher; cuts before the steps 12 and 20 of the student, and its weights are remembered before 4.
+    for stop in [28 + 3, 28 + 4, 28 + 11, 28 + 12, 28 + 13, 28 + 20] {
+        let other = tempfile::tempdir().unwrap();
+        run(&recipe, &[], other.path(), &mut StopAfter(stop)).unwrap_err();
+        let dir = other.path().join("runs/masks");
+        go_on(&dir, &mut Silent).unwrap();
+        assert!(expected == exact_files(&dir), "stopped after {stop} steps");
+    }
+}
+
+#[test]
 fn soft_movement_lets_scores_decide_how_many_go() {
     let soft = |regularisation: f64| {
         format!(
