@@ -442,7 +442,10 @@ impl<'a> Solver<'a> {
             let kernel = self.kernel_dims(ValueId(at));
             for (d, dim) in dims.iter().enumerate().filter(|(d, _)| !kernel.contains(d)) {
                 let leaves = self.labels.leaves(dim);
-                let position = |label: &Label| self.labels.facts(*label).pin == Some(Pin::Position);
+                let position = |label: &Label| {
+                    let facts = self.labels.facts(*label);
+                    facts.pin == Some(Pin::Position) || facts.traits.contains(&Trait::Place)
+                };
                 let only_positions = leaves.iter().all(position);
                 shown.extend(leaves.iter().filter(|label| only_positions || !position(label)));
                 for (index, units) in self.labels.units(dim).into_iter().enumerate() {
@@ -474,7 +477,7 @@ impl<'a> Solver<'a> {
                 Pin::Position => "positions in space, time or batch".into(),
                 Pin::Because(why) => why.clone(),
             }),
-            numbers: facts.numbers.iter().cloned().collect(),
+            numbers: facts.numbers.iter().filter(|_| facts.pin.is_none()).cloned().collect(),
             across: facts.across.iter().cloned().collect(),
         }
     }

@@ -184,7 +184,13 @@ impl Labels {
     }
 
     /// The part from `start` to before `end`; what cannot be taken apart there is pinned.
+    ///
+    /// What is pinned already is not taken apart: its units stay, whatever a slice reads of them.
     pub(crate) fn slice(&mut self, extent: &Extent, start: usize, end: usize) -> Extent {
+        let pins = self.leaves(extent).into_iter().map(|label| self.facts(label).pin.clone());
+        if let Some(Some(pin)) = pins.reduce(|all, pin| all.and_then(|_| pin)) {
+            return self.fresh(end - start, Some(pin));
+        }
         'resolve: while let Some(whole) = self.resolve(extent) {
             let (mut offset, mut part) = (0, Vec::new());
             for term in &whole.0 {
