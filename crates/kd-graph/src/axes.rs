@@ -97,7 +97,7 @@ impl<'a> Solver<'a> {
             let pin = match &value.origin {
                 Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
                 Origin::Constant(values) if !repeats(values, &value.shape, d) => {
-                    Some(Pin::Because("a constant of the forward pass has this size".into()))
+                    Some(Pin::Constant)
                 }
                 Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
                 Origin::Param(_) | Origin::Node(_) | Origin::Constant(_) => None,
@@ -164,7 +164,7 @@ impl<'a> Solver<'a> {
                 self.labels.note_across(&x[last], &graph.describe(node));
                 x
             }
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => {
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
                 self.pin_positions(&x, node);
                 let positions =
                     out[2..].iter().map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>();
@@ -475,6 +475,7 @@ impl<'a> Solver<'a> {
             members: places.into_iter().map(member).collect(),
             pinned: facts.pin.as_ref().map(|pin| match pin {
                 Pin::Position => "positions in space, time or batch".into(),
+                Pin::Constant => "a constant of the forward pass has this size".into(),
                 Pin::Because(why) => why.clone(),
             }),
             numbers: facts.numbers.iter().filter(|_| facts.pin.is_none()).cloned().collect(),

@@ -17,7 +17,8 @@ use std::sync::{Mutex, PoisonError};
 use burn::backend::Capture;
 use burn::backend::ir::{
     ActivationOperationIr, BaseOperationIr, BinaryOpIr, BoolOperationIr, FloatOperationIr, IntOperationIr,
-    ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, SliceOpIr, TensorId, TensorIr,
+    InterpolateModeIr, ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, SliceOpIr, TensorId,
+    TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param as BurnParam};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -351,6 +352,15 @@ impl<'a> Recorder<'a> {
             }
             ModuleOperationIr::AdaptiveAvgPool2d(op) => {
                 self.emit(Op::AdaptiveAvgPool { output: op.output_size.to_vec() }, [&op.x], &op.out);
+            }
+            ModuleOperationIr::Interpolate(op) => {
+                let mut mode = format!("{:?}", op.options.mode).to_lowercase();
+                let nearest =
+                    matches!(op.options.mode, InterpolateModeIr::Nearest | InterpolateModeIr::NearestExact);
+                if op.options.align_corners && !nearest {
+                    mode += ", aligned at corners";
+                }
+                self.emit(Op::Resize { output: op.output_size.to_vec(), mode }, [&op.x], &op.out);
             }
             ModuleOperationIr::Embedding(op) => self.emit(Op::Embedding, [&op.weights, &op.indices], &op.out),
             _ => return false,

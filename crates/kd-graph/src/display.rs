@@ -25,6 +25,7 @@ impl Display for Graph {
                         write!(f, " groups {groups}")?;
                     }
                 }
+                Op::Resize { output, mode } => write!(f, " {output:?} {mode}")?,
                 Op::Clamp { min, max } => write!(f, " {min} {max}")?,
                 Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => write!(f, " {:?}", window.kernel)?,
                 Op::Permute(axes) => write!(f, " {axes:?}")?,

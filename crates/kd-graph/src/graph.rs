@@ -132,6 +132,13 @@ pub enum Op {
         /// Output size, one entry a spatial dimension.
         output: Vec<usize>,
     },
+    /// `x [N, C, …]`, its places resampled to a fixed output size.
+    Resize {
+        /// Output size, one entry a spatial dimension.
+        output: Vec<usize>,
+        /// How: `nearest`, `bilinear`, with what else decides it.
+        mode: String,
+    },
     /// `lhs, rhs`, with broadcasting.
     Binary(Binary),
     /// `mask, yes, no`, with broadcasting: `yes` where the mask is not 0, else `no`.
@@ -188,6 +195,7 @@ impl Op {
             Op::MaxPool { .. } => "max_pool",
             Op::AvgPool { .. } => "avg_pool",
             Op::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
+            Op::Resize { .. } => "resize",
             Op::Binary(binary) | Op::Scalar(binary, _) => binary.name(),
             Op::Unary(unary) => unary.name(),
             Op::Clamp { .. } => "clamp",

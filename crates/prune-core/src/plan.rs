@@ -5,7 +5,7 @@
 //! share; cost is counted on the predicted graph and not estimated, because a channel is paid for in the layer
 //! that writes it and in those that read it, and both shrink.
 
-use kd_graph::{Axis, Graph, axes};
+use kd_graph::{Axis, Graph, Kind, axes};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::label;
@@ -52,10 +52,15 @@ pub struct Plan {
 pub struct PlannedAxis {
     /// A weight on the axis, for messages.
     pub path: String,
+    /// What the units are.
+    pub kind: Kind,
     /// Units before.
     pub size: usize,
     /// Units that stay, ascending.
     pub keep: Vec<usize>,
+    /// Norms, means and softmaxes that run over the units. Without the removed ones these compute with what is left, so
+    /// that the network without them is not the one in which they are silent.
+    pub across: Vec<String>,
 }
 
 /// An axis that a plan leaves alone.
@@ -148,8 +153,10 @@ pub fn plan_axes(
     };
     let planned = ranked.iter().zip(shrunk.keeps).map(|(ranked, keep)| PlannedAxis {
         path: label(ranked.axis),
+        kind: ranked.axis.kind,
         size: ranked.axis.size,
         keep,
+        across: ranked.axis.across.clone(),
     });
     let axes = planned.collect();
     Ok(Plan { cut: shrunk.cut, share, axes, whole, before, after: shrunk.prediction.cost })

@@ -78,6 +78,7 @@ impl Lowering<'_> {
             Op::Embedding => self.embedding(node, output),
             Op::TopK(_)
             | Op::ConvTranspose { .. }
+            | Op::Resize { .. }
             | Op::Opaque(_)
             | Op::Conv { .. }
             | Op::Linear

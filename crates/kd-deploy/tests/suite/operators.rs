@@ -9,7 +9,7 @@ use burn::nn::{
     BatchNorm, BatchNormConfig, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
     PaddingConfig2d,
 };
-use burn::tensor::activation::{gelu, log_softmax, relu, sigmoid, softmax};
+use burn::tensor::activation::{gelu, hard_sigmoid, leaky_relu, log_softmax, relu, sigmoid, softmax};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -220,6 +220,22 @@ fn normalizations_fold_where_they_can() {
         m.last.forward(m.linear.forward(x))
     });
     assert_eq!(operators, ["BatchNormalization", "Conv", "Gemm", "LayerNormalization", "Reshape"]);
+}
+
+#[test]
+fn clamps() {
+    type OfOne = fn(Tensor<2>) -> Tensor<2>;
+    let cases: [OfOne; 4] = [
+        |x| x.clamp(-0.5, 0.25),
+        |x| x.clamp_min(0.25),
+        |x| x.clamp_max(-0.25),
+        |x| hard_sigmoid(x, 0.5, 0.5),
+    ];
+    for forward in cases {
+        let operators = check(Plain::None, [1, 9], |_, x| forward(x));
+        assert!(operators.contains(&"Clip".to_owned()), "{operators:?}");
+    }
+    check(Plain::None, [1, 9], |_, x: Tensor<2>| leaky_relu(x, 0.1));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod axes;
+mod blocks;
 mod capture;
 mod cost;
 mod fold;

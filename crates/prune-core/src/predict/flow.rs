@@ -14,7 +14,7 @@ pub(super) struct Flow<'a> {
     pub(super) graph: &'a Graph,
     pub(super) values: Vec<Vec<Units>>,
     incomparable: Vec<String>,
-    wishes: Wishes,
+    pub(super) wishes: Wishes,
     cut: &'a Cut,
     /// Dimensions of parameters whose removed slices are zero in the silenced network.
     silenced: BTreeSet<(String, usize)>,
@@ -48,13 +48,13 @@ impl<T: Into<String>> From<T> for Loud {
 /// Why a cut does not go through an operation; its place is added by the caller.
 struct Obstacle {
     reason: String,
-    /// What would have to stay of another value to go through.
-    wish: Option<(ValueId, usize, Vec<usize>)>,
+    /// What would have to stay of other values to go through, any of these.
+    wishes: Vec<(ValueId, usize, Vec<usize>)>,
 }
 
 impl<T: Into<String>> From<T> for Obstacle {
     fn from(reason: T) -> Self {
-        Self { reason: reason.into(), wish: None }
+        Self { reason: reason.into(), wishes: Vec::new() }
     }
 }
 
@@ -76,7 +76,8 @@ impl<'a> Flow<'a> {
                     zero.extend(flow.readers);
                 }
                 Err((index, obstacle)) => {
-                    let granted = obstacle.wish.and_then(|(value, dim, keep)| flow.grant(value, dim, &keep));
+                    let mut wishes_here = obstacle.wishes.into_iter();
+                    let granted = wishes_here.find_map(|(value, dim, keep)| flow.grant(value, dim, &keep));
                     let Some(granted) = granted else {
                         return Err(Error::Misfit { place: place(graph, index), reason: obstacle.reason });
                     };
@@ -178,7 +179,9 @@ impl<'a> Flow<'a> {
             Op::Matmul => self.matmul(index, &inputs),
             Op::BatchNorm { .. } => batch_norm(&inputs),
             Op::LayerNorm { .. } => self.layer_norm(index, &inputs),
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => pool(&inputs[0]),
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
+                pool(&inputs[0])
+            }
             Op::Binary(binary) => self.binary(*binary, node, &inputs),
             Op::Where => self.choose(node, &inputs),
             Op::Scalar(binary, value) => Ok(scalar(*binary, *value, inputs[0].clone())),
@@ -528,14 +531,10 @@ enum Either {
 }
 
 impl Obstacle {
-    /// With the wish that the one of two dimensions that stays whole loses what the other does.
+    /// With the wish that one of two dimensions keeps what the other does.
     fn wishing(self, a: (ValueId, usize, &Units), b: (ValueId, usize, &Units)) -> Self {
-        let wish = match (&a.2.keep, &b.2.keep) {
-            (None, Some(keep)) => Some((a.0, a.1, keep.clone())),
-            (Some(keep), None) => Some((b.0, b.1, keep.clone())),
-            _ => None,
-        };
-        Self { wish, ..self }
+        let wish = |of: (ValueId, usize, &Units), as_in: &Units| Some((of.0, of.1, as_in.keep.clone()?));
+        Self { wishes: [wish(a, b.2), wish(b, a.2)].into_iter().flatten().collect(), ..self }
     }
 }
 

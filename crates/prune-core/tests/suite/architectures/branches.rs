@@ -1,8 +1,11 @@
 //! Networks that put branches side by side: a concatenation reads each at its own offset.
 
 use burn::module::Module;
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::tensor::activation::relu;
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use kd_nn::conv::{Conv2d, Conv2dConfig};
 use kd_nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
@@ -10,7 +13,6 @@ use kd_nn::{BatchNorm, Linear};
 
 use super::layers::{config, conv, linear, norm, pooled};
 use super::table::Architecture;
-use burn::nn::PaddingConfig2d;
 
 /// Huang et al. 2016, arXiv:1608.06993, DenseNet-BC: every layer reads all before it through a bottleneck.
 #[derive(Module, Debug)]
@@ -200,6 +202,47 @@ fn unet() {
          channels 4: up1.weight:1 up1.bias:0 merge1.weight:1:4/1
          channels 4: merge1.weight:0 classes.weight:1
          channels 2: classes.{weight,bias}:0; pinned: dimension 1 of the model's output",
+        "",
+    );
+}
+
+/// The same with nearest neighbours instead of transposed convolutions, and sums instead of concatenations, as in feature
+/// pyramids (Lin et al. 2016, arXiv:1612.03144).
+#[derive(Module, Debug)]
+struct Pyramid {
+    down1: Conv2d,
+    down2: Conv2d,
+    pool: MaxPool2d,
+    lateral1: Conv2d,
+    lateral2: Conv2d,
+    smooth: Conv2d,
+    head: Linear,
+}
+
+#[test]
+fn feature_pyramid() {
+    let net = Pyramid {
+        down1: conv(1, 4, 3),
+        down2: conv(4, 6, 3),
+        pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+        lateral1: conv(4, 5, 1),
+        lateral2: conv(6, 5, 1),
+        smooth: conv(5, 3, 3),
+        head: linear(3, 2),
+    };
+    Architecture::new(net, [1, 1, 6, 6], |net: &Pyramid, x| {
+        let one = relu(net.down1.forward(x));
+        let two = relu(net.down2.forward(net.pool.forward(one.clone())));
+        let nearest = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
+        let x = net.lateral1.forward(one) + interpolate(net.lateral2.forward(two), nearest);
+        net.head.forward(pooled(net.smooth.forward(x)))
+    })
+    .check(
+        "channels 4: down1.weight:0 down2.weight:1 lateral1.weight:1
+         channels 6: down2.weight:0 lateral2.weight:1
+         channels 5: lateral1.weight:0 lateral2.weight:0 smooth.weight:1
+         channels 3: smooth.weight:0 head.weight:0
+         width 2: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
         "",
     );
 }

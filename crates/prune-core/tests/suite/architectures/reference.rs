@@ -92,6 +92,13 @@ fn node(graph: &Graph, node: &Node, values: &BTreeMap<ValueId, Partial>, shape: 
             taps.iter().sum::<f64>() / if *count_pad { all } else { taps.len() } as f64
         }),
         Op::AdaptiveAvgPool { output } => adaptive(x[0], output, shape),
+        Op::Resize { output, mode } if mode == "nearest" => {
+            let (image, rows) = (&x[0].shape, output);
+            x[0].gather(shape, |at| {
+                let from = |d: usize| at[2 + d] * image[2 + d] / rows[d];
+                vec![at[0], at[1], from(0), from(1)]
+            })
+        }
         Op::Binary(binary) => Partial::zip(x[0], x[1], shape, |a, b| arithmetic(*binary, a, b)),
         Op::Where => {
             let chosen =

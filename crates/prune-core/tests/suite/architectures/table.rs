@@ -15,7 +15,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use kd_graph::{Axis, Block, Graph, axes, blocks, capture};
 use prune_core::{
-    Comparison, Cut, TOLERANCE, Weights, apply, cut_of, mask_equals_remove, predict, settle_numbers,
+    Comparison, Cut, Error, TOLERANCE, Weights, apply, cut_of, mask_equals_remove, predict, settle_numbers,
 };
 
 use super::notation::{Group, braces, parse};
@@ -67,7 +67,7 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
 
     /// The axes of the network's graph, plain numbers settled.
     pub(crate) fn axes(&self, graph: &Graph) -> Vec<Axis> {
-        settle_numbers(graph, axes(graph), |cut| Ok(self.graph(&apply(self.net.clone(), cut)?)?))
+        settle_numbers(graph, axes(graph), |cut| Ok::<_, Error>(self.graph(&apply(self.net.clone(), cut)?)?))
     }
 
     pub(crate) fn net(&self) -> &M {
