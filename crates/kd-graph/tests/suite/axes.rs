@@ -256,7 +256,7 @@ fn parts_that_a_reshape_stacks_are_one_axis() {
         &found,
         &[
             &format!("4: a.weight.0 b.weight.0 head.weight.0×32 | numbers: {stack}"),
-            &format!("2: head.weight.0×64 | pinned: {stack} stacks 2 parts | numbers: {stack}"),
+            &format!("2: head.weight.0×64 | pinned: {stack} stacks 2 parts"),
         ],
     );
     assert_eq!(index(&found, "head.weight", 0, 4)[1], (32..64).collect::<Vec<_>>());
