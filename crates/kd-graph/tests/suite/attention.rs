@@ -95,8 +95,8 @@ fn repeated_keys_have_groups_and_their_queries() {
         let value = repeat(split(net.value.forward(x), 2), 2);
         net.output.forward(join(softmax(query.matmul(key.swap_dims(2, 3)), 3).matmul(value)))
     });
-    assert_eq!(kinds(&axes), ["kv-groups 2", "query-replicas 2", "qk-dims 3", "v-dims 2"]);
-    let replicas = &axes[1];
+    assert_eq!(kinds(&axes), ["qk-dims 3", "kv-groups 2", "query-replicas 2", "v-dims 2"]);
+    let replicas = &axes[2];
     let paths: Vec<&str> = replicas.members.iter().map(|member| member.path.as_str()).collect();
     assert_eq!(paths, ["query.weight", "output.weight"]);
     // Head 1 of each group of two.
@@ -122,9 +122,9 @@ fn weights_side_by_side_are_experts() {
         let mixed: Tensor<3> = (each * gates).sum_dim(0).squeeze_dim(0);
         net.output.forward(mixed)
     });
-    assert_eq!(kinds(&axes), ["width 5", "experts 3"]);
-    assert_eq!(axes[1].members.iter().map(|member| &member.path).collect::<Vec<_>>(), ["query.weight", "stack"]);
-    let across: Vec<&str> = axes[1].across.iter().map(|it| it.split(' ').next().unwrap()).collect();
+    assert_eq!(kinds(&axes), ["experts 3", "width 5"]);
+    assert_eq!(axes[0].members.iter().map(|member| &member.path).collect::<Vec<_>>(), ["query.weight", "stack"]);
+    let across: Vec<&str> = axes[0].across.iter().map(|it| it.split(' ').next().unwrap()).collect();
     assert_eq!(across, ["`softmax`", "`sum_dim`"]);
 }
 
