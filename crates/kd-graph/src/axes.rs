@@ -97,7 +97,7 @@ impl<'a> Solver<'a> {
             let pin = match &value.origin {
                 Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
                 Origin::Constant(values) if !repeats(values, &value.shape, d) => {
-                    Some(Pin::Because("a constant of the forward pass has this size".into()))
+                    Some(Pin::Constant)
                 }
                 Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
                 Origin::Param(_) | Origin::Node(_) | Origin::Constant(_) => None,
@@ -442,7 +442,10 @@ impl<'a> Solver<'a> {
             let kernel = self.kernel_dims(ValueId(at));
             for (d, dim) in dims.iter().enumerate().filter(|(d, _)| !kernel.contains(d)) {
                 let leaves = self.labels.leaves(dim);
-                let position = |label: &Label| self.labels.facts(*label).pin == Some(Pin::Position);
+                let position = |label: &Label| {
+                    let facts = self.labels.facts(*label);
+                    facts.pin == Some(Pin::Position) || facts.traits.contains(&Trait::Place)
+                };
                 let only_positions = leaves.iter().all(position);
                 shown.extend(leaves.iter().filter(|label| only_positions || !position(label)));
                 for (index, units) in self.labels.units(dim).into_iter().enumerate() {
@@ -472,9 +475,10 @@ impl<'a> Solver<'a> {
             members: places.into_iter().map(member).collect(),
             pinned: facts.pin.as_ref().map(|pin| match pin {
                 Pin::Position => "positions in space, time or batch".into(),
+                Pin::Constant => "a constant of the forward pass has this size".into(),
                 Pin::Because(why) => why.clone(),
             }),
-            numbers: facts.numbers.iter().cloned().collect(),
+            numbers: facts.numbers.iter().filter(|_| facts.pin.is_none()).cloned().collect(),
             across: facts.across.iter().cloned().collect(),
         }
     }
