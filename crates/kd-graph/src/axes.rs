@@ -97,9 +97,7 @@ impl<'a> Solver<'a> {
         for (d, &dim) in value.shape.iter().enumerate() {
             let pin = match &value.origin {
                 Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
-                Origin::Constant(values) if !repeats(values, &value.shape, d) => {
-                    Some(Pin::Constant)
-                }
+                Origin::Constant(values) if !repeats(values, &value.shape, d) => Some(Pin::Constant),
                 Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
                 Origin::Param(_) | Origin::Node(_) | Origin::Constant(_) => None,
             };

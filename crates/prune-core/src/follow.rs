@@ -51,9 +51,7 @@ pub fn settle_numbers<E: Display>(
         let numbers = std::mem::take(&mut axes[at].numbers);
         axes[at].pinned = Some(match numbers.is_empty() {
             true => format!("the module does not follow a cut: {reason}"),
-            false => {
-                format!("plain numbers of the module do not follow a cut: {} ({reason})", numbers.join(", "))
-            }
+            false => format!("plain numbers of the module do not follow a cut: {}", numbers.join(", ")),
         });
     }
     let kept = axes.into_iter().enumerate().filter(|(at, _)| !gone.contains(at));
@@ -138,7 +136,9 @@ fn follows<E: Display>(
         let planned =
             cut_of(graph, [(axis, keep.as_slice())]).and_then(|cut| Ok((predict(graph, &cut)?.graph, cut)));
         let (planned, cut) = planned.map_err(|error| error.to_string())?;
-        if recorded(&cut).map_err(|error| error.to_string())? != planned {
+        // What a layer says when it refuses its input may go over several lines.
+        let line = |error: E| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if recorded(&cut).map_err(line)? != planned {
             return Err("its operations or their sizes are others than predicted".into());
         }
     }

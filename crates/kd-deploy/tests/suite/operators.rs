@@ -102,7 +102,10 @@ fn whole_numbers_and_truth_values() {
     assert_eq!(plain([1, 9], |x| (x * 4.0).int().equal_elem(1).float()), ["Cast", "Equal", "Mul"]);
     assert_eq!(plain([1, 9], |x| relu(x.clone()).equal(x).float()), ["Cast", "Equal", "Relu"]);
     assert_eq!(plain([1, 9], |x| relu(x.clone()).greater(x).float()), ["Cast", "Greater", "Relu"]);
-    assert_eq!(plain([1, 9], |x| relu(x.clone()).greater_equal(x).float()), ["Cast", "GreaterOrEqual", "Relu"]);
+    assert_eq!(
+        plain([1, 9], |x| relu(x.clone()).greater_equal(x).float()),
+        ["Cast", "GreaterOrEqual", "Relu"]
+    );
     assert_eq!(plain([1, 9], |x| x.lower_elem(0.3).float()), ["Cast", "Less"]);
     assert_eq!(plain([1, 9], |x| x.lower_equal_elem(0.3).float()), ["Cast", "LessOrEqual"]);
 }

@@ -61,7 +61,8 @@ fn repeat(x: Tensor<4>, times: usize) -> Tensor<4> {
 #[test]
 fn heads_have_three_axes() {
     let axes = found(&heads(6, 6, 4, 4), |net, x| {
-        let [query, key, value] = [&net.query, &net.key, &net.value].map(|layer| split(layer.forward(x.clone()), 2));
+        let [query, key, value] =
+            [&net.query, &net.key, &net.value].map(|layer| split(layer.forward(x.clone()), 2));
         let scores = query.matmul(key.swap_dims(2, 3)) * 0.5;
         net.output.forward(join(softmax(scores, 3).matmul(value)))
     });
@@ -72,7 +73,8 @@ fn heads_have_three_axes() {
 #[test]
 fn scores_may_be_scaled_masked_and_moved() {
     let axes = found(&heads(6, 6, 4, 4), |net, x| {
-        let [query, key, value] = [&net.query, &net.key, &net.value].map(|layer| split(layer.forward(x.clone()), 2));
+        let [query, key, value] =
+            [&net.query, &net.key, &net.value].map(|layer| split(layer.forward(x.clone()), 2));
         let scores = query.matmul(key.swap_dims(2, 3));
         let later = Tensor::<2, Bool>::tril_mask([4, 4], 0, &x.device());
         let scores = scores.mask_fill(later.unsqueeze(), f32::NEG_INFINITY).tanh() * 30.0;
@@ -123,7 +125,10 @@ fn weights_side_by_side_are_experts() {
         net.output.forward(mixed)
     });
     assert_eq!(kinds(&axes), ["experts 3", "width 5"]);
-    assert_eq!(axes[0].members.iter().map(|member| &member.path).collect::<Vec<_>>(), ["query.weight", "stack"]);
+    assert_eq!(
+        axes[0].members.iter().map(|member| &member.path).collect::<Vec<_>>(),
+        ["query.weight", "stack"]
+    );
     let across: Vec<&str> = axes[0].across.iter().map(|it| it.split(' ').next().unwrap()).collect();
     assert_eq!(across, ["`softmax`", "`sum_dim`"]);
 }

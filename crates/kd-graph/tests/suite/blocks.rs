@@ -74,9 +74,9 @@ fn without_its_block_a_graph_is_that_of_the_shorter_network() {
     let long = graph(|net, x| relu(x.clone() + net.first.forward(x)));
     let short = blocks(&long)[0].removed_from(&long);
     let mut expected = graph(|_, x| relu(x));
+    assert_eq!(short.to_string(), expected.to_string());
     // The recording still has the layers that no longer belong to the network.
     expected.params.retain(|param| !param.path.starts_with("first"));
-    assert_eq!(short.to_string(), expected.to_string());
     assert_eq!(short.params, expected.params);
     assert_eq!(macs(&long) - macs(&short), 16);
     assert_eq!(params(&long) - params(&short), 20);

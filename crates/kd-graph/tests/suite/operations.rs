@@ -202,7 +202,10 @@ fn comparisons_and_masks() {
     }
     let scalar = |op, value| Op::Scalar(op, value);
     assert_eq!(ops([1, 4], |x: Tensor<2>| x.greater_elem(2.0).float()), [scalar(Binary::Greater, 2.0)]);
-    assert_eq!(ops([1, 4], |x: Tensor<2>| x.lower_equal_elem(2.0).float()), [scalar(Binary::LowerEqual, 2.0)]);
+    assert_eq!(
+        ops([1, 4], |x: Tensor<2>| x.lower_equal_elem(2.0).float()),
+        [scalar(Binary::LowerEqual, 2.0)]
+    );
     let not = [scalar(Binary::GreaterEqual, 2.0), scalar(Binary::Equal, 0.0)];
     assert_eq!(ops([1, 4], |x: Tensor<2>| x.greater_equal_elem(2.0).bool_not().float()), not);
     // Whole numbers compare as floats do.
@@ -214,9 +217,8 @@ fn comparisons_and_masks() {
     assert_eq!(node.op, Op::Where);
     assert_eq!((node.inputs[0], node.inputs[2]), (filled.nodes[0].output, filled.inputs[0]));
     assert_eq!(filled.value(node.inputs[1]).origin, kd_graph::Origin::Constant(vec![9.0]));
-    let chosen = graph(&bare(), [1, 4], |_, x: Tensor<2>| {
-        x.clone().mask_where(x.clone().lower_elem(0.0), x.neg())
-    });
+    let chosen =
+        graph(&bare(), [1, 4], |_, x: Tensor<2>| x.clone().mask_where(x.clone().lower_elem(0.0), x.neg()));
     let node = chosen.nodes.last().unwrap();
     assert_eq!((&node.op, node.inputs[2]), (&Op::Where, chosen.inputs[0]));
     assert_eq!(chosen.producer(node.inputs[1]).unwrap().op, Op::Unary(Unary::Neg));

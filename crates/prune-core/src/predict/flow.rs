@@ -470,19 +470,16 @@ impl<'a> Flow<'a> {
     fn read(&mut self, units: &Units, index: usize) {
         if let Some(loud) = &units.loud {
             let place = place(self.graph, index);
-            self.incomparable
-                .push(format!("{place} reads removed units that are not zero when silenced: {}", loud.reason));
+            self.incomparable.push(format!(
+                "{place} reads removed units that are not zero when silenced: {}",
+                loud.reason
+            ));
         }
     }
 
     /// Removed units are multiplied with each other and summed over: a zero on either side is enough. Where neither
     /// is, a weight among them can have zeros there too.
-    fn contract(
-        &mut self,
-        index: usize,
-        a: (ValueId, usize, &Units),
-        b: (ValueId, usize, &Units),
-    ) {
+    fn contract(&mut self, index: usize, a: (ValueId, usize, &Units), b: (ValueId, usize, &Units)) {
         let loud = match (&a.2.loud, &b.2.loud) {
             (Some(loud), other) | (other, Some(loud)) if !loud.finite || other.is_some() => loud,
             _ => return,
