@@ -107,6 +107,19 @@ impl Labels {
         leaves
     }
 
+    /// The label of an extent that was taken apart into single units, which have none of their own.
+    pub(crate) fn scattered(&self, extent: &Extent) -> Option<Label> {
+        match extent.0.as_slice() {
+            [term] if term.len() == 1 && self.leaves(extent).is_empty() => Some(self.find(term[0])),
+            _ => None,
+        }
+    }
+
+    /// Whether a label was taken apart into single units.
+    pub(crate) fn is_scattered(&self, label: Label) -> bool {
+        self.0[label.0].parts.as_ref().is_some_and(|parts| self.leaves(parts).is_empty())
+    }
+
     /// For every index along an extent, the labels it belongs to and its unit in each.
     pub(crate) fn units(&self, extent: &Extent) -> Vec<Vec<(Label, usize)>> {
         let mut all = Vec::new();

@@ -173,6 +173,18 @@ fn what_is_pinned_is_not_taken_apart() {
     assert_eq!(found.iter().map(|axis| axis.size).collect::<Vec<_>>(), [4, 5]);
 }
 
+#[test]
+fn units_that_are_taken_one_by_one_stay() {
+    let axes = found(&heads(2, 5, 5, 5), |net, x| {
+        let gates = softmax(net.query.forward(x.clone()), 2);
+        let gate = |at| gates.clone().narrow(2, at, 1);
+        net.output.forward(x.clone() * gate(0) + x.tanh() * gate(1))
+    });
+    assert_eq!(kinds(&axes), ["width 2"]);
+    assert_eq!(axes[0].pinned.as_deref(), Some("each of its units is taken by itself"));
+    assert_eq!(axes[0].members[0].index, [[0], [1]]);
+}
+
 #[derive(Module, Debug)]
 struct Places {
     table: Param<Tensor<3>>,

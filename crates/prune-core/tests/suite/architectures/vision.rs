@@ -376,6 +376,7 @@ fn fused_qkv() {
     .check(
         "width 4: stem.weight:0; pinned: dimension 2 of the model's input
          embedding 8: stem.weight:1 stem.bias:0 qkv:0 output.weight:1 output.bias:0 head.weight:0
+         width 3: qkv:1; pinned: each of its units is taken by itself
          heads 2: qkv:2 output.weight:0:0/3x3@1
          qk-dims 3: qkv:3 output.weight:0:0/1x2@3
          width 5: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
