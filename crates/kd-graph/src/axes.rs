@@ -55,7 +55,8 @@ pub struct Member {
 ///
 /// Kernel positions of convolutions have no axis. Positions that only accompany channels, as rows and columns do
 /// behind a flatten, have none either; where a dimension holds nothing but positions they are listed as pinned.
-/// Parameters that the forward pass does not use have no axis.
+/// A dimension whose units the model takes one by one is listed as pinned: a network without one of them is another
+/// program. Parameters that the forward pass does not use have no axis.
 pub fn axes(graph: &Graph) -> Vec<Axis> {
     let mut solver = Solver::new(graph);
     graph.nodes.iter().for_each(|node| solver.node(node));
@@ -96,9 +97,7 @@ impl<'a> Solver<'a> {
         for (d, &dim) in value.shape.iter().enumerate() {
             let pin = match &value.origin {
                 Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
-                Origin::Constant(values) if !repeats(values, &value.shape, d) => {
-                    Some(Pin::Because("a constant of the forward pass has this size".into()))
-                }
+                Origin::Constant(values) if !repeats(values, &value.shape, d) => Some(Pin::Constant),
                 Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
                 Origin::Param(_) | Origin::Node(_) | Origin::Constant(_) => None,
             };
@@ -441,8 +440,17 @@ impl<'a> Solver<'a> {
             let (Origin::Param(param), Some(dims)) = (&value.origin, &self.dims[at]) else { continue };
             let kernel = self.kernel_dims(ValueId(at));
             for (d, dim) in dims.iter().enumerate().filter(|(d, _)| !kernel.contains(d)) {
+                if let Some(label) = self.labels.scattered(dim) {
+                    let units = (0..self.labels.facts(label).size).map(|unit| BTreeSet::from([unit]));
+                    members.entry(label).or_default().insert((*param, d), units.collect());
+                    shown.insert(label);
+                    continue;
+                }
                 let leaves = self.labels.leaves(dim);
-                let position = |label: &Label| self.labels.facts(*label).pin == Some(Pin::Position);
+                let position = |label: &Label| {
+                    let facts = self.labels.facts(*label);
+                    facts.pin == Some(Pin::Position) || facts.traits.contains(&Trait::Place)
+                };
                 let only_positions = leaves.iter().all(position);
                 shown.extend(leaves.iter().filter(|label| only_positions || !position(label)));
                 for (index, units) in self.labels.units(dim).into_iter().enumerate() {
@@ -461,6 +469,13 @@ impl<'a> Solver<'a> {
 
     fn axis(&self, label: Label, places: Places) -> Axis {
         let facts = self.labels.facts(label);
+        let apart = self.labels.is_scattered(label);
+        let pinned = match &facts.pin {
+            Some(Pin::Position) => Some("positions in space, time or batch".to_owned()),
+            Some(Pin::Constant) => Some("a constant of the forward pass has this size".into()),
+            Some(Pin::Because(why)) => Some(why.clone()),
+            None => apart.then(|| "each of its units is taken by itself".into()),
+        };
         let member = |((param, dim), index): ((usize, usize), Vec<BTreeSet<usize>>)| Member {
             path: self.graph.params[param].path.clone(),
             dim,
@@ -470,11 +485,8 @@ impl<'a> Solver<'a> {
             kind: kind(&facts.traits, facts.pin == Some(Pin::Position)),
             size: facts.size,
             members: places.into_iter().map(member).collect(),
-            pinned: facts.pin.as_ref().map(|pin| match pin {
-                Pin::Position => "positions in space, time or batch".into(),
-                Pin::Because(why) => why.clone(),
-            }),
-            numbers: facts.numbers.iter().cloned().collect(),
+            numbers: facts.numbers.iter().filter(|_| pinned.is_none()).cloned().collect(),
+            pinned,
             across: facts.across.iter().cloned().collect(),
         }
     }

@@ -4,6 +4,8 @@
 //! the lowering to ONNX do not depend on how Burn records operations. `capture.rs` fills it; nothing else
 //! looks at Burn's own intermediate representation.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use serde::{Deserialize, Serialize};
 
 /// Index of a value in [`Graph::values`].
@@ -367,7 +369,7 @@ impl Graph {
     /// before it.
     pub fn locate(&self, node: &Node) -> String {
         let described = self.describe(node);
-        match node.inputs.first().and_then(|&input| self.last_param(input)) {
+        match self.nearest_param(node) {
             Some(path) if !node.inputs.iter().any(|&input| self.param(input).is_some()) => {
                 format!("{described} behind `{path}`")
             }
@@ -375,15 +377,19 @@ impl Graph {
         }
     }
 
-    /// The nearest parameter before a value.
-    fn last_param(&self, mut value: ValueId) -> Option<&str> {
-        loop {
-            let inputs = &self.producer(value)?.inputs;
-            if let Some(param) = inputs.iter().find_map(|&input| self.param(input)) {
+    /// The parameter that is the fewest operations before a node; of several, that of the first operand.
+    fn nearest_param(&self, node: &Node) -> Option<&str> {
+        let mut seen = BTreeSet::new();
+        let mut near: VecDeque<ValueId> = node.inputs.iter().copied().collect();
+        while let Some(value) = near.pop_front() {
+            if let Some(param) = self.param(value) {
                 return Some(&param.path);
             }
-            value = *inputs.first()?;
+            if seen.insert(value) {
+                near.extend(self.producer(value).into_iter().flat_map(|node| &node.inputs));
+            }
         }
+        None
     }
 
     /// The nodes that read a value.

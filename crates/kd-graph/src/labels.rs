@@ -43,6 +43,8 @@ impl Extent {
 /// Why units can never be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pin {
+    /// A constant of the forward pass has as many.
+    Constant,
     /// They are positions in space, time or batch.
     Position,
     /// Another reason.
@@ -105,6 +107,19 @@ impl Labels {
         leaves
     }
 
+    /// The label of an extent that was taken apart into single units, which have none of their own.
+    pub(crate) fn scattered(&self, extent: &Extent) -> Option<Label> {
+        match extent.0.as_slice() {
+            [term] if term.len() == 1 && self.leaves(extent).is_empty() => Some(self.find(term[0])),
+            _ => None,
+        }
+    }
+
+    /// Whether a label was taken apart into single units.
+    pub(crate) fn is_scattered(&self, label: Label) -> bool {
+        self.0[label.0].parts.as_ref().is_some_and(|parts| self.leaves(parts).is_empty())
+    }
+
     /// For every index along an extent, the labels it belongs to and its unit in each.
     pub(crate) fn units(&self, extent: &Extent) -> Vec<Vec<(Label, usize)>> {
         let mut all = Vec::new();
@@ -127,7 +142,10 @@ impl Labels {
     /// Forbids every cut of an extent. The first reason stays.
     pub(crate) fn pin(&mut self, extent: &Extent, pin: &Pin) {
         for label in self.leaves(extent) {
-            self.0[label.0].facts.pin.get_or_insert_with(|| pin.clone());
+            let facts = &mut self.0[label.0].facts;
+            if let None | Some(Pin::Constant) = facts.pin {
+                facts.pin = Some(pin.clone());
+            }
         }
     }
 
@@ -184,7 +202,13 @@ impl Labels {
     }
 
     /// The part from `start` to before `end`; what cannot be taken apart there is pinned.
+    ///
+    /// What is pinned already is not taken apart: its units stay, whatever a slice reads of them.
     pub(crate) fn slice(&mut self, extent: &Extent, start: usize, end: usize) -> Extent {
+        let pins = self.leaves(extent).into_iter().map(|label| self.facts(label).pin.clone());
+        if let Some(Some(pin)) = pins.reduce(|all, pin| all.and_then(|_| pin)) {
+            return self.fresh(end - start, Some(pin));
+        }
         'resolve: while let Some(whole) = self.resolve(extent) {
             let (mut offset, mut part) = (0, Vec::new());
             for term in &whole.0 {
@@ -375,8 +399,15 @@ impl Labels {
         facts.numbers.extend(other.numbers.iter().cloned());
         facts.across.extend(other.across.iter().cloned());
         facts.traits.extend(&other.traits);
-        if let (None | Some(Pin::Position), Some(pin)) = (&facts.pin, &other.pin) {
-            facts.pin = Some(pin.clone());
+        // Where there are two reasons, the one that says more.
+        let says = |pin: &Option<Pin>| match pin {
+            None => 0,
+            Some(Pin::Constant) => 1,
+            Some(Pin::Position) => 2,
+            Some(Pin::Because(_)) => 3,
+        };
+        if says(&facts.pin) < says(&other.pin) {
+            facts.pin.clone_from(&other.pin);
         }
     }
 

@@ -73,9 +73,14 @@ fn product(graph: &Graph, node: &Node) -> Vec<Use> {
 
 /// The dimensions of the parameter behind a value that run along one of the value's.
 fn along(graph: &Graph, value: ValueId, dim: usize, role: Role) -> Vec<Use> {
+    let dims = parameter_dims(graph, value, dim).into_iter();
+    dims.map(|(path, dim)| Use { path, dim, role }).collect()
+}
+
+/// The same as path and dimension; none where the value is no parameter.
+pub(crate) fn parameter_dims(graph: &Graph, value: ValueId, dim: usize) -> Vec<(String, usize)> {
     let Some((param, dims)) = param_behind(graph, value) else { return Vec::new() };
-    let dims = dims.get(dim).into_iter().flatten();
-    dims.map(|&dim| Use { path: param.path.clone(), dim, role }).collect()
+    dims.get(dim).into_iter().flatten().map(|&dim| (param.path.clone(), dim)).collect()
 }
 
 /// The parameter that a value is in another shape, and for each dimension of the value those of the parameter that it

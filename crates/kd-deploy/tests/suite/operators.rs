@@ -101,6 +101,28 @@ fn whole_numbers_and_truth_values() {
     assert_eq!(plain([1, 5], |x| (x * 4.0).int().float()), ["Cast", "Mul"]);
     assert_eq!(plain([1, 9], |x| (x * 4.0).int().equal_elem(1).float()), ["Cast", "Equal", "Mul"]);
     assert_eq!(plain([1, 9], |x| relu(x.clone()).equal(x).float()), ["Cast", "Equal", "Relu"]);
+    assert_eq!(plain([1, 9], |x| relu(x.clone()).greater(x).float()), ["Cast", "Greater", "Relu"]);
+    assert_eq!(
+        plain([1, 9], |x| relu(x.clone()).greater_equal(x).float()),
+        ["Cast", "GreaterOrEqual", "Relu"]
+    );
+    assert_eq!(plain([1, 9], |x| x.lower_elem(0.3).float()), ["Cast", "Less"]);
+    assert_eq!(plain([1, 9], |x| x.lower_equal_elem(0.3).float()), ["Cast", "LessOrEqual"]);
+}
+
+#[test]
+fn masks() {
+    let masked = |x: Tensor<2>| x.clone().mask_fill(x.lower_elem(0.3), 2.0);
+    assert_eq!(plain([1, 9], masked), ["Cast", "Less", "Where"]);
+    let chosen = |x: Tensor<2>| x.clone().mask_where(x.clone().greater_elem(0.0), x.abs());
+    assert_eq!(plain([1, 9], chosen), ["Abs", "Cast", "Greater", "Where"]);
+    // Of a causal attention.
+    plain([1, 3, 4], |x: Tensor<3>| {
+        let later = Tensor::<2, burn::tensor::Bool>::tril_mask([3, 3], 0, &x.device());
+        let scores = x.clone().matmul(x.clone().swap_dims(1, 2));
+        let scores = scores.mask_fill(later.unsqueeze(), f32::NEG_INFINITY);
+        softmax(scores, 2).matmul(x).flatten(1, 2)
+    });
 }
 
 #[test]

@@ -145,7 +145,8 @@ fn a_slice_takes_an_axis_apart() {
     let net = layers(conv(3, 7, 1).with_bias(false).init(&device), 7 * 16);
     let found = images(&net, |net, x| net.c.forward(net.a.forward(x).narrow(1, 1, 3)));
     // The one channel that nothing reads has no axis: a label of one unit does not exist.
-    check(&found, &["3: a.weight.0 c.weight.1", "7: c.weight.0 head.weight.0×16"]);
+    let slice = "numbers: `slice` behind `a.weight` from 1 to 4";
+    check(&found, &[&format!("3: a.weight.0 c.weight.1 | {slice}"), "7: c.weight.0 head.weight.0×16"]);
     assert_eq!(index(&found, "a.weight", 0, 3), [[1], [2], [3]]);
 }
 
@@ -255,7 +256,7 @@ fn parts_that_a_reshape_stacks_are_one_axis() {
         &found,
         &[
             &format!("4: a.weight.0 b.weight.0 head.weight.0×32 | numbers: {stack}"),
-            &format!("2: head.weight.0×64 | pinned: {stack} stacks 2 parts | numbers: {stack}"),
+            &format!("2: head.weight.0×64 | pinned: {stack} stacks 2 parts"),
         ],
     );
     assert_eq!(index(&found, "head.weight", 0, 4)[1], (32..64).collect::<Vec<_>>());

@@ -189,6 +189,54 @@ fn products_and_norms() {
 }
 
 #[test]
+fn comparisons_and_masks() {
+    type Compare = fn(Tensor<2>, Tensor<2>) -> Tensor<2>;
+    let cases: [(Compare, Binary); 4] = [
+        (|x, y| x.greater(y).float(), Binary::Greater),
+        (|x, y| x.greater_equal(y).float(), Binary::GreaterEqual),
+        (|x, y| x.lower(y).float(), Binary::Lower),
+        (|x, y| x.lower_equal(y).float(), Binary::LowerEqual),
+    ];
+    for (forward, expected) in cases {
+        assert_eq!(ops([1, 4], |x: Tensor<2>| forward(x.clone(), x)), [Op::Binary(expected)]);
+    }
+    let scalar = |op, value| Op::Scalar(op, value);
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.greater_elem(2.0).float()), [scalar(Binary::Greater, 2.0)]);
+    assert_eq!(
+        ops([1, 4], |x: Tensor<2>| x.lower_equal_elem(2.0).float()),
+        [scalar(Binary::LowerEqual, 2.0)]
+    );
+    let not = [scalar(Binary::GreaterEqual, 2.0), scalar(Binary::Equal, 0.0)];
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.greater_equal_elem(2.0).bool_not().float()), not);
+    // Whole numbers compare as floats do.
+    let whole = [Op::Unary(Unary::Truncate), scalar(Binary::Sub, 1.0), scalar(Binary::Lower, 2.0)];
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.int().sub_scalar(1).lower_elem(2).float()), whole);
+
+    let filled = graph(&bare(), [1, 4], |_, x: Tensor<2>| x.clone().mask_fill(x.lower_elem(0.0), 9.0));
+    let node = &filled.nodes[1];
+    assert_eq!(node.op, Op::Where);
+    assert_eq!((node.inputs[0], node.inputs[2]), (filled.nodes[0].output, filled.inputs[0]));
+    assert_eq!(filled.value(node.inputs[1]).origin, kd_graph::Origin::Constant(vec![9.0]));
+    let chosen =
+        graph(&bare(), [1, 4], |_, x: Tensor<2>| x.clone().mask_where(x.clone().lower_elem(0.0), x.neg()));
+    let node = chosen.nodes.last().unwrap();
+    assert_eq!((&node.op, node.inputs[2]), (&Op::Where, chosen.inputs[0]));
+    assert_eq!(chosen.producer(node.inputs[1]).unwrap().op, Op::Unary(Unary::Neg));
+}
+
+#[test]
+fn the_largest_and_selected_rows() {
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.topk(3, 1)), [Op::TopK(1)]);
+    let layer = LinearConfig::new(4, 3).with_bias(false).init(&Device::default());
+    let found = graph(&layer, [1, 3], |layer, x: Tensor<2>| {
+        let numbers = Tensor::<1, Int>::from_ints([2, 0, 1], &x.device());
+        x.matmul(layer.weight.val().select(0, numbers))
+    });
+    assert_eq!(found.nodes[0].op, Op::Embedding);
+    assert_eq!(found.param(found.nodes[0].inputs[0]).unwrap().path, "weight");
+}
+
+#[test]
 fn clamps() {
     let infinite = f64::INFINITY;
     for (forward, min, max) in [

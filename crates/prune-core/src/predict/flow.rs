@@ -1,9 +1,12 @@
 //! The rules: what each operation does with kept indices, and with the zeros of a silenced unit.
 
+use std::collections::BTreeSet;
+
 use kd_graph::{Binary, Dim, Graph, Node, Op, Origin, Unary, ValueId};
 
 use super::wish::Wishes;
 use super::{place, reshape, silenced};
+use crate::roles::parameter_dims;
 use crate::{Cut, Error};
 
 /// What is known of every value of a graph under a cut.
@@ -11,7 +14,12 @@ pub(super) struct Flow<'a> {
     pub(super) graph: &'a Graph,
     pub(super) values: Vec<Vec<Units>>,
     incomparable: Vec<String>,
-    wishes: Wishes,
+    pub(super) wishes: Wishes,
+    cut: &'a Cut,
+    /// Dimensions of parameters whose removed slices are zero in the silenced network.
+    silenced: BTreeSet<(String, usize)>,
+    /// More of these that would help.
+    readers: BTreeSet<(String, usize)>,
 }
 
 /// One dimension of a value.
@@ -20,19 +28,33 @@ pub(super) struct Units {
     /// Indices that stay, if not all.
     pub(super) keep: Option<Vec<usize>>,
     /// Why the removed ones are not exactly zero when they are silenced instead.
-    loud: Option<String>,
+    loud: Option<Loud>,
+}
+
+/// What silenced units hold instead of zeros.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Loud {
+    reason: String,
+    /// Whether it is a number, which a product with zero makes zero.
+    finite: bool,
+}
+
+impl<T: Into<String>> From<T> for Loud {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), finite: true }
+    }
 }
 
 /// Why a cut does not go through an operation; its place is added by the caller.
 struct Obstacle {
     reason: String,
-    /// What would have to stay of another value to go through.
-    wish: Option<(ValueId, usize, Vec<usize>)>,
+    /// What would have to stay of other values to go through, any of these.
+    wishes: Vec<(ValueId, usize, Vec<usize>)>,
 }
 
 impl<T: Into<String>> From<T> for Obstacle {
     fn from(reason: T) -> Self {
-        Self { reason: reason.into(), wish: None }
+        Self { reason: reason.into(), wishes: Vec::new() }
     }
 }
 
@@ -40,23 +62,33 @@ type Rule<T> = Result<T, Obstacle>;
 
 impl<'a> Flow<'a> {
     /// Values that repeat along a dimension can have any size there. What they are to have shows where they meet
-    /// others, which is behind them: then all starts again, with this wish granted.
-    pub(super) fn run(graph: &'a Graph, cut: &Cut) -> Result<Self, Error> {
+    /// others, which is behind them: then all starts again, with this wish granted. In the same way, weights that read what
+    /// is not zero are found to need zeros of their own.
+    pub(super) fn run(graph: &'a Graph, cut: &'a Cut) -> Result<Self, Error> {
         let mut wishes = Wishes::default();
+        let mut zero = silenced(graph, cut);
         loop {
-            let mut flow = Self::start(graph, cut, wishes);
-            let Err((index, obstacle)) = flow.pass() else { return flow.finish() };
-            let granted = obstacle.wish.and_then(|(value, dim, keep)| flow.grant(value, dim, &keep));
-            let Some(granted) = granted else {
-                return Err(Error::Misfit { place: place(graph, index), reason: obstacle.reason });
-            };
-            wishes = flow.wishes;
-            wishes.extend(granted);
+            let mut flow = Self::start(graph, cut, wishes, zero);
+            match flow.pass() {
+                Ok(()) if flow.readers.is_empty() => return flow.finish(),
+                Ok(()) => {
+                    (wishes, zero) = (flow.wishes, flow.silenced);
+                    zero.extend(flow.readers);
+                }
+                Err((index, obstacle)) => {
+                    let mut wishes_here = obstacle.wishes.into_iter();
+                    let granted = wishes_here.find_map(|(value, dim, keep)| flow.grant(value, dim, &keep));
+                    let Some(granted) = granted else {
+                        return Err(Error::Misfit { place: place(graph, index), reason: obstacle.reason });
+                    };
+                    (wishes, zero) = (flow.wishes, flow.silenced);
+                    wishes.extend(granted);
+                }
+            }
         }
     }
 
-    fn start(graph: &'a Graph, cut: &Cut, wishes: Wishes) -> Self {
-        let silenced = silenced(graph, cut);
+    fn start(graph: &'a Graph, cut: &'a Cut, wishes: Wishes, silenced: BTreeSet<(String, usize)>) -> Self {
         let values = graph.values.iter().enumerate().map(|(at, value)| match &value.origin {
             Origin::Constant(values) => {
                 let zero = values.iter().all(|&value| value == 0.0);
@@ -68,13 +100,15 @@ impl<'a> Flow<'a> {
                 let units = |dim| {
                     let keep = cut.keep(path, dim).map(<[usize]>::to_vec);
                     let zero = keep.is_none() || silenced.contains(&(path.clone(), dim));
-                    Units { keep, loud: (!zero).then(|| format!("`{path}` is not silenced")) }
+                    Units { keep, loud: (!zero).then(|| format!("`{path}` is not silenced").into()) }
                 };
                 (0..value.shape.len()).map(units).collect()
             }
             _ => vec![Units::default(); value.shape.len()],
         });
-        Self { graph, values: values.collect(), incomparable: Vec::new(), wishes }
+        let values = values.collect();
+        let (incomparable, readers) = (Vec::new(), BTreeSet::new());
+        Self { graph, values, incomparable, wishes, cut, silenced, readers }
     }
 
     fn pass(&mut self) -> Result<(), (usize, Obstacle)> {
@@ -94,8 +128,9 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Writes the shapes that are left into a copy of the graph, and returns why the cut cannot be compared.
-    pub(super) fn write(self, graph: &mut Graph) -> Vec<String> {
+    /// Writes the shapes that are left into a copy of the graph, and returns why the cut cannot be compared, and what is
+    /// silenced.
+    pub(super) fn write(self, graph: &mut Graph) -> (Vec<String>, BTreeSet<(String, usize)>) {
         for (value, units) in graph.values.iter_mut().zip(&self.values) {
             if let Origin::Constant(values) = &mut value.origin {
                 let sizes: Vec<usize> = value.shape.iter().map(|dim| dim.at(1)).collect();
@@ -128,7 +163,7 @@ impl<'a> Flow<'a> {
                 _ => {}
             }
         }
-        self.incomparable
+        (self.incomparable, self.silenced)
     }
 
     fn step(&mut self, index: usize, node: &Node) -> Rule<Vec<Units>> {
@@ -154,14 +189,14 @@ impl<'a> Flow<'a> {
             Op::Clamp { min, max } => {
                 let reason = format!("a clamp to {min} ..= {max} makes something else of zero");
                 let zero = *min <= 0.0 && *max >= 0.0;
-                Ok(map_loud(inputs[0].clone(), (!zero).then_some(reason.as_str())))
+                Ok(map_loud(inputs[0].clone(), (!zero).then_some(reason.into())))
             }
             Op::Reshape => self.reshape(node, &inputs[0]),
             Op::Permute(perm) => Ok(perm.iter().map(|&dim| inputs[0][dim].clone()).collect()),
             Op::Expand => self.expand(node, &inputs[0]),
             Op::Softmax(axis) | Op::LogSoftmax(axis) => {
                 self.note(&inputs[0][*axis], index, "normalizes over the removed units");
-                Ok(map_loud(inputs[0].clone(), Some("softmax of zeros is not zero")))
+                Ok(map_loud(inputs[0].clone(), Some("softmax of zeros is not zero".into())))
             }
             Op::MeanDim(axis) => {
                 self.note(&inputs[0][*axis], index, "divides by the number of units");
@@ -193,7 +228,8 @@ impl<'a> Flow<'a> {
         spatial(x)?;
         spatial(weight)?;
         if groups == 1 {
-            agree("its input", &x[1], "its weight's input channels", &weight[1])?;
+            let (a, b) = ((node.inputs[0], 1, &x[1]), (node.inputs[1], 1, &weight[1]));
+            agree("its input", a.2, "its weight's input channels", b.2).map_err(|it| it.wishing(a, b))?;
         } else {
             let (inputs, outputs) = (self.size(node.inputs[1], 1), self.size(node.inputs[1], 0) / groups);
             let members = |units: &Units, size: usize, group: usize| -> Vec<usize> {
@@ -221,7 +257,7 @@ impl<'a> Flow<'a> {
                 }
             }
         }
-        self.read(&x[1], index);
+        self.contract(index, (node.inputs[0], 1, &x[1]), (node.inputs[1], 1, &weight[1]));
         let mut out = x.clone();
         out[1] = biased(&weight[0], bias)?;
         self.rows(&mut out, 1, bias.is_some());
@@ -236,7 +272,8 @@ impl<'a> Flow<'a> {
         if groups > 1 && (weight[0].cut() || weight[1].cut()) {
             return Err(format!("its {groups} groups are a plain number").into());
         }
-        self.read(&x[1], index);
+        let inputs = &self.graph.nodes[index].inputs;
+        self.contract(index, (inputs[0], 1, &x[1]), (inputs[1], 0, &weight[0]));
         let mut out = x.clone();
         out[1] = biased(&weight[1], bias)?;
         self.rows(&mut out, 1, bias.is_some());
@@ -246,8 +283,10 @@ impl<'a> Flow<'a> {
     fn linear(&mut self, index: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
         let (x, weight, bias) = (&inputs[0], &inputs[1], inputs.get(2));
         let last = x.len() - 1;
-        agree("its input", &x[last], "its weight's inputs", &weight[0])?;
-        self.read(&x[last], index);
+        let inputs = &self.graph.nodes[index].inputs;
+        let (a, b) = ((inputs[0], last, &x[last]), (inputs[1], 0, &weight[0]));
+        agree("its input", a.2, "its weight's inputs", b.2).map_err(|it| it.wishing(a, b))?;
+        self.contract(index, a, b);
         let mut out = x.clone();
         out[last] = biased(&weight[1], bias)?;
         self.rows(&mut out, last, bias.is_some());
@@ -261,12 +300,9 @@ impl<'a> Flow<'a> {
         }
         let (m, k) = (lhs.len() - 2, lhs.len() - 1);
         let node = &self.graph.nodes[index];
-        agree("the left factor", &lhs[k], "the right factor", &rhs[m])
-            .map_err(|it| it.wishing((node.inputs[0], k, &lhs[k]), (node.inputs[1], m, &rhs[m])))?;
-        // A zero on either side is enough.
-        if rhs[m].loud.is_some() {
-            self.read(&lhs[k], index);
-        }
+        let (a, b) = ((node.inputs[0], k, &lhs[k]), (node.inputs[1], m, &rhs[m]));
+        agree("the left factor", a.2, "the right factor", b.2).map_err(|it| it.wishing(a, b))?;
+        self.contract(index, a, b);
         let mut out = Vec::new();
         for dim in 0..m {
             out.push(self.meet(node, dim, &lhs[dim], &rhs[dim], Either::Zero)?);
@@ -280,7 +316,7 @@ impl<'a> Flow<'a> {
         let x = &inputs[0];
         let last = x.len() - 1;
         self.note(&x[last], index, "averages over the removed units");
-        let mut out = map_loud(x.clone(), Some("layer norm of zeros is its shift"));
+        let mut out = map_loud(x.clone(), Some("layer norm of zeros is its shift".into()));
         out[last] = norm(&x[last], &inputs[1..], &inputs[1..])?;
         Ok(out)
     }
@@ -303,7 +339,7 @@ impl<'a> Flow<'a> {
     fn meet(&self, node: &Node, dim: usize, lhs: &Units, rhs: &Units, zero: Either) -> Rule<Units> {
         let one = |input: usize| self.graph.value(node.inputs[input]).shape[dim] == Dim::Fixed(1);
         // A value of size one is the same number for every unit, and not known to be zero.
-        let constant = || Some("a number that all units share is joined to them".to_owned());
+        let constant = || Some(Loud::from("a number that all units share is joined to them"));
         let (keep, left, right) = match (one(0), one(1)) {
             (false, true) => (&lhs.keep, lhs.loud.clone(), constant()),
             (true, false) => (&rhs.keep, constant(), rhs.loud.clone()),
@@ -316,13 +352,17 @@ impl<'a> Flow<'a> {
         if keep.is_none() {
             return Ok(Units::default());
         }
-        let loud = match zero {
+        let wild = wild(&left).or(wild(&right));
+        let loud = wild.or_else(|| match zero {
             Either::Both => left.or(right),
             Either::Zero => left.and(right),
-            Either::Left if right.is_none() => Some("a division by zero makes them no number".into()),
+            Either::Left if right.is_none() => {
+                let reason = "a division by zero makes them no number".into();
+                Some(Loud { reason, finite: false })
+            }
             Either::Left => left,
             Either::Never => Some("a comparison of zeros is one".into()),
-        };
+        });
         Ok(Units { keep: keep.clone(), loud })
     }
 
@@ -343,8 +383,10 @@ impl<'a> Flow<'a> {
                 return Ok(Units::default());
             };
             // What is chosen is zero if both are, and both have these units.
-            let zero = [1, 2].iter().all(|input| there.contains(input) && inputs[*input][dim].loud.is_none());
-            let loud = (!zero).then(|| "a mask chooses what is not zero".to_owned());
+            let silent = |input: &usize| there.contains(input) && inputs[*input][dim].loud.is_none();
+            let zero = [1, 2].iter().all(silent);
+            let wild = wild(&inputs[1][dim].loud).or(wild(&inputs[2][dim].loud));
+            let loud = wild.or((!zero).then(|| "a mask chooses what is not zero".into()));
             Ok(Units { keep: Some(keep), loud })
         };
         (0..rank).map(dim).collect()
@@ -428,8 +470,34 @@ impl<'a> Flow<'a> {
     fn read(&mut self, units: &Units, index: usize) {
         if let Some(loud) = &units.loud {
             let place = place(self.graph, index);
-            self.incomparable
-                .push(format!("{place} reads removed units that are not zero when silenced: {loud}"));
+            self.incomparable.push(format!(
+                "{place} reads removed units that are not zero when silenced: {}",
+                loud.reason
+            ));
+        }
+    }
+
+    /// Removed units are multiplied with each other and summed over: a zero on either side is enough. Where neither
+    /// is, a weight among them can have zeros there too.
+    fn contract(&mut self, index: usize, a: (ValueId, usize, &Units), b: (ValueId, usize, &Units)) {
+        let loud = match (&a.2.loud, &b.2.loud) {
+            (Some(loud), other) | (other, Some(loud)) if !loud.finite || other.is_some() => loud,
+            _ => return,
+        };
+        let finite = [a, b].iter().all(|side| side.2.loud.as_ref().is_none_or(|loud| loud.finite));
+        let cut = |(path, dim): &(String, usize)| self.cut.keep(path, *dim).is_some();
+        let weight = [b, a].into_iter().find_map(|(value, dim, _)| {
+            let dims: BTreeSet<_> = parameter_dims(self.graph, value, dim).into_iter().filter(cut).collect();
+            (!dims.is_empty() && dims.is_disjoint(&self.silenced)).then_some(dims)
+        });
+        match weight {
+            Some(weight) if finite => self.readers.extend(weight),
+            _ => {
+                let place = place(self.graph, index);
+                let reason = &loud.reason;
+                let text = format!("{place} reads removed units that are not zero when silenced: {reason}");
+                self.incomparable.push(text);
+            }
         }
     }
 
@@ -460,21 +528,17 @@ enum Either {
 }
 
 impl Obstacle {
-    /// With the wish that the one of two dimensions that stays whole loses what the other does.
+    /// With the wish that one of two dimensions keeps what the other does.
     fn wishing(self, a: (ValueId, usize, &Units), b: (ValueId, usize, &Units)) -> Self {
-        let wish = match (&a.2.keep, &b.2.keep) {
-            (None, Some(keep)) => Some((a.0, a.1, keep.clone())),
-            (Some(keep), None) => Some((b.0, b.1, keep.clone())),
-            _ => None,
-        };
-        Self { wish, ..self }
+        let wish = |of: (ValueId, usize, &Units), as_in: &Units| Some((of.0, of.1, as_in.keep.clone()?));
+        Self { wishes: [wish(a, b.2), wish(b, a.2)].into_iter().flatten().collect(), ..self }
     }
 }
 
 /// What a wish leaves of a dimension along which a value repeats.
 fn wished(wishes: &Wishes, value: ValueId, dim: usize, zero: bool) -> Units {
     let keep = wishes.get(&(value, dim)).cloned();
-    let loud = (keep.is_some() && !zero).then(|| "a value is repeated for them".to_owned());
+    let loud = (keep.is_some() && !zero).then(|| "a value is repeated for them".into());
     Units { keep, loud }
 }
 
@@ -548,7 +612,7 @@ fn norm(x: &Units, vectors: &[Vec<Units>], scale: &[Vec<Units>]) -> Rule<Units> 
 }
 
 fn batch_norm(inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-    let mut out = map_loud(inputs[0].clone(), Some("batch norm of zeros is not zero"));
+    let mut out = map_loud(inputs[0].clone(), Some("batch norm of zeros is not zero".into()));
     out[1] = norm(&inputs[0][1], &inputs[1..], &inputs[1..3])?;
     Ok(out)
 }
@@ -562,13 +626,18 @@ fn embedding(inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
 }
 
 /// The same units behind an elementwise operation that makes `reason` of zeros.
-fn map_loud(mut x: Vec<Units>, reason: Option<&str>) -> Vec<Units> {
+fn map_loud(mut x: Vec<Units>, reason: Option<Loud>) -> Vec<Units> {
     if let Some(reason) = reason {
         for units in x.iter_mut().filter(|units| units.cut()) {
-            units.loud = Some(reason.to_owned());
+            units.loud = wild(&units.loud).or_else(|| Some(reason.clone()));
         }
     }
     x
+}
+
+/// What is no number, and stays none.
+fn wild(loud: &Option<Loud>) -> Option<Loud> {
+    loud.clone().filter(|loud| !loud.finite)
 }
 
 fn scalar(op: Binary, value: f64, x: Vec<Units>) -> Vec<Units> {
@@ -583,14 +652,15 @@ fn scalar(op: Binary, value: f64, x: Vec<Units>) -> Vec<Units> {
         Binary::LowerEqual => value < 0.0,
     };
     let reason = format!("{} of {value} makes something else of zero", format!("{op:?}").to_lowercase());
-    map_loud(x, (!zero).then_some(reason.as_str()))
+    let finite = !(op == Binary::Div && value == 0.0) && value.is_finite();
+    map_loud(x, (!zero).then_some(Loud { reason, finite }))
 }
 
-fn unary_of_zero(unary: Unary) -> Option<&'static str> {
+fn unary_of_zero(unary: Unary) -> Option<Loud> {
     match unary {
-        Unary::Sigmoid => Some("sigmoid of zero is a half"),
-        Unary::Exp => Some("exponential of zero is one"),
-        Unary::Log => Some("logarithm of zero is infinite"),
+        Unary::Sigmoid => Some("sigmoid of zero is a half".into()),
+        Unary::Exp => Some("exponential of zero is one".into()),
+        Unary::Log => Some(Loud { reason: "logarithm of zero is infinite".into(), finite: false }),
         Unary::Relu
         | Unary::Gelu
         | Unary::Tanh

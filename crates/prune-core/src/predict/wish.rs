@@ -20,14 +20,13 @@ impl Flow<'_> {
     pub(super) fn grant(&self, value: ValueId, dim: usize, keep: &[usize]) -> Option<Wishes> {
         let mut wishes = Wishes::new();
         self.trace(value, dim, keep, &mut wishes)?;
-        (!wishes.is_empty()).then_some(wishes)
+        // What is granted already did not help.
+        wishes.iter().any(|(place, keep)| self.wishes.get(place) != Some(keep)).then_some(wishes)
     }
 
     fn trace(&self, value: ValueId, dim: usize, keep: &[usize], wishes: &mut Wishes) -> Option<()> {
-        match self.values[value.0].get(dim).map(|units| &units.keep) {
-            Some(Some(now)) => return (now == keep).then_some(()),
-            Some(None) => {}
-            None => return None,
+        if self.values[value.0].get(dim)?.keep.as_deref() == Some(keep) {
+            return Some(());
         }
         if let Origin::Constant(values) = &self.graph.value(value).origin {
             let shape = &self.graph.value(value).shape;

@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, softmax};
 
-use super::attention::{linear, table};
+use super::attention::{FeedForward, linear, table};
 use super::table::Architecture;
 
 #[derive(Module, Debug)]
@@ -55,6 +55,41 @@ fn mixture_of_experts() {
          width 5: {up,up_bias}:2 down:1
          width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
         BLOCK,
+    );
+}
+
+/// Experts as layers of their own, each taken with its gate: which gate belongs to which is in the program.
+#[derive(Module, Debug)]
+struct Separate {
+    stem: Linear,
+    router: Linear,
+    experts: Vec<FeedForward>,
+    head: Linear,
+}
+
+#[test]
+fn separate_experts() {
+    let experts = [5, 7, 8].map(|hidden| FeedForward::new(6, hidden));
+    let net =
+        Separate { stem: linear(4, 6), router: linear(6, 3), experts: experts.into(), head: linear(6, 3) };
+    Architecture::new(net, [1, 4], |net: &Separate, x| {
+        let x: Tensor<3> = net.stem.forward(x).unsqueeze_dim(1);
+        let gates = softmax(net.router.forward(x.clone()), 2);
+        let each = net.experts.iter().enumerate();
+        let each = each.map(|(at, expert)| expert.forward(x.clone()) * gates.clone().narrow(2, at, 1));
+        let mixed = each.reduce(|sum, next| sum + next).unwrap();
+        net.head.forward((x + mixed).flatten(1, 2))
+    })
+    .check(
+        "width 4: stem.weight:0; pinned: dimension 1 of the model's input
+         embedding 6: stem.weight:1 stem.bias:0 router.weight:0 experts.{0,1,2}.up.weight:0 experts.{0,1,2}.down.weight:1
+            experts.{0,1,2}.down.bias:0 head.weight:0
+         width 3: router.weight:1 router.bias:0; pinned: each of its units is taken by itself; across: softmax
+         width 5: experts.0.up.weight:1 experts.0.up.bias:0 experts.0.down.weight:0
+         width 7: experts.1.up.weight:1 experts.1.up.bias:0 experts.1.down.weight:0
+         width 8: experts.2.up.weight:1 experts.2.up.bias:0 experts.2.down.weight:0
+         width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
+        "router.* experts.*",
     );
 }
 

@@ -1,6 +1,7 @@
 //! Networks that read a sequence step by step.
 
 use burn::module::Module;
+use burn::nn::gru::{Gru, GruConfig};
 use burn::nn::{Linear, Lstm, LstmConfig};
 use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::{Device, Tensor};
@@ -108,6 +109,32 @@ fn lstm_of_burn() {
          width 5: lstm.{input,forget,output,cell}_gate.{input,hidden}_transform.weight:1
             lstm.{input,forget,output,cell}_gate.{input,hidden}_transform.bias:0
             lstm.{input,forget,output,cell}_gate.hidden_transform.weight:0 head.weight:0; pinned: plain numbers
+         width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
+        "",
+    );
+}
+
+/// Burn's own GRU writes its states into a tensor that is there already, which a graph does not describe: what goes in is
+/// pinned, and so is what comes out.
+#[derive(Module, Debug)]
+struct BurnGru {
+    gru: Gru,
+    head: Linear,
+}
+
+#[test]
+fn gru_of_burn() {
+    let net = BurnGru { gru: GruConfig::new(4, 5, true).init(&Device::flex()), head: linear(5, 3) };
+    Architecture::new(net, [1, 3, 4], |net: &BurnGru, x| {
+        let states = net.gru.forward(x, None);
+        net.head.forward(states.mean_dim(1).flatten::<2>(1, 2))
+    })
+    .check(
+        "width 4: gru.{update,reset,new}_gate.input_transform.weight:0; pinned: model's input
+         width 5: gru.{update,reset,new}_gate.{input,hidden}_transform.weight:1
+            gru.{update,reset,new}_gate.{input,hidden}_transform.bias:0
+            gru.{update,reset,new}_gate.hidden_transform.weight:0; pinned: it meets `slice_assign` behind `gru.
+         width 5: head.weight:0; pinned: it meets `slice_assign` behind `gru.
          width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
         "",
     );

@@ -95,8 +95,8 @@ fn vit() {
     );
 }
 
-/// DeiT (Touvron et al. 2020): a class and a distillation token, each with its head. Attention knows the size of a head
-/// and counts them by its weights.
+/// DeiT (Touvron et al. 2020): a class and a distillation token, each with its head. Attention keeps the size of a query
+/// in a field and counts heads by it; values are what is left for each head.
 #[derive(Module, Debug)]
 struct Deit {
     patch: Conv2d,
@@ -159,7 +159,7 @@ fn deit_with_two_tokens() {
          positions 2: positions:1:2/1x2@2; pinned: positions; across: softmax
          heads 3: {query,key,value}.weight:1:0/3x3@1 {query,key,value}.bias:0:0/3x3@1 output.weight:0:0/3x3@1
          qk-dims 3: {query,key}.weight:1:0/1x3@3 {query,key}.bias:0:0/1x3@3; pinned: plain numbers
-         v-dims 3: value.weight:1:0/1x3@3 value.bias:0:0/1x3@3 output.weight:0:0/1x3@3; pinned: plain numbers
+         v-dims 3: value.weight:1:0/1x3@3 value.bias:0:0/1x3@3 output.weight:0:0/1x3@3
          width 12: mlp.up.weight:1 mlp.up.bias:0 mlp.down.weight:0
          width 5: {head,teacher}.weight:1 {head,teacher}.bias:0; pinned: dimension 1 of the model's output",
         "norm1.* query.* key.* value.* output.*
@@ -376,6 +376,7 @@ fn fused_qkv() {
     .check(
         "width 4: stem.weight:0; pinned: dimension 2 of the model's input
          embedding 8: stem.weight:1 stem.bias:0 qkv:0 output.weight:1 output.bias:0 head.weight:0
+         width 3: qkv:1; pinned: each of its units is taken by itself
          heads 2: qkv:2 output.weight:0:0/3x3@1
          qk-dims 3: qkv:3 output.weight:0:0/1x2@3
          width 5: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
