@@ -24,21 +24,38 @@ pub struct Block {
 }
 
 /// The residual blocks of a graph, in the order of their sums. A block with others inside comes after those.
+///
+/// Branches side by side, `x + f(x) + g(x)`, are a block each.
 pub fn blocks(graph: &Graph) -> Vec<Block> {
-    let sums = graph.nodes.iter().enumerate().filter(|(_, node)| node.op == Op::Binary(Binary::Add));
-    sums.filter_map(|(index, node)| {
+    let mut found: Vec<Block> = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if node.op != Op::Binary(Binary::Add) || node.inputs[0] == node.inputs[1] {
+            continue;
+        }
         let (a, b) = (node.inputs[0], node.inputs[1]);
-        if graph.value(a).shape != graph.value(b).shape {
-            return None;
+        let (of_a, of_b) = (streams(graph, &found, a), streams(graph, &found, b));
+        // Where both have the same stream, the sum doubles it, and neither is what the network could do without.
+        if graph.value(a).shape != graph.value(b).shape || of_a.iter().any(|id| of_b.contains(id)) {
+            continue;
         }
         let (stream, branch) = match () {
-            () if a != b && depends(graph, b, a) => (a, b),
-            () if a != b && depends(graph, a, b) => (b, a),
-            () => return None,
+            () if of_a.iter().any(|&from| depends(graph, b, from)) => (a, b),
+            () if of_b.iter().any(|&from| depends(graph, a, from)) => (b, a),
+            () => continue,
         };
-        Some(Block { node: index, stream, branch, params: exclusive(graph, node.output, stream) })
-    })
-    .collect()
+        found.push(Block { node: index, stream, branch, params: exclusive(graph, node.output, stream) });
+    }
+    found
+}
+
+/// A value and those that went on to be it, with branches added on the way.
+fn streams(graph: &Graph, found: &[Block], mut value: ValueId) -> Vec<ValueId> {
+    let mut streams = vec![value];
+    while let Some(block) = found.iter().find(|block| graph.nodes[block.node].output == value) {
+        value = block.stream;
+        streams.push(value);
+    }
+    streams
 }
 
 impl Block {

@@ -25,16 +25,16 @@ pub fn settle_numbers<E: Display>(
     mut axes: Vec<Axis>,
     recorded: impl Fn(&Cut) -> Result<Graph, E>,
 ) -> Vec<Axis> {
+    let open = |axis: &Axis| axis.pinned.is_none() && axis.size > 1;
+    // Most axes have no number, and a layer that refuses another width is rare: they are tried all at once.
+    let plain = axes.iter().filter(|axis| open(axis) && axis.numbers.is_empty());
+    let plain_follow = tried(graph, plain.map(|axis| (axis, 1)), &recorded).is_ok();
     let mut stubborn = Vec::new();
     for (at, axis) in axes.iter_mut().enumerate() {
-        if axis.pinned.is_some() || axis.size < 2 {
-            axis.numbers.clear();
-            continue;
-        }
-        if let Err(reason) = follows(graph, axis, &recorded) {
-            stubborn.push((at, reason));
-        } else {
-            axis.numbers.clear();
+        let tries = open(axis) && !(axis.numbers.is_empty() && plain_follow);
+        match if tries { follows(graph, axis, &recorded) } else { Ok(()) } {
+            Ok(()) => axis.numbers.clear(),
+            Err(reason) => stubborn.push((at, reason)),
         }
     }
     let mut gone = BTreeSet::<usize>::new();
@@ -131,16 +131,24 @@ fn follows<E: Display>(
         firsts.extend([axis.size.div_ceil(2), axis.size - 1]);
     }
     firsts.dedup();
-    for first in firsts {
-        let keep: Vec<usize> = (first..axis.size).collect();
-        let planned =
-            cut_of(graph, [(axis, keep.as_slice())]).and_then(|cut| Ok((predict(graph, &cut)?.graph, cut)));
-        let (planned, cut) = planned.map_err(|error| error.to_string())?;
-        // What a layer says when it refuses its input may go over several lines.
-        let line = |error: E| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        if recorded(&cut).map_err(line)? != planned {
-            return Err("its operations or their sizes are others than predicted".into());
-        }
+    firsts.into_iter().try_for_each(|first| tried(graph, [(axis, first)], &recorded))
+}
+
+/// Whether the network without so many first units of these axes is what the graph says it would be, or why not.
+fn tried<'a, E: Display>(
+    graph: &Graph,
+    axes: impl IntoIterator<Item = (&'a Axis, usize)>,
+    recorded: impl Fn(&Cut) -> Result<Graph, E>,
+) -> Result<(), String> {
+    let keeps = axes.into_iter().map(|(axis, first)| (axis, (first..axis.size).collect()));
+    let keeps: Vec<(&Axis, Vec<usize>)> = keeps.collect();
+    let planned = cut_of(graph, keeps.iter().map(|(axis, keep)| (*axis, keep.as_slice())))
+        .and_then(|cut| Ok((predict(graph, &cut)?.graph, cut)));
+    let (planned, cut) = planned.map_err(|error| error.to_string())?;
+    // What a layer says when it refuses its input may go over several lines.
+    let line = |error: E| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    match recorded(&cut).map_err(line)? == planned {
+        true => Ok(()),
+        false => Err("its operations or their sizes are others than predicted".into()),
     }
-    Ok(())
 }

@@ -58,6 +58,19 @@ fn a_block_has_the_parameters_that_nothing_else_reads() {
 }
 
 #[test]
+fn branches_side_by_side_are_a_block_each() {
+    let layer = |name: &str| vec![format!("{name}.weight"), format!("{name}.bias")];
+    let parallel = graph(|net, x| x.clone() + net.first.forward(x.clone()) + net.inner.forward(x));
+    assert_eq!(found(&parallel), [layer("first"), layer("inner")]);
+    // Two streams that come together are none: each has the input in it.
+    let doubled = graph(|net, x| {
+        let y = x.clone() + net.first.forward(x.clone());
+        y + (net.inner.forward(x.clone()) + x)
+    });
+    assert_eq!(found(&doubled), [layer("first"), layer("inner")]);
+}
+
+#[test]
 fn a_block_inside_another_comes_first() {
     let nested = graph(|net, x| {
         let y = net.first.forward(x.clone());
