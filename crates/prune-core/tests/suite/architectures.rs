@@ -18,6 +18,8 @@ mod mobile;
 mod notation;
 #[path = "architectures/plain.rs"]
 mod plain;
+#[path = "architectures/queries.rs"]
+mod queries;
 #[path = "architectures/random.rs"]
 mod random;
 #[path = "architectures/recurrent.rs"]
@@ -28,5 +30,7 @@ mod reference;
 mod residual;
 #[path = "architectures/table.rs"]
 mod table;
+#[path = "architectures/translation.rs"]
+mod translation;
 #[path = "architectures/vision.rs"]
 mod vision;
