@@ -4,7 +4,7 @@ use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::{ShapeCut, SyncShape};
-use crate::{BatchNorm, LayerNorm, Linear, conv, pool};
+use crate::{BatchNorm, GroupNorm, LayerNorm, Linear, conv, pool};
 
 /// Types whose numbers, if they have any, no cut changes.
 macro_rules! unchanged {
@@ -19,6 +19,14 @@ pub(super) use unchanged;
 unchanged!(BatchNorm, LayerNorm, Linear, conv::Conv1d, conv::Conv2d);
 unchanged!(pool::AvgPool2d, pool::MaxPool2d);
 unchanged!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64, String, ());
+
+impl SyncShape for GroupNorm {
+    fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
+        if let Some(kept) = cut.kept("gamma", 0) {
+            self.num_groups = kept.parts(self.num_groups);
+        }
+    }
+}
 
 impl<const D: usize> SyncShape for Param<Tensor<D>> {
     fn sync_shape(&mut self, _: &ShapeCut<'_>) {}
