@@ -1,7 +1,7 @@
 //! `kd prune eval`: one criterion on saved tensors, so that anyone can compare it with their own code in two lines.
 
 use kd_train::prune_eval::{self, Criterion};
-use kd_train::tensors::{self, Numbers};
+use kd_train::tensors::{self, Numbers, Stored};
 use serde_json::json;
 
 use super::Context;
@@ -27,18 +27,17 @@ fn eval(args: &PruneEval, context: &Context) -> Result<(), Failure> {
         _ => None,
     });
     let masks: Vec<_> = masks.collect();
-    let sparsity = results.get("sparsity").map(|stored| stored.to_f64());
+    let sparsity = results.get("sparsity").map(shares);
     let text = || {
         let line = |(name, stays, all): &(&String, usize, usize)| format!("{name}: {stays} of {all} stay\n");
         let mut lines: String = masks.iter().map(line).collect();
         if let Some(sparsity) = &sparsity {
-            let shares: Vec<String> = sparsity.iter().map(f64::to_string).collect();
-            lines += &format!("sparsity: {}\n", shares.join(" "));
+            let sparsity: Vec<String> = sparsity.iter().map(f64::to_string).collect();
+            lines += &format!("sparsity: {}\n", sparsity.join(" "));
         } else if masks.is_empty() {
             let scored = results.iter().filter(|(name, _)| name.ends_with("scores"));
-            let line = |(name, stored): (&String, &tensors::Stored)| {
-                format!("{name}: {} numbers\n", stored.to_f64().len())
-            };
+            let line =
+                |(name, stored): (&String, &Stored)| format!("{name}: {} numbers\n", stored.to_f64().len());
             lines += &scored.map(line).collect::<String>();
         }
         lines
@@ -54,4 +53,12 @@ fn eval(args: &PruneEval, context: &Context) -> Result<(), Failure> {
     context.output.data(text, json)?;
     context.terminal.say(format_args!("wrote {} tensors to `{}`", names.len(), args.output.display()));
     Ok(())
+}
+
+/// Numbers to print: those in single precision by their own decimals.
+fn shares(stored: &Stored) -> Vec<f64> {
+    match &stored.numbers {
+        Numbers::F32(x) => x.iter().map(|x| x.to_string().parse().unwrap_or(f64::from(*x))).collect(),
+        _ => stored.to_f64(),
+    }
 }
