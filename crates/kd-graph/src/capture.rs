@@ -561,13 +561,26 @@ impl<'a> Recorder<'a> {
 /// not.
 fn same_for_integers(operation: &NumericOperationIr) -> bool {
     use NumericOperationIr as It;
-    match operation {
-        It::Full(_) | It::Add(_) | It::Sub(_) | It::Mul(_) | It::Neg(_) | It::Abs(_) => true,
-        It::AddScalar(_) | It::SubScalar(_) | It::MulScalar(_) => true,
-        It::Greater(_) | It::GreaterEqual(_) | It::Lower(_) | It::LowerEqual(_) => true,
-        It::GreaterElem(_) | It::GreaterEqualElem(_) | It::LowerElem(_) | It::LowerEqualElem(_) => true,
-        _ => false,
-    }
+    matches!(
+        operation,
+        It::Full(_)
+            | It::Add(_)
+            | It::Sub(_)
+            | It::Mul(_)
+            | It::Neg(_)
+            | It::Abs(_)
+            | It::AddScalar(_)
+            | It::SubScalar(_)
+            | It::MulScalar(_)
+            | It::Greater(_)
+            | It::GreaterEqual(_)
+            | It::Lower(_)
+            | It::LowerEqual(_)
+            | It::GreaterElem(_)
+            | It::GreaterEqualElem(_)
+            | It::LowerElem(_)
+            | It::LowerEqualElem(_)
+    )
 }
 
 fn window(kernel: &[usize], stride: &[usize], padding: &[(usize, usize)], dilation: &[usize]) -> Window {

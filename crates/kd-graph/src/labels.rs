@@ -206,7 +206,7 @@ impl Labels {
     /// What is pinned already is not taken apart: its units stay, whatever a slice reads of them.
     pub(crate) fn slice(&mut self, extent: &Extent, start: usize, end: usize) -> Extent {
         let pins = self.leaves(extent).into_iter().map(|label| self.facts(label).pin.clone());
-        if let Some(Some(pin)) = pins.reduce(|all, pin| all.and_then(|_| pin)) {
+        if let Some(Some(pin)) = pins.reduce(|all, pin| all.and(pin)) {
             return self.fresh(end - start, Some(pin));
         }
         'resolve: while let Some(whole) = self.resolve(extent) {
