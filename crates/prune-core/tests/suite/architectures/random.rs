@@ -468,7 +468,7 @@ fn signature(unit: &BTreeSet<(String, usize, usize)>) -> BTreeMap<(String, usize
 
 /// Checks the network of a seed; how many groups were proved.
 fn check(seed: u64) -> usize {
-    let groups = seed % 3 == 0;
+    let groups = seed.is_multiple_of(3);
     let mut builder = Builder::new(seed);
     for _ in 0..2 + builder.stream.below(8) {
         builder.step(groups);
