@@ -432,7 +432,9 @@ impl<'a> Recorder<'a> {
             }
             BaseOperationIr::Equal(op) => self.binary(Binary::Equal, op),
             BaseOperationIr::EqualElem(op) => self.scalar(Binary::Equal, &op.lhs, op.rhs, &op.out),
-            BaseOperationIr::NotEqual(op) => self.unequal(Op::Binary(Binary::Equal), &[&op.lhs, &op.rhs], &op.out),
+            BaseOperationIr::NotEqual(op) => {
+                self.unequal(Op::Binary(Binary::Equal), &[&op.lhs, &op.rhs], &op.out)
+            }
             BaseOperationIr::NotEqualElem(op) => {
                 self.unequal(Op::Scalar(Binary::Equal, op.rhs.elem()), &[&op.lhs], &op.out);
             }
@@ -479,7 +481,9 @@ impl<'a> Recorder<'a> {
             NumericOperationIr::LowerEqualElem(op) => {
                 self.scalar(Binary::LowerEqual, &op.lhs, op.rhs, &op.out);
             }
-            NumericOperationIr::TopK(op) | NumericOperationIr::MaxDim(op) => self.emit(Op::TopK(op.axis), [&op.input], &op.out),
+            NumericOperationIr::TopK(op) | NumericOperationIr::MaxDim(op) => {
+                self.emit(Op::TopK(op.axis), [&op.input], &op.out)
+            }
             NumericOperationIr::Abs(op) => self.emit(Op::Unary(Unary::Abs), [&op.input], &op.out),
             NumericOperationIr::Neg(op) => self.emit(Op::Unary(Unary::Neg), [&op.input], &op.out),
             NumericOperationIr::Full(op) => self.emit_constant(op.value.elem(), &op.out),

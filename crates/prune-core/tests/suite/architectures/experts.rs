@@ -56,14 +56,15 @@ const BLOCK: &str = "router.* up up_bias down down_bias";
 /// Every expert takes part with its gate (Jacobs et al. 1991).
 #[test]
 fn mixture_of_experts() {
-    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| net.mixed(x, |scores| softmax(scores, 1))).check(
-        "width 4: stem.weight:0; pinned: dimension 1 of the model's input
+    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| net.mixed(x, |scores| softmax(scores, 1)))
+        .check(
+            "width 4: stem.weight:0; pinned: dimension 1 of the model's input
          embedding 6: stem.weight:1 stem.bias:0 router.weight:0 up:1 {down,down_bias}:2 head.weight:0
          experts 4: router.weight:1 router.bias:0 {up,up_bias,down,down_bias}:0; across: softmax
          width 5: {up,up_bias}:2 down:1
          width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
-        BLOCK,
-    );
+            BLOCK,
+        );
 }
 
 /// Experts as layers of their own, each taken with its gate: which gate belongs to which is in the program.

@@ -226,12 +226,12 @@ impl Partial {
     /// As many elements along a dimension as `shape` has there, of those that are there.
     fn first(&self, axis: usize, shape: Vec<usize>) -> Self {
         Self::build(shape, |at| {
-            let line = (0..self.shape[axis]).filter_map(|i| {
+            let mut line = (0..self.shape[axis]).filter_map(|i| {
                 let mut at = at.to_vec();
                 at[axis] = i;
                 self.get(&at)
             });
-            line.skip(at[axis]).next()
+            line.nth(at[axis])
         })
     }
 
