@@ -268,10 +268,7 @@ impl<'a> Recorder<'a> {
             OperationIr::NumericInt(_, op) if same_for_integers(op) => self.numeric(op),
             OperationIr::Float(_, op) => self.float(op),
             // Integers and truth values are floats in the graph already.
-            OperationIr::Bool(BoolOperationIr::Not(op)) => {
-                self.emit(Op::Scalar(Binary::Equal, 0.0), [&op.input], &op.out);
-                true
-            }
+            OperationIr::Bool(op) if self.logic(op) => true,
             OperationIr::Int(IntOperationIr::IntoFloat(op))
             | OperationIr::Bool(BoolOperationIr::IntoFloat(op) | BoolOperationIr::IntoInt(op)) => {
                 let value = self.leaf(op.input.id);
@@ -283,6 +280,23 @@ impl<'a> Recorder<'a> {
         if !done {
             self.opaque(operation);
         }
+    }
+
+    /// Truth is one and falsehood zero.
+    fn logic(&mut self, operation: &BoolOperationIr) -> bool {
+        match operation {
+            BoolOperationIr::Not(op) => self.emit(Op::Scalar(Binary::Equal, 0.0), [&op.input], &op.out),
+            BoolOperationIr::And(op) => self.binary(Binary::Mul, op),
+            BoolOperationIr::Or(op) => {
+                let inputs = vec![self.leaf(op.lhs.id), self.leaf(op.rhs.id)];
+                let shape = op.out.shape.to_vec();
+                let either = self.node(Op::Binary(Binary::Add), inputs, shape.clone());
+                let value = self.node(Op::Scalar(Binary::Greater, 0.0), vec![either], shape);
+                self.known.insert(op.out.id, value);
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn module(&mut self, operation: &ModuleOperationIr) -> bool {
@@ -418,6 +432,12 @@ impl<'a> Recorder<'a> {
             }
             BaseOperationIr::Equal(op) => self.binary(Binary::Equal, op),
             BaseOperationIr::EqualElem(op) => self.scalar(Binary::Equal, &op.lhs, op.rhs, &op.out),
+            BaseOperationIr::NotEqual(op) => {
+                self.unequal(Op::Binary(Binary::Equal), &[&op.lhs, &op.rhs], &op.out)
+            }
+            BaseOperationIr::NotEqualElem(op) => {
+                self.unequal(Op::Scalar(Binary::Equal, op.rhs.elem()), &[&op.lhs], &op.out);
+            }
             BaseOperationIr::MaskWhere(op) => {
                 self.emit(Op::Where, [&op.mask, &op.value, &op.tensor], &op.out);
             }
@@ -461,7 +481,9 @@ impl<'a> Recorder<'a> {
             NumericOperationIr::LowerEqualElem(op) => {
                 self.scalar(Binary::LowerEqual, &op.lhs, op.rhs, &op.out);
             }
-            NumericOperationIr::TopK(op) => self.emit(Op::TopK(op.axis), [&op.input], &op.out),
+            NumericOperationIr::TopK(op) | NumericOperationIr::MaxDim(op) => {
+                self.emit(Op::TopK(op.axis), [&op.input], &op.out)
+            }
             NumericOperationIr::Abs(op) => self.emit(Op::Unary(Unary::Abs), [&op.input], &op.out),
             NumericOperationIr::Neg(op) => self.emit(Op::Unary(Unary::Neg), [&op.input], &op.out),
             NumericOperationIr::Full(op) => self.emit_constant(op.value.elem(), &op.out),
@@ -514,6 +536,15 @@ impl<'a> Recorder<'a> {
             _ => return false,
         }
         true
+    }
+
+    /// What is not as `equal` says.
+    fn unequal(&mut self, equal: Op, inputs: &[&TensorIr], out: &TensorIr) {
+        let inputs = inputs.iter().map(|tensor| self.leaf(tensor.id)).collect();
+        let shape = out.shape.to_vec();
+        let same = self.node(equal, inputs, shape.clone());
+        let value = self.node(Op::Scalar(Binary::Equal, 0.0), vec![same], shape);
+        self.known.insert(out.id, value);
     }
 
     fn binary(&mut self, binary: Binary, op: &BinaryOpIr) {

@@ -40,6 +40,7 @@ mod graph;
 mod kind;
 mod labels;
 mod placement;
+mod solver;
 
 pub use axes::{Axis, Member, axes};
 pub use blocks::{Block, blocks};

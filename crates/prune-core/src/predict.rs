@@ -10,8 +10,12 @@
 //! `kd-graph` finds which indices belong together without looking at a particular cut; this file checks a particular
 //! cut without looking at how it was found. Neither trusts the other.
 
+mod elements;
 mod flow;
+mod layers;
 mod reshape;
+mod shapes;
+mod units;
 mod wish;
 
 use std::collections::BTreeSet;

@@ -64,13 +64,9 @@ impl Lowering<'_> {
             Op::Expand => self.expand(node, value, output),
             Op::Softmax(axis) => self.simple("Softmax", node, output, vec![("axis", int(*axis))]),
             Op::LogSoftmax(axis) => self.simple("LogSoftmax", node, output, vec![("axis", int(*axis))]),
-            Op::MeanDim(axis) => {
-                // From operator set 18 on the axes are an input, as those of `ReduceSum` are from 13 on.
-                if self.opset >= 18 {
-                    return self.reduce("ReduceMean", node, *axis, output);
-                }
-                let attributes = vec![("axes", Attribute::Ints(vec![to_i64(*axis)])), ("keepdims", int(1))];
-                self.simple("ReduceMean", node, output, attributes)
+            Op::MeanDim(axis) => self.reduce_by("ReduceMean", node, *axis, output),
+            Op::TopK(axis) if self.graph.value(value).shape[*axis] == Dim::Fixed(1) => {
+                self.reduce_by("ReduceMax", node, *axis, output)
             }
             Op::SumDim(axis) => self.reduce("ReduceSum", node, *axis, output),
             Op::Concat(axis) => self.simple("Concat", node, output, vec![("axis", int(*axis))]),
@@ -84,6 +80,21 @@ impl Lowering<'_> {
             | Op::Linear
             | Op::Matmul => Err(self.unsupported(index, node, "ONNX has nothing that is known to equal it")),
         }
+    }
+
+    /// A reduction whose axes are an input from operator set 18 on, as those of `ReduceSum` are from 13 on.
+    fn reduce_by(
+        &mut self,
+        operator: &'static str,
+        node: &Node,
+        axis: usize,
+        output: &str,
+    ) -> Result<(), Error> {
+        if self.opset >= 18 {
+            return self.reduce(operator, node, axis, output);
+        }
+        let attributes = vec![("axes", Attribute::Ints(vec![to_i64(axis)])), ("keepdims", Attribute::Int(1))];
+        self.simple(operator, node, output, attributes)
     }
 
     /// An operator that reads the node's inputs as they stand.

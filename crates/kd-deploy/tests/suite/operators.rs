@@ -114,6 +114,9 @@ fn whole_numbers_and_truth_values() {
 fn masks() {
     let masked = |x: Tensor<2>| x.clone().mask_fill(x.lower_elem(0.3), 2.0);
     assert_eq!(plain([1, 9], masked), ["Cast", "Less", "Where"]);
+    assert_eq!(plain([1, 9], |x: Tensor<2>| x.max_dim(1)), ["ReduceMax"]);
+    let both = |x: Tensor<2>| x.clone().lower_elem(0.5).bool_and(x.not_equal_elem(0.0)).float();
+    assert_eq!(plain([1, 9], both), ["Cast", "Equal", "Less", "Mul"]);
     let chosen = |x: Tensor<2>| x.clone().mask_where(x.clone().greater_elem(0.0), x.abs());
     assert_eq!(plain([1, 9], chosen), ["Abs", "Cast", "Greater", "Where"]);
     // Of a causal attention.

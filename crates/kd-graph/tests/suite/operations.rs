@@ -208,6 +208,15 @@ fn comparisons_and_masks() {
     );
     let not = [scalar(Binary::GreaterEqual, 2.0), scalar(Binary::Equal, 0.0)];
     assert_eq!(ops([1, 4], |x: Tensor<2>| x.greater_equal_elem(2.0).bool_not().float()), not);
+    let or = |x: Tensor<2>| x.clone().lower_elem(2.0).bool_or(x.greater_elem(3.0)).float();
+    let either = [Op::Binary(Binary::Add), scalar(Binary::Greater, 0.0)];
+    assert_eq!(ops([1, 4], or)[2..], either);
+    let and = |x: Tensor<2>| x.clone().lower_elem(2.0).bool_and(x.greater_elem(3.0)).float();
+    assert_eq!(ops([1, 4], and)[2..], [Op::Binary(Binary::Mul)]);
+    let unequal = [Op::Binary(Binary::Equal), scalar(Binary::Equal, 0.0)];
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.clone().not_equal(x).float()), unequal);
+    let unequal = [scalar(Binary::Equal, 2.0), scalar(Binary::Equal, 0.0)];
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.not_equal_elem(2.0).float()), unequal);
     // Whole numbers compare as floats do.
     let whole = [Op::Unary(Unary::Truncate), scalar(Binary::Sub, 1.0), scalar(Binary::Lower, 2.0)];
     assert_eq!(ops([1, 4], |x: Tensor<2>| x.int().sub_scalar(1).lower_elem(2).float()), whole);
@@ -227,6 +236,7 @@ fn comparisons_and_masks() {
 #[test]
 fn the_largest_and_selected_rows() {
     assert_eq!(ops([1, 4], |x: Tensor<2>| x.topk(3, 1)), [Op::TopK(1)]);
+    assert_eq!(ops([1, 4], |x: Tensor<2>| x.max_dim(1)), [Op::TopK(1)]);
     let layer = LinearConfig::new(4, 3).with_bias(false).init(&Device::default());
     let found = graph(&layer, [1, 3], |layer, x: Tensor<2>| {
         let numbers = Tensor::<1, Int>::from_ints([2, 0, 1], &x.device());

@@ -26,6 +26,8 @@ mod oracle;
 mod places;
 #[path = "architectures/plain.rs"]
 mod plain;
+#[path = "architectures/queries.rs"]
+mod queries;
 #[path = "architectures/random.rs"]
 mod random;
 #[path = "architectures/recurrent.rs"]
@@ -36,5 +38,7 @@ mod reference;
 mod residual;
 #[path = "architectures/table.rs"]
 mod table;
+#[path = "architectures/translation.rs"]
+mod translation;
 #[path = "architectures/vision.rs"]
 mod vision;

@@ -1,9 +1,9 @@
 //! Parts that the transformers of the table share.
 
 use burn::module::{Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::{gelu, softmax};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 
 pub(super) fn linear(inputs: usize, outputs: usize) -> Linear {
     LinearConfig::new(inputs, outputs).init(&Device::flex())
@@ -127,4 +127,26 @@ impl FeedForward {
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         self.down.forward(gelu(self.up.forward(x)))
     }
+}
+
+pub(super) fn embedding(rows: usize, width: usize) -> Embedding {
+    EmbeddingConfig::new(rows, width).init(&Device::flex())
+}
+
+/// `0, 1, …, length − 1` as `[1, length]`.
+pub(super) fn count(x: &Tensor<2>) -> Tensor<2, Int> {
+    Tensor::<1, Int>::arange(0..x.dims()[1] as i64, &x.device()).unsqueeze()
+}
+
+/// Fills the scores of later keys.
+pub(super) fn causal(scores: Tensor<4>) -> Tensor<4> {
+    let [_, _, length, _] = scores.dims();
+    let later = Tensor::<2, Bool>::tril_mask([length, length], 0, &scores.device());
+    scores.mask_fill(later.unsqueeze(), f32::NEG_INFINITY)
+}
+
+/// The value of the last token.
+pub(super) fn last(x: Tensor<3>) -> Tensor<2> {
+    let [batch, length, width] = x.dims();
+    x.narrow(1, length - 1, 1).reshape([batch, width])
 }

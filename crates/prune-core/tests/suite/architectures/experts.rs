@@ -32,10 +32,11 @@ impl Mixture {
         }
     }
 
-    fn forward(&self, x: Tensor<2>, gates: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+    /// With gates `[batch, experts]` from the router's scores.
+    fn mixed(&self, x: Tensor<2>, gates: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let x = self.stem.forward(x);
         let [batch, width] = x.dims();
-        let gates = gates(softmax(self.router.forward(x.clone()), 1));
+        let gates = gates(self.router.forward(x.clone()));
         let hidden = relu(x.clone().unsqueeze::<3>().matmul(self.up.val()) + self.up_bias.val());
         let each = hidden.matmul(self.down.val()) + self.down_bias.val();
         let mixed = (each * gates.transpose().unsqueeze_dim::<3>(2)).sum_dim(0);
@@ -43,19 +44,27 @@ impl Mixture {
     }
 }
 
+/// Where the best are chosen.
+const GROUPS: &str = "width 4: stem.weight:0; pinned: dimension 1 of the model's input
+    embedding 6: stem.weight:1 stem.bias:0 router.weight:0 up:1 {down,down_bias}:2 head.weight:0
+    experts 4: router.weight:1 router.bias:0 {up,up_bias,down,down_bias}:0; across: softmax, topk
+    width 5: {up,up_bias}:2 down:1
+    width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output";
+
 const BLOCK: &str = "router.* up up_bias down down_bias";
 
 /// Every expert takes part with its gate (Jacobs et al. 1991).
 #[test]
 fn mixture_of_experts() {
-    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| net.forward(x, |gates| gates)).check(
-        "width 4: stem.weight:0; pinned: dimension 1 of the model's input
+    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| net.mixed(x, |scores| softmax(scores, 1)))
+        .check(
+            "width 4: stem.weight:0; pinned: dimension 1 of the model's input
          embedding 6: stem.weight:1 stem.bias:0 router.weight:0 up:1 {down,down_bias}:2 head.weight:0
          experts 4: router.weight:1 router.bias:0 {up,up_bias,down,down_bias}:0; across: softmax
          width 5: {up,up_bias}:2 down:1
          width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
-        BLOCK,
-    );
+            BLOCK,
+        );
 }
 
 /// Experts as layers of their own, each taken with its gate: which gate belongs to which is in the program.
@@ -97,18 +106,25 @@ fn separate_experts() {
 #[test]
 fn top_k_experts() {
     Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| {
-        net.forward(x, |gates| {
+        net.mixed(x, |scores| {
+            let gates = softmax(scores, 1);
             let least = gates.clone().topk(2, 1).narrow(1, 1, 1);
             let chosen = gates.clone() * gates.greater_equal(least).float();
             chosen.clone() / chosen.sum_dim(1)
         })
     })
-    .check(
-        "width 4: stem.weight:0; pinned: dimension 1 of the model's input
-         embedding 6: stem.weight:1 stem.bias:0 router.weight:0 up:1 {down,down_bias}:2 head.weight:0
-         experts 4: router.weight:1 router.bias:0 {up,up_bias,down,down_bias}:0; across: softmax, topk
-         width 5: {up,up_bias}:2 down:1
-         width 3: head.weight:1 head.bias:0; pinned: dimension 1 of the model's output",
-        BLOCK,
-    );
+    .check(GROUPS, BLOCK);
+}
+
+/// The same two, chosen before their gates are computed from them alone, as in Mixtral (Jiang et al. 2024).
+#[test]
+fn experts_chosen_by_their_scores() {
+    Architecture::new(Mixture::new(), [1, 4], |net: &Mixture, x| {
+        net.mixed(x, |scores| {
+            let least = scores.clone().topk(2, 1).narrow(1, 1, 1);
+            let beyond = scores.clone().lower(least);
+            softmax(scores.mask_fill(beyond, f32::NEG_INFINITY), 1)
+        })
+    })
+    .check(GROUPS, BLOCK);
 }
