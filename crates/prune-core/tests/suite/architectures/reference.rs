@@ -212,7 +212,7 @@ impl Partial {
     fn lines(&self, axis: usize, f: impl Fn(&[f64]) -> Vec<f64>) -> Self {
         let mut out = self.clone();
         let inner: usize = self.shape[axis + 1..].iter().product();
-        for start in (0..self.values.len()).filter(|i| i / inner % self.shape[axis] == 0) {
+        for start in (0..self.values.len()).filter(|i| (i / inner).is_multiple_of(self.shape[axis])) {
             let line = (0..self.shape[axis]).map(|i| start + i * inner);
             let line: Vec<usize> = line.filter(|&i| self.present[i]).collect();
             let values: Vec<f64> = line.iter().map(|&i| self.values[i]).collect();
@@ -226,12 +226,12 @@ impl Partial {
     /// As many elements along a dimension as `shape` has there, of those that are there.
     fn first(&self, axis: usize, shape: Vec<usize>) -> Self {
         Self::build(shape, |at| {
-            let line = (0..self.shape[axis]).filter_map(|i| {
+            let mut line = (0..self.shape[axis]).filter_map(|i| {
                 let mut at = at.to_vec();
                 at[axis] = i;
                 self.get(&at)
             });
-            line.skip(at[axis]).next()
+            line.nth(at[axis])
         })
     }
 
