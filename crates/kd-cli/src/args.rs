@@ -351,7 +351,7 @@ pub(crate) struct Quantize {
     #[arg(long, value_name = "BPW")]
     pub(crate) budget: Option<String>,
     /// What finds codes: rtn (round to nearest), hqq, gptq or awq; the last two need `--inputs` or a run. Of a run also
-    /// adaround, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
+    /// adaround, brecq, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
     #[arg(long, value_name = "NAME", default_value = "rtn")]
     pub(crate) method: String,
     /// What layers are given, a safetensors file: for a weight N, N.inputs [tokens, K] or N.hessian [K, K].

@@ -31,25 +31,25 @@ fn build<M: Model>(name: &'static str, config: &M::Config, task: &Task) -> Box<d
     seeded(&device, 5, || Built::<M>::build(name, config, task, &device)).unwrap()
 }
 
-fn mlp() -> Box<dyn Network> {
+pub(crate) fn mlp() -> Box<dyn Network> {
     build::<Mlp>("mlp", &MlpConfig { hidden: vec![20, 12] }, &images())
 }
 
-fn convnet() -> Box<dyn Network> {
+pub(crate) fn convnet() -> Box<dyn Network> {
     let config = ConvNetConfig { channels: vec![4, 6], kernel: 3, hidden: 10, norm: true };
     build::<ConvNet>("convnet", &config, &images())
 }
 
-fn resnet() -> Box<dyn Network> {
+pub(crate) fn resnet() -> Box<dyn Network> {
     build::<ResNet>("resnet", &ResNetConfig { depth: 8, width: 3 }, &images())
 }
 
-fn ds_cnn() -> Box<dyn Network> {
+pub(crate) fn ds_cnn() -> Box<dyn Network> {
     let config = DsCnnConfig { stem: 4, stem_stride: 2, channels: vec![6, 6], strides: vec![1, 2] };
     build::<DsCnn>("ds-cnn", &config, &images())
 }
 
-fn transformer() -> Box<dyn Network> {
+pub(crate) fn transformer() -> Box<dyn Network> {
     let config = TransformerConfig { width: 8, layers: 2, heads: 2, feed_forward: 12, vocabulary: 11 };
     build::<Transformer>("transformer", &config, &Task { input: vec![6], classes: 4 })
 }
@@ -66,7 +66,7 @@ fn upload(rows: Vec<f32>, classes: Vec<u32>, device: &Device) -> Batch {
 }
 
 /// Rows with a structure that can be learned: the class moves a bump, and neighbors are correlated.
-fn batch(network: &dyn Network, count: usize, salt: usize, device: &Device) -> Batch {
+pub(crate) fn batch(network: &dyn Network, count: usize, salt: usize, device: &Device) -> Batch {
     let features = network.task().features();
     let tokens = network.model() == "transformer";
     let classes: Vec<u32> = (0..count).map(|i| ((i * 7 + salt) % 4) as u32).collect();
@@ -86,7 +86,7 @@ fn batches(network: &dyn Network) -> Vec<Batch> {
     (0..3).map(|salt| batch(network, EXAMPLES, salt, &Device::flex())).collect()
 }
 
-fn trained(network: &dyn Network) -> Box<dyn Network> {
+pub(crate) fn trained(network: &dyn Network) -> Box<dyn Network> {
     let device = Device::flex().autodiff();
     let mut network = network.training();
     let mut optimizer = optimizer::build(&OptimizerSpec::default());
