@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
+use kd_deploy::WeightsContainer;
 use kd_graph::{Axis, Fold};
 use prune_core::Limits;
 
@@ -257,7 +258,7 @@ pub(crate) fn finish(
     let model = settled(Model { activations: fitted.regime.for_evaluation(), network: fitted.student })?;
     let last = settled(Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last })?;
     weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
-    folder.write(files::ONNX, &export::onnx(&model)?)?;
+    folder.write(files::ONNX, &export::onnx(&model, WeightsContainer::Int8)?)?;
     let size = measure::size(model.network.as_ref())?;
     let test = run.predict(&model);
     let summary = StageSummary {
