@@ -2,9 +2,9 @@
 //!
 //! `quant-core` knows one layer, as a matrix and sums over its inputs. Here is what it does not know: which layers a
 //! captured model has and where their inputs pass ([`layers`](mod@layers)), how a batch becomes the rows that a layer multiplies
-//! ([`inputs`]), where it falls into blocks
-//! ([`blocks`](mod@blocks)), which layers scale each other ([`scale`]), in which order a model is rounded ([`walk`](mod@walk)), and what a
-//! layer's precision is worth to the whole ([`sensitivity`], [`mixed`]).
+//! ([`inputs`]), where a model falls into blocks ([`blocks`](mod@blocks)), which layers scale each other ([`scale`]), in
+//! which order a model is rounded ([`walk`](mod@walk)), and what a layer's precision is worth to the whole
+//! ([`sensitivity`], [`mixed`]).
 //!
 //! | step | reads | gives |
 //! | --- | --- | --- |

@@ -231,7 +231,7 @@ pub struct QuantizeSpec {
 /// `[stage.export]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExportSpec {
-    /// What the ONNX file of a model with rounded weights stores their codes in.
+    /// `weights-container`: what the ONNX file of a model with rounded weights stores their codes in.
     pub weights_container: WeightsContainer,
 }
 

@@ -58,7 +58,7 @@ fn hasty(method: &str) -> Method {
 
 fn rounded(prepared: &Prepared, method: &Method, scheme: &str, data: &[Batch]) -> Walked {
     let scheme: Scheme = scheme.parse().unwrap();
-    let again = || -> Box<dyn Iterator<Item = Batch>> { Box::new(data.to_vec().into_iter()) };
+    let again = || -> Box<dyn Iterator<Item = Batch>> { Box::new(data.iter().cloned()) };
     walk(prepared, &|_: &Layer| Some(scheme), method, Source::Sequential, &again).unwrap()
 }
 
