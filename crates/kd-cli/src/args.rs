@@ -195,6 +195,18 @@ pub(crate) struct Export {
     /// Folder to write to; nothing in it is overwritten.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// What codes of weights are stored in: 8-bit integers, which engines compute with, or ONNX's narrowest types.
+    #[arg(long, value_enum, default_value_t = ContainerName::Int8)]
+    pub(crate) weights_container: ContainerName,
+}
+
+/// What an ONNX file stores codes of weights in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContainerName {
+    /// Integers of 8 bits; weights under other schemes are floats.
+    Int8,
+    /// The narrowest of (u)int2, (u)int4, (u)int8 and 8-bit floats; smaller files, computed in floats.
+    Packed,
 }
 
 /// `kd report`
@@ -447,7 +459,7 @@ pub(crate) struct Quantize {
     #[arg(long, value_name = "BPW")]
     pub(crate) budget: Option<String>,
     /// What finds codes: rtn (round to nearest), hqq, gptq or awq; the last two need `--inputs` or a run. Of a run also
-    /// adaround, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
+    /// adaround, brecq, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
     #[arg(long, value_name = "NAME", default_value = "rtn")]
     pub(crate) method: String,
     /// What layers are given, a safetensors file: for a weight N, N.inputs [tokens, K] or N.hessian [K, K].

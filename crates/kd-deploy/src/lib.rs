@@ -49,5 +49,5 @@ pub use biases::rounded_biases;
 pub use engine::{Engine, OnnxRuntime, Session, Tract};
 pub use error::Error;
 pub use fold::{fold_batch_norm, foldings};
-pub use plan::{ActivationPlan, QuantPlan, RoundedWeight, WeightPlan};
+pub use plan::{ActivationPlan, QuantPlan, RoundedWeight, WeightPlan, WeightsContainer};
 pub use write::write_atomically;

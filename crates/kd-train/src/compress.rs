@@ -46,9 +46,20 @@ impl WeightQuant {
         }
     }
 
-    /// Whether engines run it on integers: at most 8 bits, zero point 0, a 32-bit scale for the whole or an output.
+    /// Whether its values are −s, 0 and s.
+    pub fn is_ternary(&self) -> bool {
+        matches!(self.scheme.number(), Number::Codebook(row) if matches!(row.rule, CodebookRule::Ternary))
+    }
+
+    /// Whether engines run it on integers: at most 8 bits or ternary, zero point 0, a 32-bit scale for the whole or an
+    /// output.
     pub fn runs_on_integers(&self) -> bool {
         let scheme = &self.scheme;
+        if self.is_ternary() {
+            let shared =
+                matches!(scheme.granularity(), Granularity::Tensor | Granularity::Channel | Granularity::Own);
+            return shared && scheme.scale() == ScaleFormat::F32;
+        }
         scheme.int().is_some_and(|int| int.bits <= 8)
             && scheme.symmetry() != Some(Symmetry::Affine)
             && matches!(scheme.granularity(), Granularity::Tensor | Granularity::Channel)

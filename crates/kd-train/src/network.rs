@@ -3,6 +3,7 @@
 //! Stages, the loop and the reports are ordinary code over `Box<dyn Network>`; the type of the model is known
 //! in this file alone, so that each model is compiled once and a foreign model needs nothing but [`Model`].
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
@@ -42,6 +43,10 @@ pub trait Network: Send + Sync {
     /// Puts values in where a path agrees; shapes may differ.
     fn set_weights(&mut self, weights: &Weights);
 
+    /// A copy with tensors in the place of stored weights, by path, flat and in the weight's order; gradients flow
+    /// through them.
+    fn with_tensors(&self, tensors: &BTreeMap<String, Tensor<1>>) -> Box<dyn Network>;
+
     /// A copy on the plain device, in inference.
     fn inference(&self) -> Box<dyn Network>;
 
@@ -58,7 +63,7 @@ pub trait Network: Send + Sync {
     fn with_compression(&self, compression: Compression) -> Box<dyn Network>;
 
     /// Replaces masks while training; the optimizer's state stays.
-    fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>);
+    fn remask(&mut self, masks: BTreeMap<String, Vec<bool>>);
 
     /// Makes masks take gradients, for [`Network::mask_gradients`].
     fn watch_masks(&mut self);
@@ -72,7 +77,7 @@ pub trait Network: Send + Sync {
 
     /// Replaces what outputs of rounded weights are multiplied by before rounding ([`Compression::factors`]); 1 where a
     /// weight is not named.
-    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>);
+    fn set_factors(&mut self, factors: BTreeMap<String, Vec<f32>>);
 
     /// Gradients of this network's parameters, taken out of `gradients`.
     fn gradients(&self, gradients: &mut Gradients) -> GradientsParams;
@@ -203,6 +208,10 @@ impl<M: Model> Network for Built<M> {
         self.map(|module| survey::write(module, weights));
     }
 
+    fn with_tensors(&self, tensors: &BTreeMap<String, Tensor<1>>) -> Box<dyn Network> {
+        self.with_module(survey::lend(self.module().clone(), tensors), self.compression.clone())
+    }
+
     fn inference(&self) -> Box<dyn Network> {
         self.with_module(self.module().valid(), self.compression.clone())
     }
@@ -226,7 +235,7 @@ impl<M: Model> Network for Built<M> {
         self.with_module(compress::attach(module, &compression, &self.draw), compression)
     }
 
-    fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>) {
+    fn remask(&mut self, masks: BTreeMap<String, Vec<bool>>) {
         self.map(|module| compress::remask(module, &masks));
         self.compression.masks = masks;
     }
@@ -250,7 +259,7 @@ impl<M: Model> Network for Built<M> {
         self.module().visit(&mut Penalty { place, gradients: own, condemned, by });
     }
 
-    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>) {
+    fn set_factors(&mut self, factors: BTreeMap<String, Vec<f32>>) {
         if !(self.compression.factors.is_empty() && factors.is_empty()) {
             self.map(|module| compress::refactor(module, &factors));
             self.compression.factors = factors;

@@ -59,8 +59,8 @@ pub fn run(
                 run.teacher = Some(Teacher { network: stage.model.network.inference(), test });
                 done.push(stage);
             }
-            StageKind::Export(_) => {
-                parity = crate::artifacts::export(&run, &done, sink)?;
+            StageKind::Export(spec) => {
+                parity = crate::artifacts::export(&run, *spec, &done, sink)?;
             }
             kind => {
                 if matches!(kind, StageKind::Distill(_)) && baseline.is_none() {

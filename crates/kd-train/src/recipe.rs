@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
+use kd_deploy::WeightsContainer;
 use prune_core::{Builtin, Channels, Limits, Pattern};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
@@ -259,8 +260,11 @@ pub struct QuantizeSpec {
 }
 
 /// `[stage.export]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExportSpec {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExportSpec {
+    /// `weights-container`: what the ONNX file of a model with rounded weights stores their codes in.
+    pub weights_container: WeightsContainer,
+}
 
 /// Epochs, optimizer, learning rate, objective.
 #[derive(Debug, Clone)]

@@ -41,6 +41,8 @@ pub mod files {
     pub const ONNX_INT8: &str = "model.int8.onnx";
     /// The same of a model without integers for every layer.
     pub const ONNX_ROUNDED: &str = "model.rounded.onnx";
+    /// The rounded model with codes of weights in ONNX's narrowest types.
+    pub const ONNX_PACKED: &str = "model.packed.onnx";
     /// Scales, zero points, formats and sites.
     pub const QUANTIZATION: &str = "quantization.json";
     /// Agreement of the exported files with the models here.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
-use kd_deploy::kdz;
+use kd_deploy::{WeightsContainer, kdz};
 use kd_graph::{Axis, Fold, Graph};
 use prune_core::Cut;
 
@@ -300,7 +300,7 @@ pub(crate) fn finish(
     let model = settled(Model { activations: fitted.regime.for_evaluation(), network: fitted.student })?;
     let last = settled(Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last })?;
     weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
-    folder.write(files::ONNX, &export::onnx(&model)?)?;
+    folder.write(files::ONNX, &export::onnx(&model, WeightsContainer::Int8)?)?;
     let packed = match shares {
         true => Some(pack(folder)?),
         false => None,

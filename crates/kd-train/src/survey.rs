@@ -4,6 +4,8 @@
 //! in one place: a reparameterized parameter is visited as its stored base, followed by the state of the
 //! reparameterization under `<path>.compressed`; running statistics are visited like parameters.
 
+use std::collections::BTreeMap;
+
 use crate::compress::{MASK, SCALE, START};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -75,6 +77,13 @@ pub fn masks<M: Module>(module: &M) -> Vec<Entry> {
 /// `module` with the values of `weights` put in where a path agrees; shapes may differ, as after a cut.
 pub fn write<M: Module>(module: M, weights: &Weights) -> M {
     module.map(&mut Write { place: Place::default(), weights })
+}
+
+/// `module` with tensors in the place of parameters by path, each with as many numbers in the parameter's order. They may
+/// be results that gradients flow through, which a parameter's own value never is; the module is good for one forward
+/// and backward pass.
+pub fn lend<M: Module>(module: M, tensors: &BTreeMap<String, Tensor<1>>) -> M {
+    module.map(&mut Lend { place: Place::default(), tensors })
 }
 
 /// `module` whose parameters need gradients or not, as `trains` says by path.
@@ -190,6 +199,28 @@ impl ModuleMapper for Write<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.weights.get(&self.place.path()) {
             Some(array) => param.map(|old| like(array, &old)),
+            None => param,
+        }
+    }
+}
+
+struct Lend<'a> {
+    place: Place,
+    tensors: &'a BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleMapper for Lend<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.tensors.get(&self.place.path()) {
+            Some(tensor) => param.map(|old| tensor.clone().reshape(old.dims())),
             None => param,
         }
     }

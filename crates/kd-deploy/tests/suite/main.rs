@@ -8,5 +8,6 @@ mod float;
 mod int8;
 mod int8_layers;
 mod operators;
+mod packed;
 mod runtime;
 mod torch;

@@ -189,8 +189,9 @@ The scheme exists, but not at this place. Weights take every scheme but one of t
 scale of each out of the sum; or with a scale for each row that is found at run time. Without `activations` the weights \
 alone are rounded.
 
-Engines run integer kernels where weights are symmetric integers with a scale in f32 for the tensor or a channel, and \
-activations have one scale. Every other model is exported with its rounded values as floats, and says so in the report.
+Engines run integer kernels where weights are symmetric integers, or ternary, with a scale in f32 for the tensor or a \
+channel, and activations have one scale. Every other model is exported with its rounded values as floats, and says so in \
+the report; `weights-container = \"packed\"` in `[stage.export]` stores codes instead where ONNX has a type for them.
 
     weights = \"int8 channel symmetric\"
     activations = \"int8 tensor affine\"",

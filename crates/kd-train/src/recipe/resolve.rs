@@ -78,7 +78,10 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("estimator", spec.estimator);
             text.maybe("quant-noise", spec.noise);
         }
-        StageKind::Distill(_) | StageKind::Export(_) => {}
+        StageKind::Export(spec) => {
+            text.entry("weights-container", spec.weights_container);
+        }
+        StageKind::Distill(_) => {}
     }
     if let Some(spec) = kind.fit() {
         fit(text, &header, spec);

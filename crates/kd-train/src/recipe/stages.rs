@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
+use kd_deploy::WeightsContainer;
 use prune_core::{Channels, Limits, Share, Unit};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
@@ -71,7 +72,8 @@ pub(super) fn stage(
     let read = match kind {
         "export" => {
             outline.learns = Learns::Nothing;
-            Some(StageKind::Export(ExportSpec {}))
+            let weights_container = body.or("weights-container", WeightsContainer::default());
+            Some(StageKind::Export(ExportSpec { weights_container }))
         }
         kind => {
             let of = (kind == "train").then(|| body.require::<Role>("of", "of = \"teacher\"")).flatten();

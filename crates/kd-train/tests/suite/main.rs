@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod blocks;
 mod checkpoint_quant;
 mod codes;
 mod common;

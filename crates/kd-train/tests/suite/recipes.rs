@@ -262,6 +262,7 @@ fn unknown_keys_at_every_depth() {
       recipe.toml:62:1
       | format = "onnx"
       | ^^^^^^ unknown key
+      help: there are `weights-container`
     "#);
 }
 
@@ -1223,6 +1224,7 @@ fn a_resolved_recipe_spells_out_every_default() {
     name = "export"
 
     [stage.export]
+    weights-container = "int8"
 
     [expect]
     distill.accuracy = { min = 0.9 }
