@@ -2,9 +2,10 @@
 //! say are the same numbers.
 use std::path::Path;
 
-use crate::common::{env, quantized, trained};
+use crate::common::{env_with_onnxruntime, quantized, run_in, trained};
 use kd_deploy::quantization::Quantization;
 use kd_deploy::{WeightsContainer, onnx, safetensors};
+use kd_train::event::Silent;
 use kd_train::{Registry, session};
 
 /// A scheme of weights, bits of the student's 36 + 216 + 288 + 120 weights, and the accuracy that it keeps at least
@@ -30,11 +31,12 @@ const PACKED: [&str; 6] =
 
 /// The packed ONNX file of a run, which the engines that read it were held against.
 fn packed(run: &Path, out: &Path) -> Vec<u8> {
+    let env = env_with_onnxruntime();
     let files =
-        session::export(run, None, out, WeightsContainer::Packed, &env(), &Registry::builtin()).unwrap();
+        session::export(run, None, out, WeightsContainer::Packed, &env, &Registry::builtin()).unwrap();
     assert_eq!(files[0].file_name().unwrap(), "model.packed.onnx");
     let parity = std::fs::read_to_string(out.join("parity.json")).unwrap();
-    let checked = env().engines.iter().filter(|engine| engine.reads_packed()).count();
+    let checked = env.engines.iter().filter(|engine| engine.reads_packed()).count();
     assert_eq!(parity.matches("\"engine\"").count(), checked, "{parity}");
     std::fs::read(&files[0]).unwrap()
 }
@@ -88,6 +90,24 @@ fn every_scheme_of_weights_is_trained_exported_and_measured() {
             }
         }
     }
+}
+
+#[test]
+fn a_recipe_chooses_the_container_of_weights() {
+    let trained = trained();
+    let base = tempfile::tempdir().unwrap();
+    let stage = "weights = \"int4 group=8 affine\"\nactivations = \"int8 tensor affine\"\nepochs = 0";
+    let (text, [teacher, student]) = trained.recipe(stage);
+    let text = text + "weights-container = \"packed\"\n";
+    let env = env_with_onnxruntime();
+    let outcome = run_in(&env, &text, &[&teacher, &student], base.path(), &mut Silent).unwrap();
+    let folder = outcome.dir.join("export");
+    assert!(!folder.join("model.rounded.onnx").exists());
+    let model = std::fs::read(folder.join("model.packed.onnx")).unwrap();
+    assert_eq!(onnx::opset(&model).unwrap(), 21);
+    let parity = std::fs::read_to_string(folder.join("parity.json")).unwrap();
+    let readers = env.engines.iter().filter(|engine| engine.reads_packed()).count();
+    assert_eq!(parity.matches("model.packed.onnx").count(), readers, "{parity}");
 }
 
 #[test]
