@@ -9,5 +9,4 @@ mod int8;
 mod int8_layers;
 mod operators;
 mod packed;
-mod runtime;
 mod torch;
