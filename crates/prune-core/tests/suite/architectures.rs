@@ -8,14 +8,22 @@ mod branches;
 mod burn_attention;
 #[path = "architectures/experts.rs"]
 mod experts;
+#[path = "architectures/grouped.rs"]
+mod grouped;
 #[path = "architectures/language.rs"]
 mod language;
 #[path = "architectures/layers.rs"]
 mod layers;
 #[path = "architectures/mobile.rs"]
 mod mobile;
+#[path = "architectures/network.rs"]
+mod network;
 #[path = "architectures/notation.rs"]
 mod notation;
+#[path = "architectures/oracle.rs"]
+mod oracle;
+#[path = "architectures/places.rs"]
+mod places;
 #[path = "architectures/plain.rs"]
 mod plain;
 #[path = "architectures/queries.rs"]
