@@ -78,7 +78,7 @@ fn repeated_values_are_as_long_as_what_they_meet() {
 
 #[test]
 fn what_would_be_left_empty_or_too_short_is_refused() {
-    let graph = self::graph(2, |net, x| net.a.forward(x).topk(2, 1));
+    let graph = graph(2, |net, x| net.a.forward(x).topk(2, 1));
     let error = without(&graph, "a.weight", 0, &[3]).unwrap_err().to_string();
     assert!(error.contains("the largest 2 of 1 units would be taken"), "{error}");
     let cut = without(&graph, "a.weight", 0, &[1, 2, 3]).unwrap();
