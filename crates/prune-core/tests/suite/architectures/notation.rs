@@ -40,7 +40,7 @@ impl Group {
             (Some(says), Some(found)) => found.contains(says.as_str()),
             _ => false,
         };
-        // As many operations, each with what the table says of it; one word may stand for all of a kind.
+        // Each word of the table is in what was found; one word may stand for all operations of a kind.
         let across = self.across.split(", ").all(|part| found.across.contains(part))
             && self.across.is_empty() == found.across.is_empty();
         pins && across && (&self.kind, self.size, &self.members) == (&found.kind, found.size, &found.members)
