@@ -287,9 +287,9 @@ pub enum Error {
         /// Name of the state.
         state: String,
         /// Shape of the parameter before the cut.
-        expected: Vec<usize>,
+        expected: Box<[usize]>,
         /// Shape of the state.
-        found: Vec<usize>,
+        found: Box<[usize]>,
     },
     /// A record of an optimizer that Burn could not write or read.
     #[error("the optimizer's record cannot be cut: {reason}")]

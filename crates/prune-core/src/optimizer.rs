@@ -108,8 +108,8 @@ pub fn cut_optimizer(
         let mut dims = shape.to_vec();
         if dims != expected {
             let state = name.split_once('.').map_or(name.as_str(), |(_, state)| state).to_owned();
-            let (path, expected) = (path.to_owned(), expected.to_vec());
-            return Err(Error::State { path, state, expected, found: dims });
+            let (path, expected) = (path.to_owned(), expected.into());
+            return Err(Error::State { path, state, expected, found: dims.into() });
         }
         let mut bytes: Vec<u8> = bytes.to_vec();
         for dim in 0..dims.len() {

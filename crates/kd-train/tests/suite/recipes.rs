@@ -720,7 +720,7 @@ fn one_name_where_one_belongs() {
       recipe.toml:33:1
       | [[stage]]
       | ^^^^^^^^^ no kind
-      help: write one of `[stage.train]`, `[stage.distill]`, `[stage.prune]`, `[stage.sparsify]`, `[stage.quantize]`, `[stage.export]`
+      help: write one of `[stage.train]`, `[stage.distill]`, `[stage.prune]`, `[stage.sparsify]`, `[stage.share]`, `[stage.quantize]`, `[stage.export]`
     ");
     assert_snapshot!(say(&[("kl = { temperature = 4.0 }", "kl = { temperature = 4.0 }\ncross-entropy = {}")]), @"
     recipe::two-names: `objective.1` names one loss, found `kl` and `cross-entropy`
