@@ -21,6 +21,7 @@ mod numbers;
 mod page;
 mod quiet;
 mod record;
+mod sparse;
 mod statistics;
 mod table;
 mod train;
@@ -47,12 +48,15 @@ enum Other {
     Train(train::Args),
     /// Measure rounding to every kind of number format beside a plain copy
     Numbers(numbers::Args),
+    /// Measure sparse products beside dense ones, ours and the `gemm` crate's
+    Sparse(sparse::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.other {
         Some(Other::Train(args)) => return train::run(args),
         Some(Other::Numbers(args)) => return numbers::run(args),
+        Some(Other::Sparse(args)) => return sparse::run(args),
         None => {}
     }
     let sh = workspace::shell()?;
@@ -147,6 +151,8 @@ mod tests {
         assert!(matches!(train.other, Some(Other::Train(_))), "{train:?}");
         let numbers = parse("bench numbers --write").expect("it is right");
         assert!(matches!(numbers.other, Some(Other::Numbers(_))), "{numbers:?}");
+        let sparse = parse("bench sparse --threads 1,2").expect("it is right");
+        assert!(matches!(sparse.other, Some(Other::Sparse(_))), "{sparse:?}");
         let filtered = parse("bench step/train --save").expect("it is right");
         assert!(filtered.other.is_none() && filtered.filter.as_deref() == Some("step/train"), "{filtered:?}");
         assert!(parse("bench train --rounds 0").is_err());

@@ -42,6 +42,9 @@ const FOLDER: &str = "docs/reference";
 /// nothing of what lies around it.
 const LOSSES: &str = "crates/kd-core/LOSSES.md";
 
+/// What the documentation of `prune_core::TABLE` ends with, for the same reason.
+const CRITERIA: &str = "crates/prune-core/CRITERIA.md";
+
 /// Knobs that choose among published definitions.
 const CHOICES: [&str; 2] = ["variant", "compat"];
 
@@ -76,6 +79,25 @@ struct Loss {
     knobs: Vec<Knob>,
 }
 
+/// What `kd explain` says of a criterion.
+#[derive(Debug, Deserialize)]
+struct Criterion {
+    name: String,
+    about: String,
+    formula: String,
+    paper: String,
+    reference: String,
+    inputs: Vec<Named>,
+    patterns: String,
+    recipe: bool,
+}
+
+/// An input, of which the page says the name alone.
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct Knob {
     name: String,
@@ -100,6 +122,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let losses: Result<Vec<Loss>> =
         losses.iter().map(|row| ask(&sh, &kd, &["explain", &format!("loss.{}", row.name)])).collect();
     pages.push((LOSSES.to_owned(), losses_page(&losses?)));
+    let criteria: Vec<Row> = ask(&sh, &kd, &["list", "criteria"])?;
+    let explained =
+        criteria.iter().map(|row| ask(&sh, &kd, &["explain", &format!("criterion.{}", row.name)]));
+    pages.push((CRITERIA.to_owned(), criteria_page(&explained.collect::<Result<Vec<Criterion>>>()?)));
     pages.push((page("README"), index()));
 
     let mut stale = Vec::new();
@@ -175,6 +201,25 @@ fn losses_page(losses: &[Loss]) -> String {
             lacks.as_ref().map_or_else(|| "yes".to_owned(), |lacks| format!("no: it has no {lacks}"));
         let cells = [about, paper, reference, &variants.join("; "), &recipe].map(|text| plain(&cell(text)));
         let _ = writeln!(page, "| `{name}` | {} |", cells.join(" | "));
+    }
+    page
+}
+
+fn criteria_page(criteria: &[Criterion]) -> String {
+    let mut page = format!(
+        "{MARK}\n# All criteria\n\nThe reference is the public implementation that a criterion is compared with, and where \
+         the two differ.\nWhat a recipe cannot use, which has weights and in stages `sparsify` their gradients, is for code of \
+         one's own and for `kd \
+         prune eval`.\n\n\
+         | name | what it is | formula | reads | removes by | paper | reference | in a recipe |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    );
+    for Criterion { name, about, formula, paper, reference, inputs, patterns, recipe } in criteria {
+        let inputs: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        let recipe = if *recipe { "yes" } else { "no" };
+        let cells =
+            [about, formula, &inputs.join(", "), patterns, paper, reference].map(|text| plain(&cell(text)));
+        let _ = writeln!(page, "| `{name}` | {} | {recipe} |", cells.join(" | "));
     }
     page
 }

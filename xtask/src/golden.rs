@@ -14,16 +14,17 @@ use crate::workspace;
 pub(crate) struct Args {
     /// Run these generators alone: `kd_core` for `tools/golden/kd_core.py`, `losses` for that of all losses
     names: Vec<String>,
-    /// Folder of the public implementations that losses are compared with, as `tools/golden/losses/references.toml`
-    /// lists them
+    /// Folder of the public implementations that losses and criteria are compared with, as `references.toml` in
+    /// `tools/golden/losses` and `tools/golden/pruning` lists them
     #[arg(long, value_name = "DIR")]
     references: Option<PathBuf>,
 }
 
 const FOLDER: &str = "tools/golden";
 
-/// The generator that is a folder, and its script.
-const LOSSES: (&str, &str) = ("losses", "tools/golden/losses/run.py");
+/// The generators that are folders, with their scripts: those that compare with checkouts of public implementations.
+const COMPARED: [(&str, &str); 2] =
+    [("losses", "tools/golden/losses/run.py"), ("pruning", "tools/golden/pruning/run.py")];
 
 /// A script and the name that it goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let chosen = chosen(all, &args.names, references.is_some())?;
     let python = environment(&sh)?;
     for Generator { name, script } in &chosen {
-        let references = references.iter().filter(|_| name == LOSSES.0);
+        let references = references.iter().filter(|_| is_compared(name));
         let options = references.flat_map(|folder| [Path::new("--references"), folder]);
         cmd!(sh, "{python} {script} {options...}").run()?;
     }
@@ -58,19 +59,24 @@ fn generators(mut files: Vec<PathBuf>) -> Vec<Generator> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "py"));
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let scripts = files.into_iter().map(|script| Generator { name: stem(&script), script });
-    scripts.chain([Generator { name: LOSSES.0.to_owned(), script: LOSSES.1.into() }]).collect()
+    let folders = COMPARED.map(|(name, script)| Generator { name: name.to_owned(), script: script.into() });
+    scripts.chain(folders).collect()
 }
 
-/// Those that are asked for, or all; without public implementations the losses only where they are asked for, since
-/// what these implementations gave would be gone from their files.
+fn is_compared(name: &str) -> bool {
+    COMPARED.iter().any(|(compared, _)| *compared == name)
+}
+
+/// Those that are asked for, or all; without public implementations those that compare with some only where they are
+/// asked for, since what these implementations gave would be gone from their files.
 fn chosen(mut all: Vec<Generator>, names: &[String], references: bool) -> Result<Vec<Generator>> {
     if let Some(name) = names.iter().find(|name| all.iter().all(|one| one.name != **name)) {
         let known: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
         bail!("no generator is named `{name}`; there are {}", known.join(", "));
     }
     if names.is_empty() && !references {
-        println!("without `--references` the vectors of losses stay as they are");
-        all.retain(|one| one.name != LOSSES.0);
+        println!("without `--references` the vectors of losses and criteria stay as they are");
+        all.retain(|one| !is_compared(&one.name));
     }
     all.retain(|one| names.is_empty() || names.contains(&one.name));
     Ok(all)
@@ -102,15 +108,15 @@ mod tests {
     #[test]
     fn losses_are_written_without_references_only_where_they_are_asked_for() -> Result<()> {
         assert_eq!(names(&[], false)?, ["kd_core"]);
-        assert_eq!(names(&[], true)?, ["kd_core", "losses"]);
+        assert_eq!(names(&[], true)?, ["kd_core", "losses", "pruning"]);
         assert_eq!(names(&["losses"], false)?, ["losses"]);
         let error = names(&["kl"], false).map_err(|error| error.to_string());
-        assert_eq!(error, Err("no generator is named `kl`; there are kd_core, losses".to_owned()));
+        assert_eq!(error, Err("no generator is named `kl`; there are kd_core, losses, pruning".to_owned()));
         Ok(())
     }
 
     #[test]
-    fn the_script_of_losses_is_there() {
-        assert!(workspace::root().join(LOSSES.1).is_file());
+    fn scripts_in_folders_are_there() {
+        assert!(COMPARED.iter().all(|(_, script)| workspace::root().join(script).is_file()));
     }
 }

@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Init(Init),
     /// List the names that recipes and options may use.
     List(List),
-    /// Say more about a problem or a loss.
+    /// Say more about a problem, a loss, a criterion or a schedule.
     Explain(Explain),
     /// Write shell completions.
     Completions(Completions),
@@ -90,12 +90,20 @@ pub(crate) enum Command {
     Data(Data),
     /// Compute a loss on saved tensors.
     Loss(Loss),
+    /// Print the values of a schedule.
+    Schedule(Schedule),
+    /// Compute a criterion of pruning on saved tensors.
+    Prune(Prune),
     /// Cast saved tensors to a number format.
     Cast(Cast),
     /// Quantize the weights of a checkpoint.
     Quantize(Quantize),
     /// Turn a quantized checkpoint back into floats.
     Dequantize(Dequantize),
+    /// Write a pruned model with shared weights in as few bytes as it needs.
+    Pack(Pack),
+    /// Turn a packed model back into safetensors.
+    Unpack(Unpack),
 }
 
 /// `kd train`
@@ -187,6 +195,18 @@ pub(crate) struct Export {
     /// Folder to write to; nothing in it is overwritten.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// What codes of weights are stored in: 8-bit integers, which engines compute with, or ONNX's narrowest types.
+    #[arg(long, value_enum, default_value_t = ContainerName::Int8)]
+    pub(crate) weights_container: ContainerName,
+}
+
+/// What an ONNX file stores codes of weights in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContainerName {
+    /// Integers of 8 bits; weights under other schemes are floats.
+    Int8,
+    /// The narrowest of (u)int2, (u)int4, (u)int8 and 8-bit floats; smaller files, computed in floats.
+    Packed,
 }
 
 /// `kd report`
@@ -245,7 +265,8 @@ pub(crate) enum ListKind {
 /// `kd explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Code of a problem, as its message begins: `recipe::unknown-loss`; or a loss: `loss.kl`.
+    /// Code of a problem, as its message begins: `recipe::unknown-loss`; a loss: `loss.kl`; a criterion:
+    /// `criterion.wanda`; or a schedule: `schedule.cubic`.
     pub(crate) code: String,
 }
 
@@ -293,6 +314,68 @@ pub(crate) struct LossEval {
     pub(crate) connector: String,
 }
 
+/// `kd schedule`
+#[derive(Debug, Args)]
+pub(crate) struct Schedule {
+    #[command(subcommand)]
+    pub(crate) command: ScheduleCommand,
+}
+
+/// What to do with a schedule.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// One value a line, at t = i/(N - 1) for the i-th of N steps; each the shortest text that reads back exactly.
+    Eval(ScheduleEval),
+}
+
+/// `kd schedule eval`
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleEval {
+    /// The schedule as a recipe writes it: `cubic = { from = 0.0, to = 0.9 }`; see `kd list schedules`.
+    #[arg(value_name = "SCHEDULE", allow_negative_numbers = true)]
+    pub(crate) schedule: String,
+    /// How many values to print.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    pub(crate) steps: usize,
+}
+
+/// `kd prune`
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    #[command(subcommand)]
+    pub(crate) command: PruneCommand,
+}
+
+/// What to do with a criterion.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PruneCommand {
+    /// Scores, mask and weight of one criterion on tensors of a safetensors file.
+    #[command(after_help = "\
+        Reads weight, grad, activations and others, those of several layers as layers.K.NAME with K from 0; `kd explain \
+        criterion.NAME` says which. Weights are [out, in] or [out, in, kh, kw]. Writes scores, mask (1 is kept), weight \
+        (0 where removed) and sparsity, or layers.K.scores and so on, in the inputs' precision.\n\
+        A PATTERN is one of: unstructured sparsity=S [scope=global], keep=K of=M, block RxC sparsity=S, rows sparsity=S, \
+        columns sparsity=S, channels sparsity=S.")]
+    Eval(PruneEval),
+}
+
+/// `kd prune eval`
+#[derive(Debug, Args)]
+pub(crate) struct PruneEval {
+    /// The criterion as a recipe writes it: `wanda = { group = "row" }`, or its name alone.
+    #[arg(long, value_name = "CRITERION")]
+    pub(crate) criterion: String,
+    /// What is removed [default: nothing; scores alone].
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) pattern: Option<String>,
+    /// The tensors, a safetensors file.
+    #[arg(long = "in", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// Where scores, masks and weights go; an older file is replaced.
+    #[arg(long = "out", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+}
+
 /// `kd cast`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -311,6 +394,31 @@ pub(crate) struct Cast {
     /// Where codes and values go; an older file is replaced.
     #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+}
+
+/// `kd pack`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+    Tensors of at most 4096 distinct values are written as places and values, entropy coded; all others as they are. Nothing \
+    is lost. Wherever a recipe or an option takes a checkpoint, it takes the file too.")]
+pub(crate) struct Pack {
+    /// The weights: a safetensors file, a stage's folder, or a run.
+    #[arg(value_name = "IN", value_hint = ValueHint::AnyPath)]
+    pub(crate) input: PathBuf,
+    /// The file to write (NAME.kdz); it must not be there yet.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+}
+
+/// `kd unpack`
+#[derive(Debug, Args)]
+pub(crate) struct Unpack {
+    /// The packed model.
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// The safetensors file to write; it must not be there yet.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
 }
 
 /// `kd quantize`
@@ -351,7 +459,7 @@ pub(crate) struct Quantize {
     #[arg(long, value_name = "BPW")]
     pub(crate) budget: Option<String>,
     /// What finds codes: rtn (round to nearest), hqq, gptq or awq; the last two need `--inputs` or a run. Of a run also
-    /// adaround, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
+    /// adaround, brecq, spqr, llm-int8, and joined by `+`: equalize, smooth, lorc, bias, as in equalize+gptq+bias.
     #[arg(long, value_name = "NAME", default_value = "rtn")]
     pub(crate) method: String,
     /// What layers are given, a safetensors file: for a weight N, N.inputs [tokens, K] or N.hessian [K, K].

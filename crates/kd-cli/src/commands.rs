@@ -12,8 +12,11 @@ mod export;
 mod init;
 mod list;
 mod loss;
+mod pack;
+mod prune;
 mod quantize;
 mod report;
+mod schedule;
 mod train;
 
 use std::path::Path;
@@ -50,9 +53,13 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Completions(args) => completions::run(&args, context),
         Command::Data(args) => data::run(args.command, context),
         Command::Loss(args) => loss::run(args.command, context),
+        Command::Schedule(args) => schedule::run(args.command, context),
+        Command::Prune(args) => prune::run(args.command, context),
         Command::Cast(args) => cast::run(&args, context),
         Command::Quantize(args) => quantize::run(&args, context),
         Command::Dequantize(args) => dequantize::run(&args, context),
+        Command::Pack(args) => pack::run(&args, context),
+        Command::Unpack(args) => pack::undo(&args, context),
     };
     done.map(|()| Exit::Done)
 }

@@ -27,6 +27,12 @@ pub(crate) enum Failure {
     /// A name that no loss has.
     #[error("no loss is named `{name}`")]
     UnknownLoss { name: String, nearest: Option<String> },
+    /// A name that no schedule has.
+    #[error("no schedule is named `{name}`")]
+    UnknownSchedule { name: String, nearest: Option<&'static str> },
+    /// A name that no criterion has.
+    #[error("no criterion is named `{name}`")]
+    UnknownCriterion { name: String, nearest: Option<String> },
     /// A name that cannot be a recipe's.
     #[error("expected a name of letters, digits, `-`, `_` and `.`, found `{name}`")]
     RecipeName { name: String },
@@ -84,6 +90,14 @@ impl Failure {
                 Some(format!("did you mean `kd explain loss.{nearest}`? `kd list losses` shows all"))
             }
             Failure::UnknownLoss { nearest: None, .. } => Some("`kd list losses` shows all".into()),
+            Failure::UnknownSchedule { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `kd explain schedule.{nearest}`? `kd list schedules` shows all"))
+            }
+            Failure::UnknownSchedule { nearest: None, .. } => Some("`kd list schedules` shows all".into()),
+            Failure::UnknownCriterion { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `kd explain criterion.{nearest}`? `kd list criteria` shows all"))
+            }
+            Failure::UnknownCriterion { nearest: None, .. } => Some("`kd list criteria` shows all".into()),
             Failure::RecipeName { .. } => Some("the name becomes a file and the folder of the run".into()),
             Failure::RecipeExists { .. } => Some("choose another name: `kd init NAME`".into()),
             Failure::NoCache => Some("set `XDG_CACHE_HOME` or `HOME`".into()),

@@ -12,11 +12,13 @@ pub struct Knob {
 }
 
 impl Knob {
-    pub(crate) const fn required(name: &'static str, meaning: &'static str) -> Self {
+    /// One that must be written.
+    pub const fn required(name: &'static str, meaning: &'static str) -> Self {
         Knob { name, default: None, meaning }
     }
 
-    pub(crate) const fn or(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+    /// One that is `default` when left out.
+    pub const fn or(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
         Knob { name, default: Some(default), meaning }
     }
 

@@ -81,7 +81,8 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// [`Error::ExponentialRange`] and [`Error::GeometricRange`] where the curve is not defined for the ramp's ends.
+    /// [`Error::ExponentialRange`] and [`Error::GeometricRange`] where the curve is not defined for the ramp's ends,
+    /// [`Error::OutOfRange`] where their difference or ratio is beyond the largest float.
     pub fn ramp(curve: Curve, ramp: Ramp) -> Result<Self, Error> {
         curve.check(&ramp)?;
         Ok(Schedule(Form::Ramp(curve, ramp)))

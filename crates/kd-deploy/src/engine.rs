@@ -28,6 +28,11 @@ pub trait Engine {
     /// slower than float ones.
     fn computes_int8(&self) -> bool;
 
+    /// Whether it takes weights in ONNX's narrow types ([`WeightsContainer::Packed`](crate::WeightsContainer)).
+    fn reads_packed(&self) -> bool {
+        false
+    }
+
     /// Opens a model for running on at most `threads` threads.
     ///
     /// # Errors

@@ -72,6 +72,14 @@ pub enum Error {
         #[source]
         source: safetensors::SafeTensorError,
     },
+    /// A `.kdz` file is damaged.
+    #[error("`{}` is not a readable kdz file: {reason}", path.display())]
+    Kdz {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// A JSON file is damaged or has another schema.
     #[error("`{what}` is not as expected")]
     Json {

@@ -5,6 +5,7 @@
 //! - [`onnx::lower`]: an ONNX model, float, or quantized with a [`QuantPlan`] so that engines compute every layer in
 //!   8-bit integers; weights of other schemes stay float, rounded;
 //! - [`safetensors`]: weights with PyTorch's names and layout, equal bytes for equal weights;
+//! - [`kdz`]: pruned weights with shared values, entropy coded;
 //! - [`quantization`]: the scales that lead from those weights to the integers of the ONNX file;
 //! - [`engine`]: tract (built in) and ONNX Runtime (a library that the caller names), which run the model;
 //! - [`parity`]: whether an engine computes what the trained model does, and an error if not;
@@ -34,6 +35,7 @@ mod biases;
 pub mod engine;
 mod error;
 mod fold;
+pub mod kdz;
 pub mod latency;
 pub mod onnx;
 pub mod parity;
@@ -47,5 +49,5 @@ pub use biases::rounded_biases;
 pub use engine::{Engine, OnnxRuntime, Session, Tract};
 pub use error::Error;
 pub use fold::{fold_batch_norm, foldings};
-pub use plan::{ActivationPlan, QuantPlan, RoundedWeight, WeightPlan};
+pub use plan::{ActivationPlan, QuantPlan, RoundedWeight, WeightPlan, WeightsContainer};
 pub use write::write_atomically;

@@ -10,11 +10,12 @@ mod integers;
 mod layers;
 mod lower;
 mod operators;
+mod packed;
 mod pairs;
 mod proto;
 mod quantizers;
 
-pub use inspect::{IntegerTensor, floats, layers_read_integers, operators, quantized_weights};
+pub use inspect::{IntegerTensor, floats, layers_read_integers, operators, opset, quantized_weights};
 
 pub use lower::{INPUT, OUTPUT, lower};
 pub(crate) use pairs::{dynamic_values, site_values};

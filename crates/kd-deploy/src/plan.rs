@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use kd_graph::{Fold, Graph, Node, Op, ValueId};
-use quant_core::{Layout, QParams, Scheme};
+use quant_core::{Encoded, Layout, QParams, Scheme};
+use serde::{Deserialize, Serialize};
 
 use crate::fold::fold_batch_norm;
 use crate::safetensors::weight;
@@ -22,6 +23,9 @@ pub struct WeightPlan {
     /// Scales and zero points, one for each index of `axis`. Where a batch norm folds into the layer they are
     /// those of the folded weight ([`fold_batch_norm`]).
     pub qparams: QParams,
+    /// Values that an estimator chose by a rule of its own, on this grid, and its name: codes are those of these values
+    /// and not of the weight. Where a batch norm folds into the layer they are those of the folded weight.
+    pub chosen: Option<(String, Array)>,
 }
 
 /// How the activations at one site are quantized.
@@ -33,7 +37,8 @@ pub struct ActivationPlan {
     pub qparams: QParams,
 }
 
-/// A weight that is rounded and yet stays float in the file, because no engine runs its scheme on integers.
+/// A weight that is rounded and yet stays float in the file, because no engine runs its scheme on integers; with
+/// [`WeightsContainer::Packed`] its codes are in the file where ONNX has a type for them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoundedWeight {
     /// The scheme that the values are of.
@@ -44,6 +49,26 @@ pub struct RoundedWeight {
     pub method: Option<String>,
     /// The rounded values. Where a batch norm folds into the layer they are those of the folded weight.
     pub values: Array,
+    /// The codes of the matrix `[out, K]` that stand for these values, where the scheme has such.
+    pub encoded: Option<Encoded>,
+}
+
+/// What the codes of weights are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightsContainer {
+    /// 8-bit integers, which engines compute with; weights under other schemes are stored as floats.
+    #[default]
+    Int8,
+    /// The narrowest of ONNX's own types: (u)int2, (u)int4, (u)int8 and its four types of 8-bit floats, with scales for
+    /// the tensor, for outputs or for groups. Files are smaller, engines compute in floats, and the operator set is 19
+    /// for 8-bit floats, 21 for 4 bits and groups, 25 for 2 bits. Schemes that none of these holds stay floats.
+    Packed,
+}
+
+impl WeightsContainer {
+    /// Every container with its word.
+    pub const WORDS: [(&'static str, Self); 2] = [("int8", Self::Int8), ("packed", Self::Packed)];
 }
 
 /// How a whole model is rounded. A model whose weights alone are rounded names no site at all.
@@ -58,6 +83,8 @@ pub struct QuantPlan {
     /// Sites whose scale is found at run time: one for each row (the last axis) of a tensor of up to three axes, one
     /// for each example of one with more. Such a model names no other sites.
     pub dynamic: BTreeMap<String, Scheme>,
+    /// What the codes of weights are stored in.
+    pub container: WeightsContainer,
 }
 
 impl QuantPlan {
@@ -107,6 +134,8 @@ pub(crate) struct QuantizedWeight {
     pub(crate) zero_point: Vec<i32>,
     pub(crate) axis: Option<usize>,
     pub(crate) container: Container,
+    /// Smallest and largest code of the grid.
+    pub(crate) limits: (i32, i32),
 }
 
 impl QuantizedWeight {
@@ -198,6 +227,10 @@ pub(crate) fn codes(
                 let own = node.inputs.get(2).and_then(|&id| graph.param(id));
                 finite(&own.map_or_else(|| format!("bias of {path}"), |param| param.path.clone()), bias)?;
             }
+            let array = match plan.weights.get(path).and_then(|plan| plan.chosen.as_ref()) {
+                Some((_, values)) => chosen(path, values, &array)?,
+                None => array,
+            };
             uses.push(Use { node: index, weight: path, out_axis, input_scale, bias });
             arrays.insert(path, array);
         }
@@ -295,10 +328,20 @@ fn quantized_weight(
         shape: array.shape().to_vec(),
         codes,
         container: Container::of(&qparams),
+        limits: (qparams.qmin, qparams.qmax),
         scale: qparams.scale,
         zero_point: qparams.zero_point,
         axis,
     })
+}
+
+fn chosen(path: &str, values: &Array, array: &Array) -> Result<Array, Error> {
+    let (expected, found) = (array.shape(), values.shape());
+    if expected == found {
+        return finite(path, values).map(|()| values.clone());
+    }
+    let reason = format!("expected rounded values of shape {expected:?}, found {found:?}");
+    Err(Error::Plan { entry: path.to_owned(), reason })
 }
 
 fn matches_shape(path: &str, rounded: &RoundedWeight, array: &Array) -> Result<(), Error> {

@@ -31,7 +31,7 @@ pub struct Quantization {
     pub activations: BTreeMap<String, Activation>,
     /// Weights by the name of their tensor.
     pub weights: BTreeMap<String, Weight>,
-    /// Weights that the ONNX file holds as floats, rounded, by the name of their tensor.
+    /// Weights that the ONNX file holds as floats, rounded, or packed, by the name of their tensor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rounded: BTreeMap<String, Rounded>,
     /// Activations whose scales are found at run time, by site.
@@ -73,12 +73,15 @@ pub struct Weight {
     pub zero_point: Vec<i32>,
     /// Smallest and largest code.
     pub codes: [i32; 2],
+    /// The estimator that chose the codes, where they are not those nearest to the weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// The batch norm that is folded into the weight before it is rounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_norm: Option<BatchNorm>,
 }
 
-/// A weight that is rounded and stays float. Without a `method` its values are those of the scheme for the matrix
+/// A weight that is rounded and stays float, or is packed in the ONNX file. Without a `method` its values are those of the scheme for the matrix
 /// `[out, K]` of the float weight ([`quant_core::round_weight`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,6 +187,7 @@ impl Quantization {
                     scale: codes.scale.clone(),
                     zero_point: codes.zero_point.clone(),
                     codes: [planned.qparams.qmin, planned.qparams.qmax],
+                    method: planned.chosen.as_ref().map(|(method, _)| method.clone()),
                     batch_norm: norm()?,
                 };
                 result.weights.insert(name, weight);
@@ -192,7 +196,7 @@ impl Quantization {
         Ok(result)
     }
 
-    /// The integers of all weights and biases, from float tensors with PyTorch's names and layout.
+    /// The integers of all biases, and of weights whose codes are the nearest, from float tensors with PyTorch's names and layout.
     ///
     /// # Errors
     /// When a tensor is missing or has another shape.
@@ -207,8 +211,9 @@ impl Quantization {
                 }
                 None => (get(tensors, name)?.clone(), None),
             };
-            let codes = weight.integers(name, &array)?;
-            integers.weights.insert(name.clone(), codes);
+            if weight.method.is_none() {
+                integers.weights.insert(name.clone(), weight.integers(name, &array)?);
+            }
             floats.insert(name, (array, bias));
         }
         for bias in &self.biases {
@@ -369,6 +374,7 @@ mod tests {
             zero_point: vec![0; scale.len()],
             scale,
             codes: [-127, 127],
+            method: None,
             batch_norm: None,
         };
         let whole = Quantization {

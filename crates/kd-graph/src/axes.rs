@@ -15,12 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Dim, Graph, Node, Op, Origin, ValueId};
-use crate::labels::{Extent, Label, Labels, Pin};
+use crate::graph::{Graph, Origin, ValueId};
+use crate::kind::{Kind, Trait, kind};
+use crate::labels::{Label, Pin};
+use crate::solver::Solver;
 
 /// A set of units, such as the channels of a block, that exist in several tensors and can only go together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
+    /// What the units are.
+    pub kind: Kind,
     /// Number of units.
     pub size: usize,
     /// Where the units are, ordered by parameter and dimension. Parameters and running statistics alike.
@@ -50,273 +54,21 @@ pub struct Member {
 ///
 /// Kernel positions of convolutions have no axis. Positions that only accompany channels, as rows and columns do
 /// behind a flatten, have none either; where a dimension holds nothing but positions they are listed as pinned.
-/// Parameters that the forward pass does not use have no axis.
+/// A dimension whose units the model takes one by one is listed as pinned: a network without one of them is another
+/// program. Parameters that the forward pass does not use have no axis.
 pub fn axes(graph: &Graph) -> Vec<Axis> {
     let mut solver = Solver::new(graph);
     graph.nodes.iter().for_each(|node| solver.node(node));
     solver.pin_outputs();
+    solver.note_streams();
+    solver.note_attention();
     solver.collect()
 }
 
 /// For each parameter and dimension, the indices that belong to each unit of a label.
 type Places = BTreeMap<(usize, usize), Vec<BTreeSet<usize>>>;
 
-/// A batch size that no size of a model is a multiple of: a prime.
-const BATCH: usize = 1_000_003;
-
-struct Solver<'a> {
-    graph: &'a Graph,
-    labels: Labels,
-    batch: Extent,
-    dims: Vec<Option<Vec<Extent>>>,
-}
-
-impl<'a> Solver<'a> {
-    fn new(graph: &'a Graph) -> Self {
-        let mut labels = Labels::default();
-        let batch = labels.fresh(BATCH, Some(Pin::Position));
-        Self { graph, labels, batch, dims: vec![None; graph.values.len()] }
-    }
-
-    /// What runs along the dimensions of a value; sources get labels when they are first read.
-    fn get(&mut self, id: ValueId) -> Vec<Extent> {
-        if let Some(dims) = &self.dims[id.0] {
-            return dims.clone();
-        }
-        let value = self.graph.value(id);
-        let kernel = self.kernel_dims(id);
-        let mut dims = Vec::new();
-        for (d, &dim) in value.shape.iter().enumerate() {
-            let pin = match &value.origin {
-                Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
-                Origin::Constant(_) => {
-                    Some(Pin::Because("a constant of the forward pass has this size".into()))
-                }
-                Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
-                Origin::Param(_) | Origin::Node(_) => None,
-            };
-            dims.push(self.open(dim, pin));
-        }
-        self.dims[id.0] = Some(dims.clone());
-        dims
-    }
-
-    fn kernel_dims(&self, id: ValueId) -> std::ops::Range<usize> {
-        let weight = |node: &Node| matches!(node.op, Op::Conv { .. }) && node.inputs.get(1) == Some(&id);
-        match self.graph.consumers(id).any(weight) {
-            true => 2..self.graph.value(id).shape.len(),
-            false => 0..0,
-        }
-    }
-
-    /// New labels for a dimension.
-    fn open(&mut self, dim: Dim, pin: Option<Pin>) -> Extent {
-        match dim {
-            Dim::Fixed(size) => self.labels.fresh(size, pin),
-            Dim::Batch(factor) => {
-                let inner = self.labels.fresh(factor, Some(Pin::Position));
-                let product = self.labels.product(&self.batch, &inner);
-                product.unwrap_or_else(|| self.batch.clone())
-            }
-        }
-    }
-
-    fn node(&mut self, node: &Node) {
-        let graph = self.graph;
-        let out = &graph.value(node.output).shape;
-        let mut x = match node.inputs.first() {
-            Some(&id) => self.get(id),
-            None => Vec::new(),
-        };
-        let dims = match &node.op {
-            Op::Conv { groups, .. } => self.conv(node, x, *groups),
-            Op::Linear => {
-                let weight = self.get(node.inputs[1]);
-                let last = x.len() - 1;
-                self.labels.unify(&x[last], &weight[0]);
-                x[last] = weight[1].clone();
-                self.per_unit(&x[last], &node.inputs[2..]);
-                x
-            }
-            Op::Matmul => self.matmul(node, x),
-            Op::BatchNorm { .. } => {
-                self.per_unit(&x[1], &node.inputs[1..]);
-                x
-            }
-            Op::LayerNorm { .. } => {
-                let last = x.len() - 1;
-                self.per_unit(&x[last], &node.inputs[1..]);
-                self.labels.note_across(&x[last], &graph.describe(node));
-                x
-            }
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => {
-                self.pin_positions(&x, node);
-                let positions =
-                    out[2..].iter().map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>();
-                x.truncate(2);
-                x.extend(positions);
-                x
-            }
-            Op::Binary(_) => {
-                let y = self.get(node.inputs[1]);
-                self.broadcast(&x, &y)
-            }
-            Op::Scalar(..) | Op::Unary(_) => x,
-            Op::Reshape => {
-                let sizes: Vec<usize> = out.iter().map(|dim| dim.at(BATCH)).collect();
-                self.labels.reshape(&x, &sizes, &reshape_name(out))
-            }
-            Op::Permute(order) => order.iter().map(|&d| x[d].clone()).collect(),
-            Op::Expand => self.expand(node, &x),
-            Op::Softmax(axis) | Op::LogSoftmax(axis) => {
-                self.labels.note_across(&x[*axis], &graph.describe(node));
-                x
-            }
-            Op::MeanDim(axis) | Op::SumDim(axis) => {
-                self.labels.note_across(&x[*axis], &graph.describe(node));
-                x[*axis] = Extent::unit();
-                x
-            }
-            Op::Concat(axis) => self.concat(node, x, *axis),
-            Op::Slice(ranges) => {
-                for (dim, &(start, end)) in x.iter_mut().zip(ranges) {
-                    let size = self.labels.size(dim);
-                    if (start, end.min(size)) != (0, size) {
-                        *dim = self.labels.slice(dim, start, end.min(size));
-                    }
-                }
-                x
-            }
-            Op::Embedding => {
-                let why = Pin::Because("rows of an embedding".into());
-                self.labels.pin(&x[0], &why);
-                let mut dims = self.get(node.inputs[1]);
-                dims.push(x[1].clone());
-                dims
-            }
-            Op::Opaque(name) => {
-                let why = Pin::Because(format!("it meets `{name}`, which is not understood"));
-                for &id in &node.inputs {
-                    self.get(id).iter().for_each(|dim| self.labels.pin(dim, &why));
-                }
-                out.iter().map(|&dim| self.open(dim, Some(why.clone()))).collect()
-            }
-        };
-        self.dims[node.output.0] = Some(dims);
-    }
-
-    fn conv(&mut self, node: &Node, x: Vec<Extent>, groups: usize) -> Vec<Extent> {
-        let weight = self.get(node.inputs[1]);
-        self.pin_positions(&x, node);
-        let inputs = if groups == 1 {
-            Some(weight[1].clone())
-        } else {
-            // Output channels are (group, member) and so are input channels: a group keeps as many of each.
-            let group = self.labels.fresh(groups, None);
-            let member = self.labels.fresh(self.labels.size(&weight[0]) / groups, None);
-            if let Some(outputs) = self.labels.product(&group, &member) {
-                self.labels.unify(&weight[0], &outputs);
-            }
-            let path = self.graph.param(node.inputs[1]).map_or("a convolution", |param| &param.path);
-            self.labels.note_number(&group, &format!("groups of the convolution with `{path}`"));
-            self.labels.product(&group, &weight[1])
-        };
-        match inputs {
-            Some(inputs) => self.labels.unify(&x[1], &inputs),
-            None => {
-                let why =
-                    Pin::Because(format!("{} has groups across a concatenation", self.graph.describe(node)));
-                [&x[1], &weight[0], &weight[1]].into_iter().for_each(|dim| self.labels.pin(dim, &why));
-            }
-        }
-        self.per_unit(&weight[0], &node.inputs[2..]);
-        let mut dims = vec![x[0].clone(), weight[0].clone()];
-        let positions = self.graph.value(node.output).shape[2..].iter();
-        dims.extend(positions.map(|&dim| self.open(dim, Some(Pin::Position))).collect::<Vec<_>>());
-        dims
-    }
-
-    fn matmul(&mut self, node: &Node, x: Vec<Extent>) -> Vec<Extent> {
-        let y = self.get(node.inputs[1]);
-        let rank = x.len();
-        self.labels.unify(&x[rank - 1], &y[rank - 2]);
-        let mut dims = self.broadcast(&x[..rank - 2], &y[..rank - 2]);
-        dims.extend([x[rank - 2].clone(), y[rank - 1].clone()]);
-        dims
-    }
-
-    fn concat(&mut self, node: &Node, first: Vec<Extent>, axis: usize) -> Vec<Extent> {
-        let mut dims = first;
-        for &id in &node.inputs[1..] {
-            let next = self.get(id);
-            for (d, (dim, next)) in dims.iter_mut().zip(next).enumerate() {
-                match d == axis {
-                    true => *dim = Extent::concat([dim.clone(), next]),
-                    false => self.labels.unify(dim, &next),
-                }
-            }
-        }
-        dims
-    }
-
-    fn expand(&mut self, node: &Node, x: &[Extent]) -> Vec<Extent> {
-        let out = &self.graph.value(node.output).shape;
-        let pin = Pin::Because("an expanded dimension repeats along it".into());
-        let missing = out.len() - x.len();
-        let mut dims = Vec::new();
-        for (d, &dim) in out.iter().enumerate() {
-            match d.checked_sub(missing).map(|d| &x[d]) {
-                Some(same) if self.labels.size(same) == dim.at(BATCH) => dims.push(same.clone()),
-                _ => dims.push(self.open(dim, Some(pin.clone()))),
-            }
-        }
-        dims
-    }
-
-    /// Dimensions of an elementwise result: aligned at the right, where sizes of one are repeated.
-    fn broadcast(&mut self, x: &[Extent], y: &[Extent]) -> Vec<Extent> {
-        let rank = x.len().max(y.len());
-        let at = |dims: &[Extent], d: usize| match (d + dims.len()).checked_sub(rank) {
-            Some(d) => dims[d].clone(),
-            None => Extent::unit(),
-        };
-        let mut dims = Vec::new();
-        for d in 0..rank {
-            let (a, b) = (at(x, d), at(y, d));
-            match (self.labels.size(&a), self.labels.size(&b)) {
-                (_, 1) => dims.push(a),
-                (1, _) => dims.push(b),
-                _ => {
-                    self.labels.unify(&a, &b);
-                    dims.push(a);
-                }
-            }
-        }
-        dims
-    }
-
-    /// Vectors with an entry for each unit: biases, scales, statistics.
-    fn per_unit(&mut self, units: &Extent, vectors: &[ValueId]) {
-        for &id in vectors {
-            let vector = self.get(id);
-            self.labels.unify(units, &vector[0]);
-        }
-    }
-
-    /// Dimensions over which a window slides.
-    fn pin_positions(&mut self, x: &[Extent], node: &Node) {
-        let why = Pin::Because(format!("{} slides over it", self.graph.describe(node)));
-        x[2..].iter().for_each(|dim| self.labels.pin(dim, &why));
-    }
-
-    fn pin_outputs(&mut self) {
-        for &id in &self.graph.outputs {
-            for (d, dim) in self.get(id).iter().enumerate() {
-                self.labels.pin(dim, &Pin::Because(format!("dimension {d} of the model's output")));
-            }
-        }
-    }
-
+impl Solver<'_> {
     fn collect(&self) -> Vec<Axis> {
         let mut members: BTreeMap<Label, Places> = BTreeMap::new();
         let mut shown: BTreeSet<Label> = BTreeSet::new();
@@ -324,8 +76,17 @@ impl<'a> Solver<'a> {
             let (Origin::Param(param), Some(dims)) = (&value.origin, &self.dims[at]) else { continue };
             let kernel = self.kernel_dims(ValueId(at));
             for (d, dim) in dims.iter().enumerate().filter(|(d, _)| !kernel.contains(d)) {
+                if let Some(label) = self.labels.scattered(dim) {
+                    let units = (0..self.labels.facts(label).size).map(|unit| BTreeSet::from([unit]));
+                    members.entry(label).or_default().insert((*param, d), units.collect());
+                    shown.insert(label);
+                    continue;
+                }
                 let leaves = self.labels.leaves(dim);
-                let position = |label: &Label| self.labels.facts(*label).pin == Some(Pin::Position);
+                let position = |label: &Label| {
+                    let facts = self.labels.facts(*label);
+                    facts.pin == Some(Pin::Position) || facts.traits.contains(&Trait::Place)
+                };
                 let only_positions = leaves.iter().all(position);
                 shown.extend(leaves.iter().filter(|label| only_positions || !position(label)));
                 for (index, units) in self.labels.units(dim).into_iter().enumerate() {
@@ -344,32 +105,25 @@ impl<'a> Solver<'a> {
 
     fn axis(&self, label: Label, places: Places) -> Axis {
         let facts = self.labels.facts(label);
+        let apart = self.labels.is_scattered(label);
+        let pinned = match &facts.pin {
+            Some(Pin::Position) => Some("positions in space, time or batch".to_owned()),
+            Some(Pin::Constant) => Some("a constant of the forward pass has this size".into()),
+            Some(Pin::Because(why)) => Some(why.clone()),
+            None => apart.then(|| "each of its units is taken by itself".into()),
+        };
         let member = |((param, dim), index): ((usize, usize), Vec<BTreeSet<usize>>)| Member {
             path: self.graph.params[param].path.clone(),
             dim,
             index: index.into_iter().map(|units| units.into_iter().collect()).collect(),
         };
         Axis {
+            kind: kind(&facts.traits, facts.pin == Some(Pin::Position)),
             size: facts.size,
             members: places.into_iter().map(member).collect(),
-            pinned: facts.pin.as_ref().map(|pin| match pin {
-                Pin::Position => "positions in space, time or batch".into(),
-                Pin::Because(why) => why.clone(),
-            }),
-            numbers: facts.numbers.iter().cloned().collect(),
+            numbers: facts.numbers.iter().filter(|_| pinned.is_none()).cloned().collect(),
+            pinned,
             across: facts.across.iter().cloned().collect(),
         }
     }
-}
-
-fn reshape_name(shape: &[Dim]) -> String {
-    let sizes: Vec<String> = shape
-        .iter()
-        .map(|dim| match dim {
-            Dim::Fixed(size) => size.to_string(),
-            Dim::Batch(1) => "batch".into(),
-            Dim::Batch(factor) => format!("{factor}·batch"),
-        })
-        .collect();
-    format!("a reshape to [{}]", sizes.join(", "))
 }

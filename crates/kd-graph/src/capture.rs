@@ -16,8 +16,9 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::backend::Capture;
 use burn::backend::ir::{
-    ActivationOperationIr, BaseOperationIr, BoolOperationIr, FloatOperationIr, IntOperationIr,
-    ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, SliceOpIr, TensorId, TensorIr,
+    ActivationOperationIr, BaseOperationIr, BinaryOpIr, BoolOperationIr, FloatOperationIr, IntOperationIr,
+    InterpolateModeIr, ModuleOperationIr, NumericOperationIr, OperationIr, ScalarIr, SliceOpIr, TensorId,
+    TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param as BurnParam};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -264,12 +265,10 @@ impl<'a> Recorder<'a> {
                 self.base(op)
             }
             OperationIr::NumericFloat(_, op) => self.numeric(op),
-            OperationIr::NumericInt(_, NumericOperationIr::Full(op)) => {
-                self.emit_constant(op.value.elem(), &op.out);
-                true
-            }
+            OperationIr::NumericInt(_, op) if same_for_integers(op) => self.numeric(op),
             OperationIr::Float(_, op) => self.float(op),
             // Integers and truth values are floats in the graph already.
+            OperationIr::Bool(op) if self.logic(op) => true,
             OperationIr::Int(IntOperationIr::IntoFloat(op))
             | OperationIr::Bool(BoolOperationIr::IntoFloat(op) | BoolOperationIr::IntoInt(op)) => {
                 let value = self.leaf(op.input.id);
@@ -281,6 +280,23 @@ impl<'a> Recorder<'a> {
         if !done {
             self.opaque(operation);
         }
+    }
+
+    /// Truth is one and falsehood zero.
+    fn logic(&mut self, operation: &BoolOperationIr) -> bool {
+        match operation {
+            BoolOperationIr::Not(op) => self.emit(Op::Scalar(Binary::Equal, 0.0), [&op.input], &op.out),
+            BoolOperationIr::And(op) => self.binary(Binary::Mul, op),
+            BoolOperationIr::Or(op) => {
+                let inputs = vec![self.leaf(op.lhs.id), self.leaf(op.rhs.id)];
+                let shape = op.out.shape.to_vec();
+                let either = self.node(Op::Binary(Binary::Add), inputs, shape.clone());
+                let value = self.node(Op::Scalar(Binary::Greater, 0.0), vec![either], shape);
+                self.known.insert(op.out.id, value);
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn module(&mut self, operation: &ModuleOperationIr) -> bool {
@@ -298,6 +314,22 @@ impl<'a> Recorder<'a> {
                 let window = window(&op.weight.shape.to_vec()[2..], stride, padding, dilation);
                 let inputs = [&op.x, &op.weight].into_iter().chain(&op.bias);
                 self.emit(Op::Conv { window, groups: op.options.groups }, inputs, &op.out);
+            }
+            ModuleOperationIr::ConvTranspose1d(op) => {
+                let pad = op.options.padding.map(|pad| (pad, pad));
+                let kernel = &op.weight.shape.to_vec()[2..];
+                let window = window(kernel, &op.options.stride, &pad, &op.options.dilation);
+                let extra = op.options.padding_out.to_vec();
+                let inputs = [&op.x, &op.weight].into_iter().chain(&op.bias);
+                self.emit(Op::ConvTranspose { window, extra, groups: op.options.groups }, inputs, &op.out);
+            }
+            ModuleOperationIr::ConvTranspose2d(op) => {
+                let pad = op.options.padding.map(|pad| (pad, pad));
+                let kernel = &op.weight.shape.to_vec()[2..];
+                let window = window(kernel, &op.options.stride, &pad, &op.options.dilation);
+                let extra = op.options.padding_out.to_vec();
+                let inputs = [&op.x, &op.weight].into_iter().chain(&op.bias);
+                self.emit(Op::ConvTranspose { window, extra, groups: op.options.groups }, inputs, &op.out);
             }
             ModuleOperationIr::Linear(op) => {
                 self.emit(Op::Linear, [&op.x, &op.weight].into_iter().chain(&op.bias), &op.out);
@@ -335,6 +367,15 @@ impl<'a> Recorder<'a> {
             ModuleOperationIr::AdaptiveAvgPool2d(op) => {
                 self.emit(Op::AdaptiveAvgPool { output: op.output_size.to_vec() }, [&op.x], &op.out);
             }
+            ModuleOperationIr::Interpolate(op) => {
+                let mut mode = format!("{:?}", op.options.mode).to_lowercase();
+                let nearest =
+                    matches!(op.options.mode, InterpolateModeIr::Nearest | InterpolateModeIr::NearestExact);
+                if op.options.align_corners && !nearest {
+                    mode += ", aligned at corners";
+                }
+                self.emit(Op::Resize { output: op.output_size.to_vec(), mode }, [&op.x], &op.out);
+            }
             ModuleOperationIr::Embedding(op) => self.emit(Op::Embedding, [&op.weights, &op.indices], &op.out),
             _ => return false,
         }
@@ -343,6 +384,19 @@ impl<'a> Recorder<'a> {
 
     fn activation(&mut self, operation: &ActivationOperationIr) -> bool {
         let (op, input, out) = match operation {
+            ActivationOperationIr::LeakyRelu(op) => {
+                self.leaky_relu(&op.lhs, op.rhs.elem(), &op.out);
+                return true;
+            }
+            ActivationOperationIr::HardSigmoid(op) => {
+                let shape = op.out.shape.to_vec();
+                let x = self.leaf(op.tensor.id);
+                let x = self.node(Op::Scalar(Binary::Mul, op.alpha.elem()), vec![x], shape.clone());
+                let x = self.node(Op::Scalar(Binary::Add, op.beta.elem()), vec![x], shape.clone());
+                let x = self.node(Op::Clamp { min: 0.0, max: 1.0 }, vec![x], shape);
+                self.known.insert(op.out.id, x);
+                return true;
+            }
             ActivationOperationIr::Relu(op) => (Op::Unary(Unary::Relu), &op.input, &op.out),
             ActivationOperationIr::Gelu(op) => (Op::Unary(Unary::Gelu), &op.input, &op.out),
             ActivationOperationIr::Sigmoid(op) => (Op::Unary(Unary::Sigmoid), &op.input, &op.out),
@@ -376,10 +430,28 @@ impl<'a> Recorder<'a> {
                 let Some(ranges) = ranges(op) else { return false };
                 self.emit(Op::Slice(ranges), [&op.tensor], &op.out);
             }
-            BaseOperationIr::Equal(op) => {
-                self.emit(Op::Binary(Binary::Equal), [&op.lhs, &op.rhs], &op.out);
-            }
+            BaseOperationIr::Equal(op) => self.binary(Binary::Equal, op),
             BaseOperationIr::EqualElem(op) => self.scalar(Binary::Equal, &op.lhs, op.rhs, &op.out),
+            BaseOperationIr::NotEqual(op) => {
+                self.unequal(Op::Binary(Binary::Equal), &[&op.lhs, &op.rhs], &op.out)
+            }
+            BaseOperationIr::NotEqualElem(op) => {
+                self.unequal(Op::Scalar(Binary::Equal, op.rhs.elem()), &[&op.lhs], &op.out);
+            }
+            BaseOperationIr::MaskWhere(op) => {
+                self.emit(Op::Where, [&op.mask, &op.value, &op.tensor], &op.out);
+            }
+            BaseOperationIr::MaskFill(op) => {
+                let shape = vec![1; op.out.shape.to_vec().len()];
+                let value = self.push(shape, DraftOrigin::Constant(Contents::Uniform(op.value.elem())));
+                let inputs = vec![self.leaf(op.mask.id), value, self.leaf(op.tensor.id)];
+                let value = self.node(Op::Where, inputs, op.out.shape.to_vec());
+                self.known.insert(op.out.id, value);
+            }
+            // Rows of a matrix are looked up as those of an embedding are.
+            BaseOperationIr::Select(op) if op.dim == 0 && op.tensor.shape.to_vec().len() == 2 => {
+                self.emit(Op::Embedding, [&op.tensor, &op.indices], &op.out);
+            }
             BaseOperationIr::Zeros(op) => self.emit_constant(0.0, &op.out),
             BaseOperationIr::Ones(op) => self.emit_constant(1.0, &op.out),
             _ => return false,
@@ -389,14 +461,29 @@ impl<'a> Recorder<'a> {
 
     fn numeric(&mut self, operation: &NumericOperationIr) -> bool {
         match operation {
-            NumericOperationIr::Add(op) => self.emit(Op::Binary(Binary::Add), [&op.lhs, &op.rhs], &op.out),
-            NumericOperationIr::Sub(op) => self.emit(Op::Binary(Binary::Sub), [&op.lhs, &op.rhs], &op.out),
-            NumericOperationIr::Mul(op) => self.emit(Op::Binary(Binary::Mul), [&op.lhs, &op.rhs], &op.out),
-            NumericOperationIr::Div(op) => self.emit(Op::Binary(Binary::Div), [&op.lhs, &op.rhs], &op.out),
+            NumericOperationIr::Add(op) => self.binary(Binary::Add, op),
+            NumericOperationIr::Sub(op) => self.binary(Binary::Sub, op),
+            NumericOperationIr::Mul(op) => self.binary(Binary::Mul, op),
+            NumericOperationIr::Div(op) => self.binary(Binary::Div, op),
             NumericOperationIr::AddScalar(op) => self.scalar(Binary::Add, &op.lhs, op.rhs, &op.out),
             NumericOperationIr::SubScalar(op) => self.scalar(Binary::Sub, &op.lhs, op.rhs, &op.out),
             NumericOperationIr::MulScalar(op) => self.scalar(Binary::Mul, &op.lhs, op.rhs, &op.out),
             NumericOperationIr::DivScalar(op) => self.scalar(Binary::Div, &op.lhs, op.rhs, &op.out),
+            NumericOperationIr::Greater(op) => self.binary(Binary::Greater, op),
+            NumericOperationIr::GreaterEqual(op) => self.binary(Binary::GreaterEqual, op),
+            NumericOperationIr::Lower(op) => self.binary(Binary::Lower, op),
+            NumericOperationIr::LowerEqual(op) => self.binary(Binary::LowerEqual, op),
+            NumericOperationIr::GreaterElem(op) => self.scalar(Binary::Greater, &op.lhs, op.rhs, &op.out),
+            NumericOperationIr::GreaterEqualElem(op) => {
+                self.scalar(Binary::GreaterEqual, &op.lhs, op.rhs, &op.out);
+            }
+            NumericOperationIr::LowerElem(op) => self.scalar(Binary::Lower, &op.lhs, op.rhs, &op.out),
+            NumericOperationIr::LowerEqualElem(op) => {
+                self.scalar(Binary::LowerEqual, &op.lhs, op.rhs, &op.out);
+            }
+            NumericOperationIr::TopK(op) | NumericOperationIr::MaxDim(op) => {
+                self.emit(Op::TopK(op.axis), [&op.input], &op.out)
+            }
             NumericOperationIr::Abs(op) => self.emit(Op::Unary(Unary::Abs), [&op.input], &op.out),
             NumericOperationIr::Neg(op) => self.emit(Op::Unary(Unary::Neg), [&op.input], &op.out),
             NumericOperationIr::Full(op) => self.emit_constant(op.value.elem(), &op.out),
@@ -413,6 +500,15 @@ impl<'a> Recorder<'a> {
             }
             NumericOperationIr::ClampMin(op) if op.rhs.elem::<f64>() == 0.0 => {
                 self.emit(Op::Unary(Unary::Relu), [&op.lhs], &op.out);
+            }
+            NumericOperationIr::Clamp(op) => {
+                self.emit(Op::Clamp { min: op.min.elem(), max: op.max.elem() }, [&op.tensor], &op.out);
+            }
+            NumericOperationIr::ClampMin(op) => {
+                self.emit(Op::Clamp { min: op.rhs.elem(), max: f64::INFINITY }, [&op.lhs], &op.out);
+            }
+            NumericOperationIr::ClampMax(op) => {
+                self.emit(Op::Clamp { min: f64::NEG_INFINITY, max: op.rhs.elem() }, [&op.lhs], &op.out);
             }
             NumericOperationIr::PowiScalar(op) => return self.power(&op.lhs, op.rhs, &op.out),
             _ => return false,
@@ -442,8 +538,33 @@ impl<'a> Recorder<'a> {
         true
     }
 
+    /// What is not as `equal` says.
+    fn unequal(&mut self, equal: Op, inputs: &[&TensorIr], out: &TensorIr) {
+        let inputs = inputs.iter().map(|tensor| self.leaf(tensor.id)).collect();
+        let shape = out.shape.to_vec();
+        let same = self.node(equal, inputs, shape.clone());
+        let value = self.node(Op::Scalar(Binary::Equal, 0.0), vec![same], shape);
+        self.known.insert(out.id, value);
+    }
+
+    fn binary(&mut self, binary: Binary, op: &BinaryOpIr) {
+        self.emit(Op::Binary(binary), [&op.lhs, &op.rhs], &op.out);
+    }
+
     fn scalar(&mut self, binary: Binary, lhs: &TensorIr, rhs: ScalarIr, out: &TensorIr) {
         self.emit(Op::Scalar(binary, rhs.elem()), [lhs], out);
+    }
+
+    /// `relu(x) − slope · relu(−x)`
+    fn leaky_relu(&mut self, x: &TensorIr, slope: f64, out: &TensorIr) {
+        let shape = out.shape.to_vec();
+        let x = self.leaf(x.id);
+        let above = self.node(Op::Unary(Unary::Relu), vec![x], shape.clone());
+        let below = self.node(Op::Unary(Unary::Neg), vec![x], shape.clone());
+        let below = self.node(Op::Unary(Unary::Relu), vec![below], shape.clone());
+        let below = self.node(Op::Scalar(Binary::Mul, slope), vec![below], shape.clone());
+        let value = self.node(Op::Binary(Binary::Sub), vec![above, below], shape);
+        self.known.insert(out.id, value);
     }
 
     /// Square and cube as products, square root; other powers are opaque.
@@ -465,6 +586,32 @@ impl<'a> Recorder<'a> {
         self.known.insert(out.id, value);
         true
     }
+}
+
+/// Whether an operation of whole numbers is what it is for floats, which hold those of the graph exactly. A division is
+/// not.
+fn same_for_integers(operation: &NumericOperationIr) -> bool {
+    use NumericOperationIr as It;
+    matches!(
+        operation,
+        It::Full(_)
+            | It::Add(_)
+            | It::Sub(_)
+            | It::Mul(_)
+            | It::Neg(_)
+            | It::Abs(_)
+            | It::AddScalar(_)
+            | It::SubScalar(_)
+            | It::MulScalar(_)
+            | It::Greater(_)
+            | It::GreaterEqual(_)
+            | It::Lower(_)
+            | It::LowerEqual(_)
+            | It::GreaterElem(_)
+            | It::GreaterEqualElem(_)
+            | It::LowerElem(_)
+            | It::LowerEqualElem(_)
+    )
 }
 
 fn window(kernel: &[usize], stride: &[usize], padding: &[(usize, usize)], dilation: &[usize]) -> Window {

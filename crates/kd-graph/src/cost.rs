@@ -2,8 +2,8 @@
 //!
 //! Multiply-accumulates are those of convolutions and matrix products at batch 1, with padding taps counted and
 //! nothing else: the definition that a hand count of a layer uses. With O output channels, I input channels,
-//! g groups, kernel k₁×k₂ and output H×W, a convolution has O·H·W·(I/g)·k₁·k₂; a product of [m, k] and [k, n]
-//! has m·k·n. Biases, normalization and activations do not count. Checked against hand counts in the tests.
+//! g groups, kernel k₁×k₂ and output H×W, a convolution has O·H·W·(I/g)·k₁·k₂, and a transposed one the same with
+//! the height and width of its input; a product of [m, k] and [k, n] has m·k·n. Biases, normalization and activations do not count. Checked against hand counts in the tests.
 
 use crate::graph::{Graph, Node, Op, Param, ValueId};
 
@@ -48,6 +48,11 @@ fn weight(graph: &Graph, node: &Node) -> Option<(u64, ValueId)> {
     match &node.op {
         // The weight's elements meet every output position, each in its own channel.
         Op::Conv { .. } => Some((elements(&out) / out[1].max(1) as u64, node.inputs[1])),
+        // Here every input position, in its own channel.
+        Op::ConvTranspose { .. } => {
+            let x = graph.shape(node.inputs[0], 1);
+            Some((elements(&x) / x[1].max(1) as u64, node.inputs[1]))
+        }
         Op::Linear => Some((elements(&out) / out[rank - 1].max(1) as u64, node.inputs[1])),
         Op::Matmul => {
             let plain = |id: ValueId| {

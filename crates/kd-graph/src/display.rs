@@ -19,6 +19,14 @@ impl Display for Graph {
                         write!(f, " groups {groups}")?;
                     }
                 }
+                Op::ConvTranspose { window, groups, .. } => {
+                    write!(f, " {:?}", window.kernel)?;
+                    if *groups > 1 {
+                        write!(f, " groups {groups}")?;
+                    }
+                }
+                Op::Resize { output, mode } => write!(f, " {output:?} {mode}")?,
+                Op::Clamp { min, max } => write!(f, " {min} {max}")?,
                 Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => write!(f, " {:?}", window.kernel)?,
                 Op::Permute(axes) => write!(f, " {axes:?}")?,
                 Op::Softmax(axis) | Op::LogSoftmax(axis) | Op::MeanDim(axis) => write!(f, " {axis}")?,

@@ -4,6 +4,8 @@
 //! the lowering to ONNX do not depend on how Burn records operations. `capture.rs` fills it; nothing else
 //! looks at Burn's own intermediate representation.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use serde::{Deserialize, Serialize};
 
 /// Index of a value in [`Graph::values`].
@@ -88,6 +90,15 @@ pub enum Op {
         /// Groups.
         groups: usize,
     },
+    /// `x [N, C, …], weight [C, O/groups, …], bias [O]?`: the transpose of a convolution from O to C channels.
+    ConvTranspose {
+        /// Kernel geometry.
+        window: Window,
+        /// Zeros behind the output, one entry a spatial dimension.
+        extra: Vec<usize>,
+        /// Groups.
+        groups: usize,
+    },
     /// `x [.., in], weight [in, out], bias [out]?`
     Linear,
     /// `lhs [.., m, k], rhs [.., k, n]`
@@ -123,12 +134,28 @@ pub enum Op {
         /// Output size, one entry a spatial dimension.
         output: Vec<usize>,
     },
+    /// `x [N, C, …]`, its places resampled to a fixed output size.
+    Resize {
+        /// Output size, one entry a spatial dimension.
+        output: Vec<usize>,
+        /// How: `nearest`, `bilinear`, with what else decides it.
+        mode: String,
+    },
     /// `lhs, rhs`, with broadcasting.
     Binary(Binary),
+    /// `mask, yes, no`, with broadcasting: `yes` where the mask is not 0, else `no`.
+    Where,
     /// `x` and a number: `x op value`.
     Scalar(Binary, f64),
     /// `x`, element by element.
     Unary(Unary),
+    /// `x`, no less than `min` and no more than `max`.
+    Clamp {
+        /// Lower bound.
+        min: f64,
+        /// Upper bound.
+        max: f64,
+    },
     /// `x`, to the shape of the output value.
     Reshape,
     /// `x`; `out[i] = in[perm[i]]`.
@@ -143,12 +170,15 @@ pub enum Op {
     MeanDim(usize),
     /// `x`, sum along one axis, which stays with size one.
     SumDim(usize),
+    /// `x`, the largest elements along one axis in descending order, as many as the output value has.
+    TopK(usize),
     /// Any number of values, along one axis.
     Concat(usize),
     /// `x`; one `(start, end)` a dimension, step one. A batch dimension that is kept whole has
     /// `(0, usize::MAX)`, since its size is open.
     Slice(Vec<(usize, usize)>),
-    /// `weights [n, d], indices [..]`; the indices are whole numbers of `0..n`.
+    /// `weights [n, d], indices [..]`; the indices are whole numbers of `0..n`. Rows that a model selects are looked up
+    /// as well.
     Embedding,
     /// An operation that the graph cannot describe; its axes are pinned and it cannot be exported.
     Opaque(String),
@@ -159,6 +189,7 @@ impl Op {
     pub fn name(&self) -> &str {
         match self {
             Op::Conv { .. } => "conv",
+            Op::ConvTranspose { .. } => "conv_transpose",
             Op::Linear => "linear",
             Op::Matmul => "matmul",
             Op::BatchNorm { .. } => "batch_norm",
@@ -166,8 +197,11 @@ impl Op {
             Op::MaxPool { .. } => "max_pool",
             Op::AvgPool { .. } => "avg_pool",
             Op::AdaptiveAvgPool { .. } => "adaptive_avg_pool",
+            Op::Resize { .. } => "resize",
             Op::Binary(binary) | Op::Scalar(binary, _) => binary.name(),
             Op::Unary(unary) => unary.name(),
+            Op::Clamp { .. } => "clamp",
+            Op::Where => "where",
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",
             Op::Expand => "expand",
@@ -175,6 +209,7 @@ impl Op {
             Op::LogSoftmax(_) => "log_softmax",
             Op::MeanDim(_) => "mean_dim",
             Op::SumDim(_) => "sum_dim",
+            Op::TopK(_) => "topk",
             Op::Concat(_) => "concat",
             Op::Slice(_) => "slice",
             Op::Embedding => "embedding",
@@ -196,6 +231,14 @@ pub enum Binary {
     Div,
     /// 1 where `a = b`, else 0
     Equal,
+    /// 1 where `a > b`, else 0
+    Greater,
+    /// 1 where `a ≥ b`, else 0
+    GreaterEqual,
+    /// 1 where `a < b`, else 0
+    Lower,
+    /// 1 where `a ≤ b`, else 0
+    LowerEqual,
 }
 
 impl Binary {
@@ -206,6 +249,10 @@ impl Binary {
             Binary::Mul => "mul",
             Binary::Div => "div",
             Binary::Equal => "equal",
+            Binary::Greater => "greater",
+            Binary::GreaterEqual => "greater_equal",
+            Binary::Lower => "lower",
+            Binary::LowerEqual => "lower_equal",
         }
     }
 }
@@ -316,6 +363,33 @@ impl Graph {
             Some(param) => format!("`{}` of `{}`", node.op.name(), param.path),
             None => format!("`{}`", node.op.name()),
         }
+    }
+
+    /// An operation in words, for messages: as [`Graph::describe`], and one that reads no parameter with the nearest one
+    /// before it.
+    pub fn locate(&self, node: &Node) -> String {
+        let described = self.describe(node);
+        match self.nearest_param(node) {
+            Some(path) if !node.inputs.iter().any(|&input| self.param(input).is_some()) => {
+                format!("{described} behind `{path}`")
+            }
+            _ => described,
+        }
+    }
+
+    /// The parameter that is the fewest operations before a node; of several, that of the first operand.
+    fn nearest_param(&self, node: &Node) -> Option<&str> {
+        let mut seen = BTreeSet::new();
+        let mut near: VecDeque<ValueId> = node.inputs.iter().copied().collect();
+        while let Some(value) = near.pop_front() {
+            if let Some(param) = self.param(value) {
+                return Some(&param.path);
+            }
+            if seen.insert(value) {
+                near.extend(self.producer(value).into_iter().flat_map(|node| &node.inputs));
+            }
+        }
+        None
     }
 
     /// The nodes that read a value.

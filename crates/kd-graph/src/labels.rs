@@ -18,6 +18,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::kind::Trait;
+
 /// Index of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Label(usize);
@@ -41,6 +43,8 @@ impl Extent {
 /// Why units can never be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pin {
+    /// A constant of the forward pass has as many.
+    Constant,
     /// They are positions in space, time or batch.
     Position,
     /// Another reason.
@@ -54,6 +58,7 @@ pub(crate) struct Facts {
     pub(crate) pin: Option<Pin>,
     pub(crate) numbers: BTreeSet<String>,
     pub(crate) across: BTreeSet<String>,
+    pub(crate) traits: BTreeSet<Trait>,
 }
 
 #[derive(Debug)]
@@ -102,6 +107,19 @@ impl Labels {
         leaves
     }
 
+    /// The label of an extent that was taken apart into single units, which have none of their own.
+    pub(crate) fn scattered(&self, extent: &Extent) -> Option<Label> {
+        match extent.0.as_slice() {
+            [term] if term.len() == 1 && self.leaves(extent).is_empty() => Some(self.find(term[0])),
+            _ => None,
+        }
+    }
+
+    /// Whether a label was taken apart into single units.
+    pub(crate) fn is_scattered(&self, label: Label) -> bool {
+        self.0[label.0].parts.as_ref().is_some_and(|parts| self.leaves(parts).is_empty())
+    }
+
     /// For every index along an extent, the labels it belongs to and its unit in each.
     pub(crate) fn units(&self, extent: &Extent) -> Vec<Vec<(Label, usize)>> {
         let mut all = Vec::new();
@@ -124,7 +142,10 @@ impl Labels {
     /// Forbids every cut of an extent. The first reason stays.
     pub(crate) fn pin(&mut self, extent: &Extent, pin: &Pin) {
         for label in self.leaves(extent) {
-            self.0[label.0].facts.pin.get_or_insert_with(|| pin.clone());
+            let facts = &mut self.0[label.0].facts;
+            if let None | Some(Pin::Constant) = facts.pin {
+                facts.pin = Some(pin.clone());
+            }
         }
     }
 
@@ -140,6 +161,18 @@ impl Labels {
         for label in self.leaves(extent) {
             self.0[label.0].facts.across.insert(operation.to_owned());
         }
+    }
+
+    /// Notes what an operation saw along an extent.
+    pub(crate) fn note_trait(&mut self, extent: &Extent, it: Trait) {
+        for label in self.leaves(extent) {
+            self.0[label.0].facts.traits.insert(it);
+        }
+    }
+
+    /// The same for a label that [`Labels::leaves`] returned.
+    pub(crate) fn note_label(&mut self, label: Label, it: Trait) {
+        self.0[label.0].facts.traits.insert(it);
     }
 
     /// Makes two extents of equal size one.
@@ -169,7 +202,13 @@ impl Labels {
     }
 
     /// The part from `start` to before `end`; what cannot be taken apart there is pinned.
+    ///
+    /// What is pinned already is not taken apart: its units stay, whatever a slice reads of them.
     pub(crate) fn slice(&mut self, extent: &Extent, start: usize, end: usize) -> Extent {
+        let pins = self.leaves(extent).into_iter().map(|label| self.facts(label).pin.clone());
+        if let Some(Some(pin)) = pins.reduce(|all, pin| all.and(pin)) {
+            return self.fresh(end - start, Some(pin));
+        }
         'resolve: while let Some(whole) = self.resolve(extent) {
             let (mut offset, mut part) = (0, Vec::new());
             for term in &whole.0 {
@@ -242,7 +281,13 @@ impl Labels {
                     self.unify(&Extent(vec![term]), &split);
                     heads.push(head);
                 }
-                let mut result = vec![Extent::concat(heads)];
+                let mut first = Extent::concat(heads);
+                if first.0.len() > 1 && first == Extent(vec![Vec::new(); first.0.len()]) {
+                    // One row for each part: which part it is is a dimension like any other, but not one to cut.
+                    let parts = first.0.len();
+                    first = self.fresh(parts, Some(Pin::Because(format!("{number} stacks {parts} parts"))));
+                }
+                let mut result = vec![first];
                 result.extend(tail);
                 result.iter().for_each(|extent| self.note_number(extent, number));
                 return result;
@@ -353,8 +398,16 @@ impl Labels {
         let facts = &mut self.0[label.0].facts;
         facts.numbers.extend(other.numbers.iter().cloned());
         facts.across.extend(other.across.iter().cloned());
-        if let (None | Some(Pin::Position), Some(pin)) = (&facts.pin, &other.pin) {
-            facts.pin = Some(pin.clone());
+        facts.traits.extend(&other.traits);
+        // Where there are two reasons, the one that says more.
+        let says = |pin: &Option<Pin>| match pin {
+            None => 0,
+            Some(Pin::Constant) => 1,
+            Some(Pin::Position) => 2,
+            Some(Pin::Because(_)) => 3,
+        };
+        if says(&facts.pin) < says(&other.pin) {
+            facts.pin.clone_from(&other.pin);
         }
     }
 

@@ -4,7 +4,8 @@
 //! a module twice, with two batch sizes, and returns a [`Graph`]: plain data without a Burn type. From it come
 //!
 //! - [`macs`], [`node_macs`], [`params`]: exact costs;
-//! - [`axes`]: the channel axes that structural pruning may cut, with everything that is coupled to them;
+//! - [`axes`]: the axes that structural pruning may cut, with everything that is coupled to them;
+//! - [`blocks`]: residual blocks that can go;
 //! - [`batch_norm_folds`]: batch norms that a convolution or linear layer can absorb;
 //! - [`placements`]: the values that an integer engine has to quantize.
 //!
@@ -25,7 +26,9 @@
 //! This crate does no I/O and reads no clock. Only `capture.rs` touches Burn's capture device and its
 //! intermediate representation.
 
+mod attention;
 mod axes;
+mod blocks;
 mod capture;
 mod cost;
 mod display;
@@ -34,13 +37,17 @@ mod error;
 mod fold;
 mod fuse;
 mod graph;
+mod kind;
 mod labels;
 mod placement;
+mod solver;
 
 pub use axes::{Axis, Member, axes};
+pub use blocks::{Block, blocks};
 pub use capture::{Sites, capture};
 pub use cost::{macs, macs_with, node_macs, params};
 pub use error::Error;
 pub use fold::{Fold, batch_norm_folds};
 pub use graph::{Binary, Dim, Graph, Node, Op, Origin, Param, Unary, Value, ValueId, Window};
+pub use kind::Kind;
 pub use placement::{INPUT_SITE, Placement, placements};

@@ -15,6 +15,7 @@ mod weight;
 
 use crate::Isa;
 use gather::Gather;
+pub(crate) use images::even;
 
 /// Shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -25,12 +25,14 @@ mod buffer;
 pub mod conv;
 pub mod gelu;
 pub mod layer_norm;
+pub mod matmul;
 pub mod memory;
 pub mod norm;
 pub mod optim;
 pub mod pool;
 mod simd;
 pub mod softmax;
+pub mod sparse;
 
 pub use conv::Conv;
 pub use norm::Norm;

@@ -127,6 +127,8 @@ pub(crate) trait Simd: Copy + 'static {
     /// Vectors that the hardware holds.
     const REGISTERS: usize;
     type V: Copy;
+    /// Four numbers, where a whole vector would be mostly empty.
+    type Four: Copy;
 
     unsafe fn splat(x: f32) -> Self::V;
     /// Reads `LANES` numbers.
@@ -153,6 +155,12 @@ pub(crate) trait Simd: Copy + 'static {
 
     /// `a · b + c`, rounded once where the hardware can.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Reads four numbers.
+    unsafe fn load_four(from: *const f32) -> Self::Four;
+    /// Writes four numbers.
+    unsafe fn store_four(to: *mut f32, x: Self::Four);
+    /// `a · b + c` of four numbers by one, rounded as by [`fma`](Self::fma).
+    unsafe fn fma_four(a: Self::Four, b: f32, c: Self::Four) -> Self::Four;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;

@@ -17,19 +17,25 @@
 //! What differs: groups and channel counts come from the weights' shapes at each forward pass, so that a layer whose
 //! channels were removed goes on working; and [`BatchNorm`] can take a ReLU into its pass over memory.
 //!
+//! [`SyncShape`] lets numbers that modules keep beside their weights, Burn's groups or your own heads, follow a cut.
+//!
 //! [`Kernels`] turns all of it off for a scope, which leaves Burn's own operations everywhere.
 
 pub mod activation;
 pub mod conv;
 mod extension;
+mod group_norm;
 mod linear;
 mod norm;
 mod optim;
 mod padding;
 pub mod pool;
 mod switch;
+mod sync;
 
+pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
 pub use optim::{Adam, AdamW, Lion, Sgd};
 pub use switch::{Guard, Kernels};
+pub use sync::{Kept, ShapeCut, SyncShape};

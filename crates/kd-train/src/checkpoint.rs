@@ -1,8 +1,9 @@
 //! The state of a stage in the middle of training: everything that the next step depends on, in one file.
 //!
-//! `state.safetensors` holds the student, the best epoch's student, the optimizer and the connectors as arrays,
-//! and a [`Cursor`] in its metadata. It is replaced as a whole, so a kill at any moment leaves either the old state
-//! or the new one, and it depends on nothing but the steps taken: two runs write the same bytes.
+//! `state.safetensors` holds the student, the best epoch's student, the optimizer, the connectors and what a stage that
+//! sparsifies remembers as arrays, and a [`Cursor`] in its metadata. It is replaced as a whole, so a kill at any moment
+//! leaves either the old state or the new one, and it depends on nothing but the steps taken: two runs write the
+//! same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::error::{CheckpointReason, Error};
 use crate::exact;
 use crate::optimizer::{Number, OptimizerState};
 use crate::regime::Regime;
+use crate::sparsify::Memory;
 
 /// File name of a stage's state.
 pub const STATE_FILE: &str = "state.safetensors";
@@ -77,6 +79,8 @@ pub struct State {
     pub connectors: Weights,
     /// Moments and counters of the optimizer, over student and connectors.
     pub optimizer: OptimizerState,
+    /// What a stage that sparsifies remembers.
+    pub memory: Memory,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +91,7 @@ struct Words {
     scalars: BTreeMap<String, Number>,
 }
 
-const GROUPS: [&str; 4] = ["student", "best", "connectors", "optimizer"];
+const GROUPS: [&str; 5] = ["student", "best", "connectors", "optimizer", "sparsify"];
 
 impl State {
     /// Writes the state into a stage's folder, all or nothing.
@@ -96,7 +100,8 @@ impl State {
     ///
     /// The file system's.
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
-        let groups = [&self.student, &self.best, &self.connectors, &self.optimizer.tensors];
+        let groups =
+            [&self.student, &self.best, &self.connectors, &self.optimizer.tensors, self.memory.arrays()];
         let mut arrays: BTreeMap<String, Array> = BTreeMap::new();
         for (group, weights) in GROUPS.iter().zip(groups) {
             arrays.extend(weights.iter().map(|(name, array)| (format!("{group}/{name}"), array.clone())));
@@ -130,7 +135,7 @@ impl State {
         let tensors = safetensors::read(&path)?;
         let words = tensors.metadata.get("state").ok_or_else(|| broken("it has no `state` entry".into()))?;
         let words: Words = serde_json::from_str(words).map_err(|error| broken(error.to_string()))?;
-        let mut groups: [Weights; 4] = Default::default();
+        let mut groups: [Weights; 5] = Default::default();
         for (name, array) in tensors.arrays {
             let (group, name) =
                 name.split_once('/').ok_or_else(|| broken(format!("unknown entry `{name}`")))?;
@@ -138,7 +143,7 @@ impl State {
             let index = index.ok_or_else(|| broken(format!("unknown entry `{group}/{name}`")))?;
             groups[index].insert(name.to_owned(), array);
         }
-        let [student, best, connectors, moments] = groups;
+        let [student, best, connectors, moments, memory] = groups;
         Ok(Some(Self {
             cursor: words.cursor,
             regime: words.regime,
@@ -147,6 +152,7 @@ impl State {
             best,
             connectors,
             optimizer: OptimizerState { tensors: moments, scalars: words.scalars },
+            memory: Memory::from(memory),
         }))
     }
 }

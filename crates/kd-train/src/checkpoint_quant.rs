@@ -132,7 +132,10 @@ pub fn quantize(checkpoint: &Path, request: &Request, out: &Path) -> Result<Repo
     let planned = |(name, entry): (&String, &Entry)| {
         let (dtype, shape) = (entry.dtype, entry.shape.clone());
         let planned = match forms.get(name.as_str()) {
-            Some(Some(form)) => Planned::Coded { form: *form, rows: shape[0], columns: shape[1], dtype },
+            Some(Some(form)) => {
+                let (rows, columns) = (shape[0], shape[1]);
+                Planned::Coded { form: *form, rows, columns, tensor: None, dtype }
+            }
             form => Planned::Kept { dtype, shape, counted: form.is_some() },
         };
         (name.clone(), planned)

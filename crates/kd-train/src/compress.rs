@@ -1,4 +1,4 @@
-//! The one reparameterization of a weight: mask, then fake-quantization, composed in one value.
+//! The one reparameterization of a weight: shared values, mask, then fake-quantization, composed in one value.
 //!
 //! Burn computes a reparameterized parameter's effective value from its stored base and does not nest
 //! reparameterizations, so whatever is done to a weight is done here. It is trained and moved with the module,
@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::module::{Module, Param, Reparameterization};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use quant_core::number::{CodebookRule, Number};
-use quant_core::qat::{binary, bitnet_weight, dorefa_weight, lsq, lsq_gradient_scale, quant_noise, ternary};
+use quant_core::qat::{
+    binary, bitnet_weight, dorefa_weight, lsq, lsq_gradient_scale, quant_noise, shared_weight, ternary,
+};
 use quant_core::{Granularity, ScaleFormat, Scheme, Symmetry, fake_quant_scheme};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,7 @@ use crate::estimator::Estimator;
 
 mod attach;
 
-pub use attach::{attach, refactor, remask};
+pub use attach::{attach, refactor, remask, watch};
 
 /// How a weight is rounded: scheme and the axis of its output units.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,9 +46,20 @@ impl WeightQuant {
         }
     }
 
-    /// Whether engines run it on integers: at most 8 bits, zero point 0, a 32-bit scale for the whole or an output.
+    /// Whether its values are −s, 0 and s.
+    pub fn is_ternary(&self) -> bool {
+        matches!(self.scheme.number(), Number::Codebook(row) if matches!(row.rule, CodebookRule::Ternary))
+    }
+
+    /// Whether engines run it on integers: at most 8 bits or ternary, zero point 0, a 32-bit scale for the whole or an
+    /// output.
     pub fn runs_on_integers(&self) -> bool {
         let scheme = &self.scheme;
+        if self.is_ternary() {
+            let shared =
+                matches!(scheme.granularity(), Granularity::Tensor | Granularity::Channel | Granularity::Own);
+            return shared && scheme.scale() == ScaleFormat::F32;
+        }
         scheme.int().is_some_and(|int| int.bits <= 8)
             && scheme.symmetry() != Some(Symmetry::Affine)
             && matches!(scheme.granularity(), Granularity::Tensor | Granularity::Channel)
@@ -64,6 +77,8 @@ impl WeightQuant {
     }
 }
 
+/// What follows a weight's path in that of its mask.
+pub const MASK: &str = ".compressed.mask";
 /// What follows a weight's path in that of its trained scales.
 pub const SCALE: &str = ".compressed.scale";
 /// The same of where these started.
@@ -79,12 +94,24 @@ pub struct Compression {
     /// What outputs of a rounded weight are multiplied by before it is rounded, and divided by afterwards.
     #[serde(default)]
     pub factors: BTreeMap<String, Vec<f32>>,
+    /// Weights that are one of few values each; none of them is rounded too.
+    #[serde(default)]
+    pub shared: BTreeMap<String, SharedWeight>,
+}
+
+/// A weight whose elements share few values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SharedWeight {
+    /// Where the values start; one that is 0 stays 0.
+    pub values: Vec<f32>,
+    /// Which value each element has, row-major in the parameter's own layout.
+    pub codes: Vec<u16>,
 }
 
 impl Compression {
     /// Whether no weight is touched.
     pub fn is_empty(&self) -> bool {
-        self.masks.is_empty() && self.quant.is_empty()
+        self.masks.is_empty() && self.quant.is_empty() && self.shared.is_empty()
     }
 
     /// Elements that masks hold at zero.
@@ -93,7 +120,7 @@ impl Compression {
     }
 }
 
-/// Effective weight = rounded(mask · base).
+/// Effective weight = rounded(mask · base), or mask · values[codes] where weights share values.
 ///
 /// Without an estimator that trains it, the scale of a rounded weight follows the weight: it is computed from the masked
 /// base at every step, from the same numbers and in the same order as at export. Masked elements get no gradient, and
@@ -107,6 +134,8 @@ pub struct Compressed {
     start: Option<Param<Tensor<1>>>,
     /// What outputs are multiplied by before rounding, and divided by afterwards; a constant.
     factor: Option<Param<Tensor<1>>>,
+    /// Which of the shared values, `scale · start`, each element has; a constant.
+    codes: Option<Param<Tensor<1, Int>>>,
     #[module(skip)]
     quant: Option<WeightQuant>,
     #[module(skip)]
@@ -131,6 +160,12 @@ impl Reparameterization for Compressed {
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let dims = base.dims();
         let mask = self.mask.as_ref().map(|mask| mask.val().reshape(dims));
+        let base = match (&self.codes, &self.scale, &self.start) {
+            (Some(codes), Some(ratio), Some(start)) => {
+                shared_weight(ratio.val() * start.val(), codes.val().reshape(dims))
+            }
+            _ => base,
+        };
         let weight = match &mask {
             Some(mask) => base * mask.clone(),
             None => base,

@@ -214,6 +214,38 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// A criterion was not given a tensor that it reads.
+    #[error("the criterion `{criterion}` reads `{input}`, which is not there; there are {}", quoted(.found))]
+    PruneInput {
+        /// Its name.
+        criterion: &'static str,
+        /// What is missing, with its shape.
+        input: String,
+        /// What is there.
+        found: Vec<String>,
+    },
+    /// A tensor of integers that a criterion reads as floats.
+    #[error("`{name}` must be floats, found {found}")]
+    PruneKind {
+        /// Its name.
+        name: String,
+        /// What it is.
+        found: String,
+    },
+    /// Tensors that a criterion can do nothing with.
+    #[error(transparent)]
+    PruneTensor(prune_core::Error),
+    /// A pattern that cannot be read.
+    #[error(transparent)]
+    PrunePattern(prune_core::Error),
+    /// A pattern that a criterion cannot remove by.
+    #[error("{reason}")]
+    PruneRemoves {
+        /// Which.
+        reason: prune_core::Error,
+        /// Those that it can remove by.
+        patterns: &'static str,
+    },
     /// A number format or a numerics profile that does not exist, or two that do not go together.
     #[error(transparent)]
     CastFormat(quant_core::Error),
@@ -294,6 +326,18 @@ pub enum Error {
     /// An artifact or an engine.
     #[error(transparent)]
     Deploy(#[from] kd_deploy::Error),
+    /// A mask or a shape that a stage was to keep and did not: an error of this program.
+    #[error("`{stage}` did not keep `{path}`: expected {expected}, found {found}")]
+    NotKept {
+        /// The stage.
+        stage: String,
+        /// The weight.
+        path: String,
+        /// What was to be kept.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A cut or a mask.
     #[error(transparent)]
     Prune(#[from] prune_core::Error),
@@ -386,6 +430,7 @@ impl Error {
             Error::Graph(_) => "graph::not-captured",
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
+            Error::NotKept { .. } => "prune::not-kept",
             Error::Prune(_) => "prune::impossible",
             Error::Quant(_) | Error::Weight { .. } => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",
@@ -405,6 +450,9 @@ impl Error {
             | Error::Core(kd_core::Error::UnknownInput { .. } | kd_core::Error::InputRank { .. }) => {
                 "loss::wrong-input"
             }
+            Error::PruneInput { .. } => "prune::missing-input",
+            Error::PruneKind { .. } | Error::PruneTensor(_) => "prune::wrong-input",
+            Error::PrunePattern(_) | Error::PruneRemoves { .. } => "prune::pattern",
             Error::Core(kd_core::Error::Unjoinable { .. }) => "site::unjoinable",
             Error::Core(_) => "train::loss-impossible",
             Error::Interrupted { .. } => "run::interrupted",
@@ -415,6 +463,11 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Error::Data(error) => Some(error.help()).filter(|help| !help.is_empty()),
+            Error::PruneInput { criterion, .. } => {
+                Some(format!("`kd explain criterion.{criterion}` says what it reads, with an example"))
+            }
+            Error::PruneRemoves { patterns: "none", .. } => Some("leave the pattern out".into()),
+            Error::PruneRemoves { patterns, .. } => Some(format!("it can remove by {patterns}")),
             Error::DeviceNotCompiled { feature, .. } => Some(format!(
                 "build with `--features {feature}`, or choose another device; `kd list devices` shows them"
             )),
@@ -484,6 +537,7 @@ impl Error {
             | Error::Deploy(_)
             | Error::Graph(_)
             | Error::Quant(_)
+            | Error::NotKept { .. }
             | Error::Prune(prune_core::Error::NotFinite { .. })
             | Error::Checkpoint { reason: CheckpointReason::State(_), .. } => Kind::Run,
             _ => Kind::Request,

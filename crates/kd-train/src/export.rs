@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kd_deploy::parity::{Parity, Tolerance, run_all};
 use kd_deploy::quantization::Quantization;
-use kd_deploy::{Engine, onnx};
+use kd_deploy::{Engine, QuantPlan, WeightsContainer, onnx};
 
 use crate::batches::{Data, EVALUATION_BATCH};
 use crate::error::Error;
@@ -15,15 +15,16 @@ use crate::run_dir::files;
 use crate::summary::ParitySummary;
 use crate::weights;
 
-/// The ONNX file of a model: float, with integers where engines run them, else with rounded floats.
+/// The ONNX file of a model: float, with integers where engines run them, else with rounded floats; or with codes of
+/// weights in ONNX's narrowest types.
 ///
 /// # Errors
 ///
 /// An operation that has no lowering, a site that was not reached.
-pub fn onnx(model: &Model) -> Result<Vec<u8>, Error> {
+pub fn onnx(model: &Model, container: WeightsContainer) -> Result<Vec<u8>, Error> {
     let network = model.network.as_ref();
     let plan = match &model.activations {
-        Some(activations) => Some(quantize::plan(network, activations)?),
+        Some(activations) => Some(QuantPlan { container, ..quantize::plan(network, activations)? }),
         None => None,
     };
     Ok(onnx::lower(&network.graph()?, &weights::masked(network), plan.as_ref())?)
@@ -43,6 +44,12 @@ pub fn tensors(model: &Model, folder: &Path) -> Result<(), Error> {
         quantization.write(&folder.join(files::QUANTIZATION))?;
     }
     Ok(())
+}
+
+/// Whether an engine can run the ONNX file of a model with weights in this container.
+pub fn runs(engine: &dyn Engine, model: &Model, container: WeightsContainer) -> bool {
+    let packed = model.activations.is_some() && container == WeightsContainer::Packed;
+    !packed || engine.reads_packed()
 }
 
 /// Runs an ONNX file over all test examples and holds it against what the model here said.

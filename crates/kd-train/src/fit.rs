@@ -25,7 +25,7 @@ use crate::recipe::FitSpec;
 use crate::regime::Regime;
 use crate::run_dir::StageDir;
 use crate::seeds;
-use crate::sparsify::Sparsifier;
+use crate::sparsify::{Memory, Sparsifier, Turn};
 use crate::survey::Entry;
 
 /// Steps between two lines of `metrics.jsonl`.
@@ -92,6 +92,7 @@ pub fn fit(
         cursor: Cursor { metrics: stage.metrics_len(), ..Cursor::default() },
         best: student.weights(),
         best_regime: regime.clone(),
+        memory: Memory::default(),
         student,
         regime,
     };
@@ -112,6 +113,7 @@ pub fn fit(
         now.optimizer =
             now.optimizer.load(&state.optimizer, &entries, &scales).map_err(|e| stage.broken_state(e))?;
         (now.cursor, now.best, now.best_regime) = (state.cursor, state.best, state.best_regime);
+        now.memory = state.memory;
     }
     stage.rewind_metrics(now.cursor.metrics)?;
     if fresh {
@@ -133,8 +135,12 @@ pub fn fit(
         for batch in batches {
             let done = now.cursor.epoch * steps + now.cursor.step;
             let progress = Progress::of(done, epochs * steps);
-            let rate = job.spec.learning_rate.at(progress);
-            now.regime.before_step(job.sparsifier, job.folds, now.student.as_mut(), done, progress)?;
+            if now.before_step(job, done, progress)? == Turn::Again {
+                now.optimizer = Optimizers::build(&job.spec.optimizer);
+            }
+            // Where rounds begin again, so do schedules.
+            let learning = job.sparsifier.map_or(progress, |sparsifier| sparsifier.calendar.learning(done));
+            let rate = job.spec.learning_rate.at(learning);
 
             let teachers: Vec<_> =
                 job.teacher.iter().map(|teacher| observe(*teacher, &batch, &wanted.teacher)).collect();
@@ -152,7 +158,7 @@ pub fn fit(
                 teachers: &teachers,
                 targets: Some(&batch.labels),
                 mask: None,
-                progress,
+                progress: learning,
                 connectors: &now.connectors,
             })?;
 
@@ -168,6 +174,9 @@ pub fn fit(
 
             let mut gradients = evaluation.total.backward();
             let mut own = now.student.gradients(&mut gradients);
+            if let Some(sparsifier) = job.sparsifier {
+                sparsifier.behind_backward(&mut now.memory, now.student.as_ref(), &mut own, done)?;
+            }
             if let Some(most) = job.spec.clip {
                 now.student.clip(&mut own, most);
             }
@@ -207,7 +216,7 @@ pub fn fit(
         let sums = std::mem::take(&mut now.cursor.sums);
         if progress.get() >= 1.0 {
             // The last update: whatever the schedule ends at is in force in what is passed on.
-            now.regime.before_step(job.sparsifier, job.folds, now.student.as_mut(), 0, progress)?;
+            now.before_step(job, epochs * steps, progress)?;
         }
         now.regime.fold(job.folds, now.student.as_mut(), progress)?;
         let judged = judge(job, now.student.as_ref(), &now.regime);
@@ -315,9 +324,15 @@ struct Training {
     cursor: Cursor,
     best: Weights,
     best_regime: Regime,
+    memory: Memory,
 }
 
 impl Training {
+    fn before_step(&mut self, job: &Job<'_>, step: usize, progress: Progress) -> Result<Turn, Error> {
+        let sparsifier = job.sparsifier.map(|sparsifier| (sparsifier, &mut self.memory));
+        self.regime.before_step(sparsifier, job.folds, self.student.as_mut(), step, progress)
+    }
+
     fn save(&self, stage: &StageDir) -> Result<(), Error> {
         let entries = connect::entries(self.student.as_ref(), &self.connectors);
         let scales = scales(self.student.as_ref(), self.sites.as_ref());
@@ -329,6 +344,7 @@ impl Training {
             best: self.best.clone(),
             connectors: connect::weights(&self.connectors),
             optimizer: self.optimizer.save(&entries, &scales).map_err(|error| stage.broken_state(error))?,
+            memory: self.memory.clone(),
         };
         state.save(stage.path())
     }

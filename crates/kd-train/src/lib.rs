@@ -20,6 +20,7 @@ pub mod survey;
 
 pub mod batches;
 pub mod checkpoint;
+pub mod compensate;
 mod connect;
 pub mod evaluate;
 pub mod event;
@@ -28,6 +29,7 @@ mod log;
 pub mod optimizer;
 pub mod regime;
 pub mod seeds;
+pub mod share;
 pub mod sparsify;
 
 mod artifacts;
@@ -36,14 +38,18 @@ pub mod checkpoint_quant;
 pub mod export;
 pub mod fold;
 mod gates;
+mod kept;
 mod latency;
 pub mod loss_eval;
 pub mod measure;
+pub mod pack;
 pub mod pipeline;
 pub mod provable;
+pub mod prune_eval;
 pub mod ptq;
 pub mod quantize;
 pub mod run;
+pub mod schedule_eval;
 mod stage;
 pub mod weights;
 

@@ -3,12 +3,13 @@
 //! Stages, the loop and the reports are ordinary code over `Box<dyn Network>`; the type of the model is known
 //! in this file alone, so that each model is compiled once and a foreign model needs nothing but [`Model`].
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Gradients;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use kd_core::Tap;
 use kd_deploy::Weights;
 use kd_graph::Graph;
@@ -42,6 +43,10 @@ pub trait Network: Send + Sync {
     /// Puts values in where a path agrees; shapes may differ.
     fn set_weights(&mut self, weights: &Weights);
 
+    /// A copy with tensors in the place of stored weights, by path, flat and in the weight's order; gradients flow
+    /// through them.
+    fn with_tensors(&self, tensors: &BTreeMap<String, Tensor<1>>) -> Box<dyn Network>;
+
     /// A copy on the plain device, in inference.
     fn inference(&self) -> Box<dyn Network>;
 
@@ -58,11 +63,21 @@ pub trait Network: Send + Sync {
     fn with_compression(&self, compression: Compression) -> Box<dyn Network>;
 
     /// Replaces masks while training; the optimizer's state stays.
-    fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>);
+    fn remask(&mut self, masks: BTreeMap<String, Vec<bool>>);
+
+    /// Makes masks take gradients, for [`Network::mask_gradients`].
+    fn watch_masks(&mut self);
+
+    /// Takes the gradients of masks out of those of all parameters, by the path of the weight: weight times gradient of
+    /// each of its elements, those of masked ones included.
+    fn mask_gradients(&self, own: &mut GradientsParams) -> Weights;
+
+    /// Adds the gradient of a penalty `by/2 · Σ w²` over the weights' elements that are 1 in `condemned`.
+    fn penalize(&self, own: &mut GradientsParams, condemned: &Weights, by: f64);
 
     /// Replaces what outputs of rounded weights are multiplied by before rounding ([`Compression::factors`]); 1 where a
     /// weight is not named.
-    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>);
+    fn set_factors(&mut self, factors: BTreeMap<String, Vec<f32>>);
 
     /// Gradients of this network's parameters, taken out of `gradients`.
     fn gradients(&self, gradients: &mut Gradients) -> GradientsParams;
@@ -193,6 +208,10 @@ impl<M: Model> Network for Built<M> {
         self.map(|module| survey::write(module, weights));
     }
 
+    fn with_tensors(&self, tensors: &BTreeMap<String, Tensor<1>>) -> Box<dyn Network> {
+        self.with_module(survey::lend(self.module().clone(), tensors), self.compression.clone())
+    }
+
     fn inference(&self) -> Box<dyn Network> {
         self.with_module(self.module().valid(), self.compression.clone())
     }
@@ -216,12 +235,31 @@ impl<M: Model> Network for Built<M> {
         self.with_module(compress::attach(module, &compression, &self.draw), compression)
     }
 
-    fn remask(&mut self, masks: std::collections::BTreeMap<String, Vec<bool>>) {
+    fn remask(&mut self, masks: BTreeMap<String, Vec<bool>>) {
         self.map(|module| compress::remask(module, &masks));
         self.compression.masks = masks;
     }
 
-    fn set_factors(&mut self, factors: std::collections::BTreeMap<String, Vec<f32>>) {
+    fn watch_masks(&mut self) {
+        self.map(compress::watch);
+    }
+
+    fn mask_gradients(&self, own: &mut GradientsParams) -> Weights {
+        let masks = survey::masks(self.module()).into_iter();
+        masks
+            .filter_map(|entry| {
+                let weight = entry.path.strip_suffix(compress::MASK)?.to_owned();
+                Some((weight, survey::to_array(own.remove::<1>(entry.id)?)))
+            })
+            .collect()
+    }
+
+    fn penalize(&self, own: &mut GradientsParams, condemned: &Weights, by: f64) {
+        let place = survey::Place::default();
+        self.module().visit(&mut Penalty { place, gradients: own, condemned, by });
+    }
+
+    fn set_factors(&mut self, factors: BTreeMap<String, Vec<f32>>) {
         if !(self.compression.factors.is_empty() && factors.is_empty()) {
             self.map(|module| compress::refactor(module, &factors));
             self.compression.factors = factors;
@@ -336,6 +374,34 @@ impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
             self.gradients.register::<D>(param.id, gradient.mul_scalar(self.factor));
+        }
+    }
+}
+
+struct Penalty<'a> {
+    place: survey::Place,
+    gradients: &'a mut GradientsParams,
+    condemned: &'a Weights,
+    by: f64,
+}
+
+impl ModuleVisitor for Penalty<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(condemned) = self.condemned.get(&self.place.path()) else { return };
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let weight = param.base().without_autodiff();
+            let ones = TensorData::new(condemned.data().to_vec(), weight.dims());
+            let condemned = Tensor::from_data(ones, &weight.device());
+            let penalty = (weight * condemned).mul_scalar(self.by);
+            self.gradients.register::<D>(param.id, gradient + penalty);
         }
     }
 }

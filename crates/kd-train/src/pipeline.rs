@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::evaluate::{Predictions, predict};
 use crate::event::{Event, Sink};
 use crate::fit::Fitted;
+use crate::kept::Kept;
 use crate::network::Network;
 use crate::recipe::{Recipe, Role, StageKind, StageSpec};
 use crate::run::{Done, Env, Model, Run, Teacher, load_data};
@@ -58,8 +59,8 @@ pub fn run(
                 run.teacher = Some(Teacher { network: stage.model.network.inference(), test });
                 done.push(stage);
             }
-            StageKind::Export(_) => {
-                parity = crate::artifacts::export(&run, &done, sink)?;
+            StageKind::Export(spec) => {
+                parity = crate::artifacts::export(&run, *spec, &done, sink)?;
             }
             kind => {
                 if matches!(kind, StageKind::Distill(_)) && baseline.is_none() {
@@ -122,12 +123,17 @@ impl Run<'_> {
         let network = start()?;
         let float = (matches!(step.spec.kind, StageKind::Quantize(_)) && !summary.is_file())
             .then(|| predict(network.inference().as_ref(), None, self.data.test(&self.device)));
+        // A stage that prunes changes shapes, and hands masks on to what is left.
+        let kept = (!matches!(step.spec.kind, StageKind::Prune(_))).then(|| Kept::of(network.as_ref()));
         let prepared = stage::prepare(self, &step.spec.kind, network, &folder, sink)?;
         let done = |model, summary| Done { folder: step.folder.clone(), model, summary };
         if summary.is_file() {
             return Ok(done(stage::reopen(prepared, &folder)?, read_json(&summary)?));
         }
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
+        if let Some(kept) = kept {
+            kept.check(&step.spec.name, fitted.student.as_ref())?;
+        }
         let (model, summary) = self.conclude(fitted, float.as_ref(), &mut folder, begun, sink)?;
         Ok(done(model, summary))
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use kd_core::Tap;
-use kd_deploy::{Array, QuantPlan, RoundedWeight, WeightPlan};
-use quant_core::{Granularity, Layout, Observer, ObserverSpec, QParams, round_weight, weight_matrix};
+use kd_deploy::{Array, QuantPlan, RoundedWeight, WeightPlan, WeightsContainer};
+use quant_core::{
+    Granularity, Layout, Observer, ObserverSpec, QParams, decode_weight, encode_weight, round_weight,
+    weight_matrix,
+};
 
 use crate::activations::Activations;
 use crate::batches::Batch;
@@ -26,7 +29,7 @@ pub fn compression(network: &dyn Network, spec: &QuantizeSpec) -> Compression {
         Some((entry.path, WeightQuant { scheme, axis, estimator, noise }))
     });
     let masks = network.compression().masks.clone();
-    Compression { masks, quant: weights.collect(), factors: BTreeMap::new() }
+    Compression { masks, quant: weights.collect(), ..Compression::default() }
 }
 
 /// Observers at the sites that the graph names, filled with the float network's activations over `batches`, where the
@@ -101,7 +104,9 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
         let array = &stored[path];
         let broken = |source| Error::Weight { path: path.clone(), source };
         if !quant.runs_on_integers() {
-            let own = round_weight(array.data(), array.shape(), quant.axis, &quant.scheme).map_err(broken)?;
+            let codes =
+                encode_weight(array.data(), array.shape(), quant.axis, &quant.scheme).map_err(broken)?;
+            let own = decode_weight(&codes, array.shape(), quant.axis).map_err(broken)?;
             let masked = network.compression().masks.contains_key(path) && !quant.has_zero();
             let (values, method) = match quant.estimator.follows_scheme() && !masked {
                 true => (Array::new(array.shape(), own)?, None),
@@ -111,7 +116,12 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
                 false => (materialized[path].clone(), Some(quant.estimator.name().to_owned())),
             };
             let (scheme, axis) = (quant.scheme, quant.axis);
-            rounded.insert(path.clone(), RoundedWeight { scheme, axis, method, values });
+            let encoded = method.is_none().then_some(codes);
+            rounded.insert(path.clone(), RoundedWeight { scheme, axis, method, values, encoded });
+            continue;
+        }
+        if quant.is_ternary() {
+            weights.insert(path.clone(), ternary(quant, array, &materialized[path]).map_err(broken)?);
             continue;
         }
         if let (Some(ratio), Some(start)) =
@@ -121,8 +131,8 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
             let product = |(ratio, start): (&f32, &f32)| (ratio * start).max(f32::MIN_POSITIVE);
             let scale: Vec<f32> = ratio.data().iter().zip(start.data()).map(product).collect();
             let qparams = QParams { zero_point: vec![0; scale.len()], scale, qmin, qmax };
-            let plan = WeightPlan { scheme: quant.scheme, axis: quant.channel_axis(), qparams };
-            weights.insert(path.clone(), plan);
+            let axis = quant.channel_axis();
+            weights.insert(path.clone(), WeightPlan { scheme: quant.scheme, axis, qparams, chosen: None });
             continue;
         }
         let layout = Layout { shape: array.shape().to_vec(), axis: quant.channel_axis() };
@@ -130,10 +140,41 @@ pub fn plan(network: &dyn Network, activations: &Activations) -> Result<QuantPla
         observer.observe(array.data(), &layout).map_err(broken)?;
         let range = observer.range().expect("a weight has elements: no model is built or cut without");
         let qparams = QParams::from_range(range, &quant.scheme).map_err(broken)?;
-        weights
-            .insert(path.clone(), WeightPlan { scheme: quant.scheme, axis: quant.channel_axis(), qparams });
+        let axis = quant.channel_axis();
+        weights.insert(path.clone(), WeightPlan { scheme: quant.scheme, axis, qparams, chosen: None });
     }
-    Ok(QuantPlan { weights, rounded, activations: activations.plan()?, dynamic: activations.dynamic_plan() })
+    let (activations, dynamic) = (activations.plan()?, activations.dynamic_plan());
+    Ok(QuantPlan { weights, rounded, activations, dynamic, container: WeightsContainer::default() })
+}
+
+/// A ternary weight as integers −1, 0 and 1: the scale is the size of what is not zero.
+fn ternary(quant: &WeightQuant, stored: &Array, values: &Array) -> Result<WeightPlan, quant_core::Error> {
+    let follows = quant.estimator.follows_scheme();
+    let values = match follows {
+        true => round_weight(stored.data(), stored.shape(), quant.axis, &quant.scheme)?,
+        false => values.data().to_vec(),
+    };
+    let axis = quant.channel_axis();
+    let (cells, inner) = match axis {
+        None => (1, values.len()),
+        Some(axis) => (stored.shape()[axis], stored.shape()[axis + 1..].iter().product()),
+    };
+    let mut scale = vec![0.0_f32; cells];
+    for (at, x) in values.iter().enumerate() {
+        let cell = &mut scale[at / inner.max(1) % cells];
+        *cell = cell.max(x.abs());
+    }
+    scale.iter_mut().filter(|scale| **scale == 0.0).for_each(|scale| *scale = 1.0);
+    scale.iter_mut().for_each(|scale| *scale = scale.max(f32::MIN_POSITIVE));
+    let qparams = QParams { zero_point: vec![0; cells], scale, qmin: -1, qmax: 1 };
+    let chosen = match follows {
+        true => None,
+        false => {
+            let values = Array::new(stored.shape(), values).expect("as many as the weight has");
+            Some((quant.estimator.name().to_owned(), values))
+        }
+    };
+    Ok(WeightPlan { scheme: quant.scheme, axis, qparams, chosen })
 }
 
 /// Moves biases onto the steps in which an integer engine adds them, so that what is scored is what is shipped.
@@ -166,12 +207,17 @@ pub fn measure(
 ) -> Result<Option<RoundedSummary>, Error> {
     let (stored, values) = (masked(network), network.materialized().weights());
     let (mut count, mut bits, mut signal, mut noise) = (0, 0, 0.0, 0.0);
+    let (mut masked_zeros, mut rounded_zeros) = (0, 0);
     for (path, quant) in &network.compression().quant {
         let array = &stored[path];
         let (rows, columns) = weight_matrix(array.shape(), quant.axis)?;
         count += array.data().len() as u64;
         bits += quant.scheme.bits(rows, columns);
+        let keep = network.compression().masks.get(path);
+        masked_zeros += keep.map_or(0, |keep| keep.iter().filter(|&&keep| !keep).count()) as u64;
         for (&x, &rounded) in array.data().iter().zip(values[path].data()) {
+            // A masked weight is stored as 0 and is none of these.
+            rounded_zeros += u64::from(x != 0.0 && rounded == 0.0);
             signal += f64::from(x).powi(2);
             noise += (f64::from(x) - f64::from(rounded)).powi(2);
         }
@@ -187,6 +233,8 @@ pub fn measure(
         elements: count,
         bits,
         bits_per_weight: bits as f64 / count as f64,
+        masked_zeros,
+        rounded_zeros,
         sqnr_db,
         logit_kl: float.divergence(rounded),
         agreement: rounded.agreement(float),

@@ -4,34 +4,43 @@
 //! place; the parts (losses, schedules, schemes, patterns) are read by serde, each at its own place. What comes out
 //! has no illegal value left in it: whatever else can go wrong needs the data or the device.
 
+mod criterion;
 mod objective;
 mod optimizer;
 mod order;
+mod pin;
 mod read;
 mod resolve;
 mod rules;
 mod set;
+mod sparsify;
 mod stages;
 mod table;
 mod words;
 
 pub use optimizer::{AdamSpec, AdamWSpec, LionSpec, OptimizerSpec, SgdSpec};
+pub use pin::Pin;
 
+pub(crate) use criterion::one_criterion;
 pub(crate) use objective::one_loss;
 pub(crate) use table::read as read_value;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
-use prune_core::{Builtin, Channels, Pattern};
+use kd_deploy::WeightsContainer;
+use prune_core::{Builtin, Channels, Limits, Pattern};
 use quant_core::Scheme;
+use quant_core::ptq::Start;
 use serde::{Deserialize, Serialize};
 
 use crate::estimator::Estimator;
 use crate::observing::Observing;
 use crate::problem::Problems;
 use crate::registry::{DataSource, ModelSpec, Registry};
+use crate::sparsify::When;
 
 /// A recipe's text and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +162,8 @@ pub enum StageKind {
     Prune(PruneSpec),
     /// Masks weights while it learns.
     Sparsify(SparsifySpec),
+    /// Makes weights share few values, which learn on.
+    Share(ShareSpec),
     /// Rounds weights and activations while it learns.
     Quantize(QuantizeSpec),
     /// Writes artifacts.
@@ -185,9 +196,26 @@ pub struct PruneSpec {
     pub pattern: Channels,
     /// Which channels stay.
     pub criterion: Arc<Builtin>,
-    /// Channels of an axis stay a multiple of this where that is possible.
-    pub round_to: usize,
+    /// Bounds for each axis: `min-units`, `round-to`, `max-share`.
+    pub limits: Limits,
+    /// Paths of parameters whose axes stay whole.
+    pub pinned: Vec<Pin>,
+    /// Whether biases take over what removed channels gave on average.
+    pub compensate: bool,
     /// What is left learns on.
+    pub fit: FitSpec,
+}
+
+/// `[stage.share]`
+#[derive(Debug, Clone)]
+pub struct ShareSpec {
+    /// Values of a linear layer's weight, that of zeros not counted.
+    pub values: NonZeroUsize,
+    /// The same of a convolution, if another.
+    pub conv_values: Option<NonZeroUsize>,
+    /// Where k-means starts.
+    pub start: Start,
+    /// How the values learn.
     pub fit: FitSpec,
 }
 
@@ -196,10 +224,14 @@ pub struct PruneSpec {
 pub struct SparsifySpec {
     /// Shape and share of what is masked in the end.
     pub pattern: Pattern,
-    /// Which weights stay.
+    /// Which weights stay; not asked where `when` trains scores.
     pub criterion: Arc<Builtin>,
-    /// Share of the final sparsity in force, over the stage.
-    pub schedule: Schedule,
+    /// When masks tighten.
+    pub when: When,
+    /// Steps between two updates of masks; a hundredth of the stage without it.
+    pub frequency: Option<usize>,
+    /// Share of the stage after which masks stay; where `when` arrives without it.
+    pub lock_after: Option<f64>,
     /// How it learns on the way.
     pub fit: FitSpec,
 }
@@ -228,8 +260,11 @@ pub struct QuantizeSpec {
 }
 
 /// `[stage.export]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExportSpec {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExportSpec {
+    /// `weights-container`: what the ONNX file of a model with rounded weights stores their codes in.
+    pub weights_container: WeightsContainer,
+}
 
 /// Epochs, optimizer, learning rate, objective.
 #[derive(Debug, Clone)]
@@ -330,7 +365,8 @@ impl Default for DeviceSpec {
 
 impl StageKind {
     /// Every kind.
-    pub const NAMES: [&'static str; 6] = ["train", "distill", "prune", "sparsify", "quantize", "export"];
+    pub const NAMES: [&'static str; 7] =
+        ["train", "distill", "prune", "sparsify", "share", "quantize", "export"];
 
     /// Its key in a recipe.
     pub fn name(&self) -> &'static str {
@@ -339,6 +375,7 @@ impl StageKind {
             StageKind::Distill(_) => "distill",
             StageKind::Prune(_) => "prune",
             StageKind::Sparsify(_) => "sparsify",
+            StageKind::Share(_) => "share",
             StageKind::Quantize(_) => "quantize",
             StageKind::Export(_) => "export",
         }
@@ -351,6 +388,7 @@ impl StageKind {
             StageKind::Distill(fit) => Some(fit),
             StageKind::Prune(spec) => Some(&spec.fit),
             StageKind::Sparsify(spec) => Some(&spec.fit),
+            StageKind::Share(spec) => Some(&spec.fit),
             StageKind::Quantize(spec) => Some(&spec.fit),
             StageKind::Export(_) => None,
         }

@@ -12,7 +12,7 @@ use crate::activations::Activations;
 use crate::error::Error;
 use crate::fold;
 use crate::network::Network;
-use crate::sparsify::Sparsifier;
+use crate::sparsify::{Masks, Memory, Sparsifier, Turn};
 
 /// The state of whatever a stage does to its student.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub enum Regime {
     /// Nothing: teachers, distillation, recovery after channels are gone.
     #[default]
     Plain,
-    /// Weights are masked, the masks tighten by a schedule. The masks themselves are recomputed from the state.
+    /// Weights are masked, and the masks tighten as a stage's sparsifier says.
     Sparse {
         /// Masks in force, by path.
         masks: BTreeMap<String, Mask>,
@@ -44,26 +44,28 @@ pub enum Regime {
 pub struct Mask(pub Vec<bool>);
 
 impl Regime {
-    /// Before a step: tightens masks, freezes ranges.
+    /// Before a step, or behind the last one: tightens masks, freezes ranges.
     ///
     /// # Errors
     ///
     /// Scores that are not finite.
     pub fn before_step(
         &mut self,
-        sparsifier: Option<&Sparsifier>,
+        sparsifier: Option<(&Sparsifier, &mut Memory)>,
         folds: &[Fold],
         student: &mut dyn Network,
         step: usize,
         progress: Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<Turn, Error> {
         match self {
             Regime::Plain => {}
             Regime::Sparse { masks } => {
-                if let Some(sparsifier) = sparsifier.filter(|sparsifier| sparsifier.acts_at(step)) {
-                    let tighter = sparsifier.masks(&student.weights(), &student.entries(), progress)?;
-                    student.remask(tighter.clone());
-                    *masks = tighter.into_iter().map(|(path, keep)| (path, Mask(keep))).collect();
+                if let Some((sparsifier, memory)) = sparsifier {
+                    let mut plain: Masks =
+                        std::mem::take(masks).into_iter().map(|(path, mask)| (path, mask.0)).collect();
+                    let turn = sparsifier.before_step(&mut plain, memory, student, step)?;
+                    *masks = plain.into_iter().map(|(path, keep)| (path, Mask(keep))).collect();
+                    return Ok(turn);
                 }
             }
             Regime::Rounded { activations, freeze_after, .. } => {
@@ -72,7 +74,7 @@ impl Regime {
                 self.fold(folds, student, progress)?;
             }
         }
-        Ok(())
+        Ok(Turn::On)
     }
 
     /// Folds batch norm once that is due; before, follows it with the rounding of weights.

@@ -259,7 +259,8 @@ impl Registry {
 
     /// Schedules.
     pub fn schedules(&self) -> Vec<Listing> {
-        Schedule::NAMES.iter().map(|row| listing(row.name, row.line, core_knobs(row.knobs))).collect()
+        let rows = Schedule::NAMES.iter().chain(crate::sparsify::WHENS);
+        rows.map(|row| listing(row.name, row.line, core_knobs(row.knobs))).collect()
     }
 
     /// Optimizers.

@@ -58,6 +58,7 @@ pub fn markdown(summary: &Summary) -> String {
     out += &stages(summary);
     out.push('\n');
     out += &rounded(summary);
+    out += &packed(summary);
     out += &latencies(summary);
     if !summary.parity.is_empty() {
         out += "\n## Parity of the exported files over the test set\n\n";
@@ -143,6 +144,8 @@ fn rounded(summary: &Summary) -> String {
                 rounded.weights.clone(),
                 rounded.activations.clone().unwrap_or_else(|| "float".into()),
                 thousands(rounded.elements),
+                thousands(rounded.masked_zeros),
+                thousands(rounded.rounded_zeros),
                 format!("{:.3}", rounded.bits_per_weight),
                 thousands(rounded.bits.div_ceil(8)),
                 rounded.sqnr_db.map_or_else(|| "exact".into(), |sqnr| format!("{sqnr:.1}")),
@@ -152,8 +155,47 @@ fn rounded(summary: &Summary) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let head = ["stage", "weights", "activations", "elements", "bits each", "bytes", "SQNR dB"];
+    let head = [
+        "stage",
+        "weights",
+        "activations",
+        "elements",
+        "masked zeros",
+        "zeros by rounding",
+        "bits each",
+        "bytes",
+        "SQNR dB",
+    ];
     format!("## Rounded weights\n\n{}\n", table(&head, rows.into_iter()))
+}
+
+/// One row a stage whose weights share values.
+fn packed(summary: &Summary) -> String {
+    let stages = summary.stages.iter().filter_map(|stage| Some((stage, stage.packed.as_ref()?)));
+    let rows: Vec<Vec<String>> = stages
+        .map(|(stage, packed)| {
+            vec![
+                stage.name.clone(),
+                thousands(packed.most_values as u64),
+                thousands(packed.shared),
+                thousands(packed.bytes),
+                thousands(packed.float_bytes),
+                format!("{:.1}×", packed.ratio),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = [
+        "stage",
+        "values of a tensor, at most",
+        "elements with one",
+        "bytes of model.kdz",
+        "bytes as f32",
+        "smaller",
+    ];
+    format!("## Packed weights\n\n{}\n", table(&head, rows.into_iter()))
 }
 
 /// One row a stage and engine.

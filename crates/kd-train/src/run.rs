@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use kd_datasets::Folders;
-use kd_deploy::Engine;
+use kd_deploy::{Engine, WeightsContainer};
 
 use crate::activations::Activations;
 use crate::batches::Data;
@@ -43,9 +43,10 @@ pub struct Model {
 
 impl Model {
     /// Name of its ONNX file in an export.
-    pub fn file(&self) -> &'static str {
+    pub fn file(&self, container: WeightsContainer) -> &'static str {
         match &self.activations {
             None => files::ONNX,
+            Some(_) if container == WeightsContainer::Packed => files::ONNX_PACKED,
             Some(activations) if runs_on_integers(self.network.as_ref(), activations) => files::ONNX_INT8,
             Some(_) => files::ONNX_ROUNDED,
         }

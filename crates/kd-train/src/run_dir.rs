@@ -35,10 +35,14 @@ pub mod files {
     pub const WEIGHTS: &str = "model.safetensors";
     /// The model for other engines.
     pub const ONNX: &str = "model.onnx";
+    /// Weights that share values, entropy coded; of a stage that makes them share.
+    pub const KDZ: &str = "model.kdz";
     /// The rounded model for other engines, in `export`.
     pub const ONNX_INT8: &str = "model.int8.onnx";
     /// The same of a model without integers for every layer.
     pub const ONNX_ROUNDED: &str = "model.rounded.onnx";
+    /// The rounded model with codes of weights in ONNX's narrowest types.
+    pub const ONNX_PACKED: &str = "model.packed.onnx";
     /// Scales, zero points, formats and sites.
     pub const QUANTIZATION: &str = "quantization.json";
     /// Agreement of the exported files with the models here.

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kd_core::Objective;
-use kd_graph::{Axis, Fold};
-use prune_core::Limits;
+use kd_deploy::{WeightsContainer, kdz};
+use kd_graph::{Axis, Fold, Graph};
+use prune_core::Cut;
 
 use crate::checkpoint::State;
+use crate::compensate::compensate;
 use crate::compress::Compression;
 use crate::error::Error;
 use crate::evaluate::Predictions;
@@ -18,12 +20,9 @@ use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
-use crate::sparsify::{Sparsifier, masked};
-use crate::summary::StageSummary;
-use crate::{export, fold, follow, measure, provable, quantize, weights};
-
-/// How many times in a stage masks tighten.
-const MASK_UPDATES: usize = 100;
+use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
+use crate::summary::{PackedSummary, StageSummary};
+use crate::{export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -53,6 +52,10 @@ pub(crate) fn prepare<'a>(
         StageKind::Distill(fit) => Ok(plain(fit, network)),
         StageKind::Prune(spec) => prune(run, spec, network, folder, sink),
         StageKind::Sparsify(spec) => sparsify(run, spec, network),
+        StageKind::Share(spec) => {
+            let compression = share::shared(network.as_ref(), spec)?;
+            Ok(plain(&spec.fit, network.with_compression(compression)))
+        }
         StageKind::Quantize(spec) => round(run, spec, network, sink),
         StageKind::Export(_) => unreachable!("an export does not train"),
     }
@@ -90,12 +93,18 @@ fn prune<'a>(
             .into_iter()
             .map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
     );
-    let limits = Limits { round_to: spec.round_to, ..Limits::default() };
-    let axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    let mut axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    for pin in &spec.pinned {
+        prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
+    }
     let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
-    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, limits)?;
+    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, spec.limits)?;
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
+    let network = match spec.compensate {
+        true => compensated(run, network, &graph, &plan.cut, sink)?,
+        false => network,
+    };
     let cut = network.cut(&plan.cut)?;
     sink.event(Event::Note(format!(
         "{}: {} of {} multiply-accumulates stay; removing differs from masking by {difference:.1e} of the largest logit",
@@ -112,6 +121,27 @@ fn prune<'a>(
     Ok(plain(&spec.fit, cut.with_compression(compression)))
 }
 
+/// Batches whose means biases take over.
+const COMPENSATION_BATCHES: usize = 8;
+
+/// The network with biases that make up for what `cut` will take.
+fn compensated(
+    run: &Run<'_>,
+    mut network: Box<dyn Network>,
+    graph: &Graph,
+    cut: &Cut,
+    sink: &mut dyn Sink,
+) -> Result<Box<dyn Network>, Error> {
+    let batches = run.data.calibration(COMPENSATION_BATCHES, &run.device);
+    let (weights, without) = compensate(network.as_ref(), graph, cut, batches)?;
+    if without > 0 {
+        let note = format!("{without} layers read removed channels and have no bias to make up for them");
+        sink.event(Event::Note(note));
+    }
+    network.set_weights(&weights);
+    Ok(network)
+}
+
 fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {
     let arrays = cut.weights();
     let masks = before.masks.keys().filter_map(|path| {
@@ -121,38 +151,47 @@ fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {
     Compression { masks: masks.collect(), ..Compression::default() }
 }
 
-/// Attaches masks that keep everything; they tighten while the student trains.
+/// Attaches masks, those of earlier stages or such that keep everything; they tighten while the student trains.
 fn sparsify<'a>(
     run: &Run<'_>,
     spec: &'a SparsifySpec,
     network: Box<dyn Network>,
 ) -> Result<Prepared<'a>, Error> {
     let steps = spec.fit.epochs * run.data.steps();
+    let (entries, weights) = (network.entries(), network.weights());
+    let floor = network.compression().masks.clone();
     let sparsifier = Sparsifier {
         pattern: spec.pattern,
         criterion: spec.criterion.clone(),
-        schedule: spec.schedule.clone(),
-        every: (steps / MASK_UPDATES).max(1),
+        when: spec.when.clone(),
+        calendar: Calendar::new(&spec.when, spec.pattern.sparsity(), steps, spec.frequency, spec.lock_after),
+        floor: floor.clone(),
     };
-    let (entries, weights) = (network.entries(), network.weights());
-    // One shot where nothing trains; else nothing is masked before the first step.
-    let masks = match steps {
-        0 => sparsifier.masks(&weights, &entries, kd_core::Progress::END)?,
-        _ => masked(&entries)
-            .into_iter()
-            .map(|(path, _)| {
+    let mut masks = floor;
+    match steps {
+        // One shot where nothing trains; else nothing more is masked before the first step.
+        0 => {
+            let (memory, floor) = (Memory::default(), &sparsifier.floor);
+            masks.extend(sparsifier.masks(&weights, &entries, 1.0, &memory, floor)?);
+        }
+        _ => {
+            for (path, _) in masked(&entries) {
                 let len = weights[&path].data().len();
-                (path, vec![true; len])
-            })
-            .collect(),
-    };
+                masks.entry(path).or_insert_with(|| vec![true; len]);
+            }
+        }
+    }
     let compression = Compression { masks: masks.clone(), ..Compression::default() };
+    let mut network = network.with_compression(compression);
+    if sparsifier.watches() {
+        network.watch_masks();
+    }
     let regime = Regime::Sparse { masks: masks.into_iter().map(|(path, keep)| (path, Mask(keep))).collect() };
     Ok(Prepared {
         regime,
-        ready: sparsifier.final_from(spec.fit.epochs),
+        ready: sparsifier.calendar.ready(),
         sparsifier: Some(sparsifier),
-        ..plain(&spec.fit, network.with_compression(compression))
+        ..plain(&spec.fit, network)
     })
 }
 
@@ -236,8 +275,11 @@ pub(crate) fn reopen(prepared: Prepared<'_>, folder: &StageDir) -> Result<Model,
     settled(Model { activations: state.best_regime.for_evaluation(), network: network.inference() })
 }
 
-/// The model with the biases that are shipped, where it is rounded.
+/// The model with the biases that are shipped where it is rounded, and with plain weights where they share values.
 fn settled(mut model: Model) -> Result<Model, Error> {
+    if !model.network.compression().shared.is_empty() {
+        model.network = share::settle(model.network.as_ref());
+    }
     if let Some(activations) = &model.activations {
         quantize::settle(model.network.as_mut(), activations)?;
     }
@@ -254,10 +296,15 @@ pub(crate) fn finish(
     sink: &mut dyn Sink,
 ) -> Result<(Model, StageSummary), Error> {
     sink.event(Event::Working { what: format!("scoring {}", folder.name()) });
+    let shares = !fitted.student.compression().shared.is_empty();
     let model = settled(Model { activations: fitted.regime.for_evaluation(), network: fitted.student })?;
     let last = settled(Model { activations: fitted.last_regime.for_evaluation(), network: fitted.last })?;
     weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
-    folder.write(files::ONNX, &export::onnx(&model)?)?;
+    folder.write(files::ONNX, &export::onnx(&model, WeightsContainer::Int8)?)?;
+    let packed = match shares {
+        true => Some(pack(folder)?),
+        false => None,
+    };
     let size = measure::size(model.network.as_ref())?;
     let test = run.predict(&model);
     let summary = StageSummary {
@@ -280,6 +327,15 @@ pub(crate) fn finish(
             }
             _ => None,
         },
+        packed,
     };
     Ok((model, summary))
+}
+
+/// Writes a stage's weights, which share values, in as few bytes as they need.
+fn pack(folder: &StageDir) -> Result<PackedSummary, Error> {
+    let tensors = weights::read(&folder.file(files::WEIGHTS))?;
+    let file = folder.file(files::KDZ);
+    let packed = kdz::write(&file, &tensors.arrays, &tensors.metadata)?;
+    Ok(share::summary(&packed, measure::bytes(&file)?))
 }

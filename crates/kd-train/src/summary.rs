@@ -61,6 +61,24 @@ pub struct StageSummary {
     /// What its rounded weights take; of a stage that quantizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounded: Option<RoundedSummary>,
+    /// Its packed weights; of a stage that makes them share values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<PackedSummary>,
+}
+
+/// The `.kdz` file of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PackedSummary {
+    /// Most distinct values that a tensor with shared values has, zero not counted.
+    pub most_values: usize,
+    /// Elements that are not zero in tensors with shared values.
+    pub shared: u64,
+    /// The file on disk.
+    pub bytes: u64,
+    /// All its elements as f32.
+    pub float_bytes: u64,
+    /// `float_bytes / bytes`
+    pub ratio: f64,
 }
 
 /// The weights that a stage rounds. `bytes` of the stage is its ONNX file, which holds wider integers or floats where no
@@ -80,6 +98,12 @@ pub struct RoundedSummary {
     pub bits: u64,
     /// `bits / elements`
     pub bits_per_weight: f64,
+    /// Elements that masks hold at zero.
+    #[serde(default)]
+    pub masked_zeros: u64,
+    /// Further elements that rounding makes zero.
+    #[serde(default)]
+    pub rounded_zeros: u64,
     /// 10 · log10(Σ w² / Σ (w − ŵ)²) over all of them; absent where nothing is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqnr_db: Option<f64>,

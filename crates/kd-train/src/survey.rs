@@ -4,7 +4,9 @@
 //! in one place: a reparameterized parameter is visited as its stored base, followed by the state of the
 //! reparameterization under `<path>.compressed`; running statistics are visited like parameters.
 
-use crate::compress::{SCALE, START};
+use std::collections::BTreeMap;
+
+use crate::compress::{MASK, SCALE, START};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 use kd_deploy::{Array, Weights};
@@ -60,7 +62,14 @@ pub fn read<M: Module>(module: &M) -> Weights {
 
 /// The scales that reparameterizations train.
 pub fn scales<M: Module>(module: &M) -> Vec<Entry> {
-    let mut visitor = Survey { scales: true, ..Survey::default() };
+    let mut visitor = Survey { state: Some(SCALE), ..Survey::default() };
+    module.visit(&mut visitor);
+    visitor.entries
+}
+
+/// The masks of reparameterizations, by their own paths.
+pub fn masks<M: Module>(module: &M) -> Vec<Entry> {
+    let mut visitor = Survey { state: Some(MASK), ..Survey::default() };
     module.visit(&mut visitor);
     visitor.entries
 }
@@ -68,6 +77,13 @@ pub fn scales<M: Module>(module: &M) -> Vec<Entry> {
 /// `module` with the values of `weights` put in where a path agrees; shapes may differ, as after a cut.
 pub fn write<M: Module>(module: M, weights: &Weights) -> M {
     module.map(&mut Write { place: Place::default(), weights })
+}
+
+/// `module` with tensors in the place of parameters by path, each with as many numbers in the parameter's order. They may
+/// be results that gradients flow through, which a parameter's own value never is; the module is good for one forward
+/// and backward pass.
+pub fn lend<M: Module>(module: M, tensors: &BTreeMap<String, Tensor<1>>) -> M {
+    module.map(&mut Lend { place: Place::default(), tensors })
 }
 
 /// `module` whose parameters need gradients or not, as `trains` says by path.
@@ -111,8 +127,8 @@ impl Place {
 #[derive(Default)]
 struct Survey {
     place: Place,
-    /// Trained scales instead of everything else.
-    scales: bool,
+    /// The state of reparameterizations whose paths end so, instead of everything else.
+    state: Option<&'static str>,
     entries: Vec<Entry>,
 }
 
@@ -128,8 +144,8 @@ impl ModuleVisitor for Survey {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.place.path();
         let wanted = match self.place.in_reparameterization() {
-            true => self.scales && path.ends_with(SCALE),
-            false => !self.scales,
+            true => self.state.is_some_and(|end| path.ends_with(end)),
+            false => self.state.is_none(),
         };
         if wanted {
             self.entries.push(Entry {
@@ -183,6 +199,28 @@ impl ModuleMapper for Write<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.weights.get(&self.place.path()) {
             Some(array) => param.map(|old| like(array, &old)),
+            None => param,
+        }
+    }
+}
+
+struct Lend<'a> {
+    place: Place,
+    tensors: &'a BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleMapper for Lend<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.tensors.get(&self.place.path()) {
+            Some(tensor) => param.map(|old| tensor.clone().reshape(old.dims())),
             None => param,
         }
     }

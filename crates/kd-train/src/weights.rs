@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_deploy::{Weights, safetensors};
+use kd_deploy::safetensors::Tensors;
+use kd_deploy::{Weights, kdz, safetensors};
 
 use crate::error::{CheckpointReason, Error};
 use crate::network::Network;
@@ -59,6 +60,19 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     Err(broken(if path.exists() { CheckpointReason::NoWeights } else { CheckpointReason::Missing }))
 }
 
+/// The tensors of a model file: safetensors, or what [`kd pack`](crate::pack) wrote.
+///
+/// # Errors
+///
+/// A file that is neither.
+pub fn read(file: &Path) -> Result<Tensors, Error> {
+    let unreadable = |error: kd_deploy::Error| Error::Checkpoint {
+        path: file.into(),
+        reason: CheckpointReason::Unreadable(error.to_string()),
+    };
+    if kdz::is(file) { kdz::read(file) } else { safetensors::read(file) }.map_err(unreadable)
+}
+
 /// Puts the weights of a file into a network. Widths may differ from the network's: a pruned model has fewer. That
 /// they fit each other is checked by capturing the forward pass.
 ///
@@ -67,8 +81,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
 /// A file that cannot be read, a parameter that it lacks, that has another rank or that does not fit the others.
 pub fn load(network: &mut dyn Network, file: &Path) -> Result<(), Error> {
     let broken = |reason| Error::Checkpoint { path: file.into(), reason };
-    let tensors =
-        safetensors::read(file).map_err(|error| broken(CheckpointReason::Unreadable(error.to_string())))?;
+    let tensors = read(file)?;
     let mut params = params(&network.entries());
     let missing = params.iter().map(safetensors::torch_name).find(|name| !tensors.arrays.contains_key(name));
     if let Some(param) = missing {

@@ -96,6 +96,12 @@ impl Cut {
         self.slices.get(&(path.to_owned(), dim)).map(|kept| kept.keep.as_slice())
     }
 
+    /// The same with the size of the dimension before, as [`SyncShape`](kd_nn::SyncShape) asks for it.
+    pub fn kept(&self, path: &str, dim: usize) -> Option<kd_nn::Kept<'_>> {
+        let kept = self.slices.get(&(path.to_owned(), dim))?;
+        Some(kd_nn::Kept { size: kept.size, keep: &kept.keep })
+    }
+
     /// The one cut that does what `self` and then `then` do; `then` counts indices in the tensors that `self` leaves.
     ///
     /// # Errors
@@ -127,9 +133,9 @@ impl Cut {
 /// keep theirs. Gradient requirement, training flags and autodiff context are as they were, save that a module
 /// with gradient checkpointing gets autodiff's default strategy. Clones of `module` are not affected.
 ///
-/// Plain numbers in a module (`groups`, head counts) are out of reach. A module that takes them from its weights'
-/// shapes can lose whole groups; [`plan_axes`](crate::plan_axes) leaves axes alone that have
-/// [numbers](kd_graph::Axis::numbers), unless its caller knows that they follow and takes them off the list.
+/// Plain numbers in a module (`groups`, head counts) stay as they are. They follow where a module takes them from its
+/// weights' shapes, or with [`apply_synced`](crate::apply_synced); [`settle_numbers`](crate::settle_numbers) finds out, and
+/// [`plan_axes`](crate::plan_axes) leaves axes alone whose [numbers](kd_graph::Axis::numbers) do not follow.
 ///
 /// # Errors
 ///

@@ -32,14 +32,110 @@ pub enum Error {
         /// What was given.
         p: u64,
     },
+    /// A knob out of range.
+    #[error("{value} is out of range, expected a number of at least 0")]
+    NonNegative {
+        /// What was given.
+        value: f64,
+    },
+    /// A number of bits out of range.
+    #[error("`bits` is {bits}, expected 1 to 16")]
+    Bits {
+        /// What was given.
+        bits: u64,
+    },
+    /// A threshold without a value, or with two.
+    #[error("expected one of `value` and `sigma`, found {found}")]
+    Threshold {
+        /// How many there are.
+        found: &'static str,
+    },
+    /// A pattern that cannot be read.
+    #[error("`{text}` is no pattern: {reason}")]
+    PatternText {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pattern that a criterion cannot choose by.
+    #[error("criterion `{criterion}` cannot remove by the pattern `{pattern}`, expected {expected}")]
+    Pattern {
+        /// Name of the criterion.
+        criterion: String,
+        /// The pattern.
+        pattern: String,
+        /// Those that it can.
+        expected: &'static str,
+    },
+    /// A tensor that a criterion reads.
+    #[error("the criterion reads `{input}`, which is not there")]
+    Missing {
+        /// Its name.
+        input: String,
+    },
+    /// A tensor of another shape.
+    #[error("`{input}` has the shape {found:?}, expected {expected}")]
+    Shape {
+        /// Its name.
+        input: String,
+        /// The shape that would fit.
+        expected: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// A tensor without numbers.
+    #[error("`{input}` is empty, expected at least one sample of at least one number")]
+    Empty {
+        /// Its name.
+        input: String,
+    },
+    /// A threshold by a standard deviation that does not exist.
+    #[error("`{path}` has {found} elements, expected at least 2 for a standard deviation; give `value`")]
+    Deviation {
+        /// Path of the weight.
+        path: String,
+        /// Its elements.
+        found: usize,
+    },
+    /// A scale that is no step between codes.
+    #[error("`{path}` is {value} at row {row}, expected a number above 0")]
+    Scale {
+        /// Its name.
+        path: String,
+        /// Which one.
+        row: usize,
+        /// What stands there.
+        value: f64,
+    },
+    /// A matrix that cannot be inverted.
+    #[error("the second derivatives of `{path}` cannot be inverted with `damping` {damping}; raise it")]
+    Singular {
+        /// Path of the weight.
+        path: String,
+        /// The damping.
+        damping: f64,
+    },
+    /// Layers that belong to one group and have different sizes.
+    #[error("`{input}` has {found} {what}, the members before it {expected}")]
+    Members {
+        /// Name of the first tensor that does not fit.
+        input: String,
+        /// What is counted.
+        what: &'static str,
+        /// In the members before.
+        expected: usize,
+        /// In this one.
+        found: usize,
+    },
     /// A score that has no place in an order.
     #[error("score {index} is not a number")]
     ScoreNaN {
         /// Which one.
         index: usize,
     },
-    /// A weight that is infinite or not a number.
-    #[error("weight `{path}` is {value} at element {index}, expected finite numbers")]
+    /// A number that is infinite or none at all, in a weight or in what belongs to one.
+    #[error("`{path}` is {value} at element {index}, expected finite numbers")]
     NotFinite {
         /// Path of the parameter.
         path: String,
@@ -171,6 +267,35 @@ pub enum Error {
     Unwritten {
         /// First member of the axis.
         path: String,
+    },
+    /// A pin that no parameter's path matches.
+    #[error("`{pattern}` pins nothing: it matches none of {}", paths.join(", "))]
+    PinsNothing {
+        /// What was asked for.
+        pattern: String,
+        /// Parameters there are.
+        paths: Vec<String>,
+    },
+    /// A state of an optimizer that cannot be cut as its parameter is.
+    #[error(
+        "state `{state}` of `{path}` has shape {found:?}, the parameter had {expected:?}: \
+         such an optimizer has to start anew"
+    )]
+    State {
+        /// Path of the parameter.
+        path: String,
+        /// Name of the state.
+        state: String,
+        /// Shape of the parameter before the cut.
+        expected: Box<[usize]>,
+        /// Shape of the state.
+        found: Box<[usize]>,
+    },
+    /// A record of an optimizer that Burn could not write or read.
+    #[error("the optimizer's record cannot be cut: {reason}")]
+    Record {
+        /// What Burn says.
+        reason: String,
     },
     /// A limit that makes no sense.
     #[error("`{limit}` is 0, expected at least 1")]

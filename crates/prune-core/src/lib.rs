@@ -18,6 +18,10 @@
 //! # }
 //! ```
 //!
+//! [`prune()`] does all of it for the layers of a network: criteria that rank across layers, that decide without a
+//! pattern, or that update the weights that stay ([`SparseGpt`], [`Obs`]) go through it, and [`Named`] is the same on
+//! tensors by name.
+//!
 //! **Removing** takes units out of every tensor that they are coupled to. `kd-graph` finds the coupled axes of a
 //! captured module, [`plan_channels`] scores their units, chooses how many of each go and counts the cost of what is
 //! left, and [`apply`] cuts the module. The [`Cut`] is a receipt in JSON that turns a freshly built network into the
@@ -67,32 +71,52 @@
 //! the training loop.
 
 mod criterion;
+mod inputs;
 mod matrix;
+mod needs;
 mod pattern;
+mod spelling;
 
 mod mask;
+mod named;
+mod prune;
 pub mod select;
 
 mod channel;
+mod follow;
 mod plan;
 mod predict;
 mod roles;
 
 mod cut;
+mod optimizer;
+mod sync;
 mod verify;
 mod weights;
 
 mod error;
+mod linear;
 mod walk;
 
 pub use channel::score_axis;
-pub use criterion::{Builtin, Criterion, Entry, Inputs, Knob, Magnitude, Norm, Random, TABLE, Unit};
+pub use criterion::{
+    ActivationNorm, Bits, BnScale, Builtin, Criterion, Entry, Form, Fpgm, GroupFisher, Input, Knob, Lamp,
+    Magnitude, Movement, NonNegative, Norm, Obd, Obs, Owl, Random, Ranking, Removes, Snip, SparseGpt, TABLE,
+    Taylor, Threshold, Unit, Update, Wanda, hessian,
+};
 pub use cut::{Cut, Slice, apply};
 pub use error::Error;
+pub use follow::settle_numbers;
+pub use inputs::{Inputs, Samples};
 pub use mask::mask;
 pub use matrix::Matrix;
-pub use pattern::{Block, Channels, NM, Pattern, Share, Sparsity, Unstructured};
+pub use named::{Array, Named, Output, Outputs};
+pub use needs::Needs;
+pub use optimizer::{Ids, cut_optimizer};
+pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
 pub use predict::{Cost, Prediction, predict};
-pub use verify::{Comparison, TOLERANCE, mask_equals_remove, verify_cut};
+pub use prune::{Pruned, prune};
+pub use sync::{apply_synced, pin};
+pub use verify::{Comparison, TOLERANCE, mask_equals_remove, mask_equals_removed, verify_cut};
 pub use weights::{Weight, Weights};

@@ -3,11 +3,14 @@
 //! Plain slices in and out. A mask says `true` for what is kept; it is applied, trained under and exported
 //! elsewhere. Every pattern settles ties by [`select`](crate::select)'s rule.
 
-use crate::{Block, Error, NM, Pattern, select};
+use std::num::NonZeroUsize;
+
+use crate::{Block, Error, Lines, NM, Pattern, Sparsity, select};
 
 /// The mask of a matrix `[rows, columns]` with these scores (row-major, higher is kept), `true` where kept.
 ///
-/// Use [`Matrix::to_stored`](crate::Matrix::to_stored) to bring it into the weight's own layout.
+/// Use [`Matrix::to_stored`](crate::Matrix::to_stored) to bring it into the weight's own layout. One matrix is all
+/// there is here: for a scope of several, see [`prune`](crate::prune()).
 ///
 /// # Errors
 ///
@@ -23,7 +26,30 @@ pub fn mask(pattern: &Pattern, scores: &[f64], rows: usize, columns: usize) -> R
         }
         Pattern::NM(nm) => groups(*nm, scores, columns),
         Pattern::Block(block) => blocks(block, scores, rows, columns),
+        Pattern::Rows(Lines { sparsity }) => {
+            let row = Block { rows: NonZeroUsize::MIN, columns: all(columns), sparsity: *sparsity };
+            blocks(&row, scores, rows, columns)
+        }
+        Pattern::Columns(Lines { sparsity }) => {
+            let column = Block { rows: all(rows), columns: NonZeroUsize::MIN, sparsity: *sparsity };
+            blocks(&column, scores, rows, columns)
+        }
     }
+}
+
+/// The mask in which every row of `columns` loses the same share.
+pub(crate) fn each_row(sparsity: Sparsity, scores: &[f64], columns: usize) -> Result<Vec<bool>, Error> {
+    let mut mask = Vec::with_capacity(scores.len());
+    for row in scores.chunks(columns.max(1)) {
+        let start = mask.len();
+        let keep = select::keep(row, select::removed(sparsity, row.len()));
+        mask.extend(keep.map_err(|error| error.offset(start))?);
+    }
+    Ok(mask)
+}
+
+fn all(lines: usize) -> NonZeroUsize {
+    NonZeroUsize::new(lines).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn groups(nm: NM, scores: &[f64], columns: usize) -> Result<Vec<bool>, Error> {

@@ -21,6 +21,7 @@ use crate::Error;
 /// | `unstructured = { sparsity }` | single elements | storage only |
 /// | `n-m = { keep, of }` | all but `keep` of every `of` neighbors in a row | storage only |
 /// | `block = { rows, columns, sparsity }` | whole tiles | time, with a kernel that skips tiles |
+/// | `rows = { sparsity }`, `columns = { sparsity }` | whole rows or columns | time, once they are taken out |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
@@ -30,6 +31,10 @@ pub enum Pattern {
     NM(NM),
     /// Whole tiles.
     Block(Block),
+    /// Whole rows: tiles of one row and all columns.
+    Rows(Lines),
+    /// Whole columns: tiles of all rows and one column.
+    Columns(Lines),
 }
 
 /// The `sparsity · n` elements with the lowest scores go, wherever they stand.
@@ -38,6 +43,37 @@ pub enum Pattern {
 pub struct Unstructured {
     /// Share of the elements to remove.
     pub sparsity: Sparsity,
+    /// Which elements are ranked against each other.
+    #[serde(default, skip_serializing_if = "Scope::is_local")]
+    pub scope: Scope,
+}
+
+/// Which elements are ranked against each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Those of a layer, or of less where the criterion says so: every layer loses the same share.
+    #[default]
+    Local,
+    /// Those of all layers together; of equal scores, the lower layer's stays.
+    Global,
+}
+
+/// Rows or columns go as a whole; `sparsity` counts them. The score of one is the mean of its elements.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lines {
+    /// Share of the rows or columns to remove.
+    pub sparsity: Sparsity,
+}
+
+/// What is taken out of a layer's tensors: elements, whose places keep their zeros, or whole output units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Removal {
+    /// Elements.
+    Elements(Pattern),
+    /// This share of the output units, by scores of channels.
+    Channels(Sparsity),
 }
 
 /// Exactly `keep` of every `of` consecutive elements of a row stay.
@@ -86,6 +122,18 @@ pub struct Sparsity(f64);
 #[serde(try_from = "f64", into = "f64")]
 pub struct Share(f64);
 
+impl Pattern {
+    /// The share of the units that it removes, 0 ..= 1.
+    pub fn sparsity(&self) -> f64 {
+        match self {
+            Pattern::Unstructured(pattern) => pattern.sparsity.get(),
+            Pattern::NM(pattern) => (pattern.of - pattern.keep) as f64 / pattern.of as f64,
+            Pattern::Block(pattern) => pattern.sparsity.get(),
+            Pattern::Rows(pattern) | Pattern::Columns(pattern) => pattern.sparsity.get(),
+        }
+    }
+}
+
 impl NM {
     /// Keeps `keep` of every `of`; both at least 1, and `keep` at most `of`.
     pub fn new(keep: usize, of: usize) -> Result<Self, Error> {
@@ -103,6 +151,19 @@ impl NM {
     /// Elements of a group.
     pub fn of(self) -> usize {
         self.of
+    }
+}
+
+impl Unstructured {
+    /// This share of each layer's elements.
+    pub fn new(sparsity: Sparsity) -> Self {
+        Self { sparsity, scope: Scope::Local }
+    }
+}
+
+impl Scope {
+    fn is_local(&self) -> bool {
+        *self == Scope::Local
     }
 }
 

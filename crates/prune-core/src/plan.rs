@@ -5,14 +5,16 @@
 //! share; cost is counted on the predicted graph and not estimated, because a channel is paid for in the layer
 //! that writes it and in those that read it, and both shrink.
 
-use kd_graph::{Axis, Graph, axes};
+use kd_graph::{Axis, Graph, Kind, axes};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::label;
-use crate::{Channels, Cost, Criterion, Cut, Error, Prediction, Slice, Weights, predict, score_axis, select};
+use crate::{
+    Channels, Cost, Criterion, Cut, Error, Prediction, Share, Slice, Weights, predict, score_axis, select,
+};
 
 /// Bounds on what a plan may do to one axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Limits {
     /// Units that stay at least; at least 1.
@@ -20,11 +22,14 @@ pub struct Limits {
     /// What is kept is rounded up to a multiple of this, as far as there are units; at least 1. Vector units work on
     /// 8 or 16 channels at a time, and a ninth can cost as much as eight.
     pub round_to: usize,
+    /// Largest share of an axis's units that may go, if there is such a limit. Units are counted as for a target's
+    /// share, `⌊share · n + 1e-9⌋`.
+    pub max_share: Option<Share>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_units: 1, round_to: 1 }
+        Self { min_units: 1, round_to: 1, max_share: None }
     }
 }
 
@@ -52,10 +57,15 @@ pub struct Plan {
 pub struct PlannedAxis {
     /// A weight on the axis, for messages.
     pub path: String,
+    /// What the units are.
+    pub kind: Kind,
     /// Units before.
     pub size: usize,
     /// Units that stay, ascending.
     pub keep: Vec<usize>,
+    /// Norms, means and softmaxes that run over the units. Without the removed ones these compute with what is left, so
+    /// that the network without them is not the one in which they are silent.
+    pub across: Vec<String>,
 }
 
 /// An axis that a plan leaves alone.
@@ -148,8 +158,10 @@ pub fn plan_axes(
     };
     let planned = ranked.iter().zip(shrunk.keeps).map(|(ranked, keep)| PlannedAxis {
         path: label(ranked.axis),
+        kind: ranked.axis.kind,
         size: ranked.axis.size,
         keep,
+        across: ranked.axis.across.clone(),
     });
     let axes = planned.collect();
     Ok(Plan { cut: shrunk.cut, share, axes, whole, before, after: shrunk.prediction.cost })
@@ -219,6 +231,7 @@ impl<'a> Ranked<'a> {
 
     fn keep(&self, share: f64, limits: Limits) -> Vec<usize> {
         let size = self.axis.size;
+        let share = limits.max_share.map_or(share, |most| share.min(most.get()));
         let kept = (size - select::removed_of(share, size)).max(limits.min_units);
         let kept = kept.next_multiple_of(limits.round_to).min(size);
         let mut keep = self.order[size - kept..].to_vec();

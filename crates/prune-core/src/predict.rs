@@ -1,22 +1,30 @@
 //! What a cut does to a graph, before any weight is touched.
 //!
 //! The indices that stay are followed through every operation, from the parameters to the outputs. Three things
-//! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units, and an
-//! operation with a plain number in it (the bounds of a slice) must not need another one, but for convolutions,
-//! which may lose whole groups. Second, the graph as it will be, with its exact cost. Third, whether removing the
-//! units is the same as silencing them: it is, unless some operation turns a silenced unit's zero into something
-//! that another one reads.
+//! come out. First, whether the cut is one at all: two tensors that meet must have lost the same units. Plain numbers
+//! (groups, the bounds of a slice, how often a value is repeated) are taken to follow; whether a module's do, a
+//! recording of the cut module shows. Second, the graph as it will be, with its exact cost. Third, whether removing the
+//! units is the same as silencing them: it is, unless some operation computes from all units something that others read,
+//! as a norm does.
 //!
 //! `kd-graph` finds which indices belong together without looking at a particular cut; this file checks a particular
 //! cut without looking at how it was found. Neither trusts the other.
 
+mod elements;
 mod flow;
+mod layers;
 mod reshape;
+mod shapes;
+mod units;
+mod wish;
 
-use kd_graph::{Graph, ValueId};
+use std::collections::BTreeSet;
+
+use kd_graph::Graph;
 use serde::{Deserialize, Serialize};
 
 use self::flow::Flow;
+pub(crate) use self::reshape::groups;
 use crate::roles::{Role, uses};
 use crate::{Cut, Error};
 
@@ -29,6 +37,8 @@ pub struct Prediction {
     pub cost: Cost,
     /// Why silencing the removed units is not the same as removing them; empty where it is.
     pub incomparable: Vec<String>,
+    /// Dimensions of parameters whose removed slices are zero in the network that keeps its shape.
+    pub(crate) silenced: BTreeSet<(String, usize)>,
 }
 
 /// What a network costs, counted from its graph.
@@ -71,15 +81,18 @@ pub fn predict(graph: &Graph, cut: &Cut) -> Result<Prediction, Error> {
         *size = slice.keep.len();
     }
     let flow = Flow::run(graph, cut)?;
-    let incomparable = flow.write(&mut cut_graph);
+    let (incomparable, silenced) = flow.write(&mut cut_graph);
     let cost = Cost::of(&cut_graph);
-    Ok(Prediction { graph: cut_graph, cost, incomparable })
+    Ok(Prediction { graph: cut_graph, cost, incomparable, silenced })
 }
 
 /// The dimensions of `cut` whose removed slices are to be zero in the network that keeps its shape, so that the
 /// removed units are: everything but what only reads them. A variance among these, because zero would divide by
 /// (nearly) nothing, and gamma silences the unit already.
-pub(crate) fn silenced(graph: &Graph, cut: &Cut) -> Vec<(String, usize)> {
+///
+/// Weights that only read stay as they are, so that a unit that is read at the wrong place shows. Where an operation
+/// between makes something else of zero, the flow adds those that read it: a unit is then silent where it is read.
+fn silenced(graph: &Graph, cut: &Cut) -> BTreeSet<(String, usize)> {
     let uses = uses(graph);
     let used = |path: &str, dim, reads| {
         uses.iter().any(|it| it.path == path && it.dim == dim && (it.role == Role::Reads) == reads)
@@ -88,25 +101,7 @@ pub(crate) fn silenced(graph: &Graph, cut: &Cut) -> Vec<(String, usize)> {
     dims.filter(|(path, dim)| used(path, *dim, false) || !used(path, *dim, true)).collect()
 }
 
-/// An operation in words, for messages; one that reads no parameter is named by the one before it.
+/// An operation in words, for messages.
 fn place(graph: &Graph, index: usize) -> String {
-    let node = &graph.nodes[index];
-    let described = graph.describe(node);
-    match node.inputs.first().and_then(|&input| last_param(graph, input)) {
-        Some(path) if !node.inputs.iter().any(|&input| graph.param(input).is_some()) => {
-            format!("{described} behind `{path}`")
-        }
-        _ => described,
-    }
-}
-
-/// The nearest parameter before a value.
-fn last_param(graph: &Graph, mut value: ValueId) -> Option<&str> {
-    loop {
-        let inputs = &graph.producer(value)?.inputs;
-        if let Some(param) = inputs.iter().find_map(|&input| graph.param(input)) {
-            return Some(&param.path);
-        }
-        value = *inputs.first()?;
-    }
+    graph.locate(&graph.nodes[index])
 }

@@ -1,6 +1,8 @@
 //! What parameters do to units: the difference between the weights that write a channel and those that read it.
 
-use kd_graph::{Dim, Graph, Op, Param, ValueId};
+use kd_graph::{Dim, Graph, Node, Op, Param, ValueId};
+
+use crate::predict::groups;
 
 /// What the slices of a parameter along one dimension do for the unit that they belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub(crate) struct Use {
 }
 
 /// All uses of parameters by operations that know what they do with them.
+///
+/// A parameter may be read in another shape: what an operation does along a dimension, it does along all dimensions of
+/// the parameter that were merged into it.
 pub(crate) fn uses(graph: &Graph) -> Vec<Use> {
     use Role::{Reads, Shift, Weight};
     let mut uses = Vec::new();
@@ -29,39 +34,83 @@ pub(crate) fn uses(graph: &Graph) -> Vec<Use> {
         // Pairs of input and dimension.
         let roles: &[(usize, usize, Role)] = match node.op {
             Op::Conv { .. } => &[(1, 0, Weight), (1, 1, Reads), (2, 0, Shift)],
+            Op::ConvTranspose { .. } => &[(1, 1, Weight), (1, 0, Reads), (2, 0, Shift)],
             Op::Linear => &[(1, 1, Weight), (1, 0, Reads), (2, 0, Shift)],
-            // [m, k]·[k, n]: a weight on the left has its outputs first.
-            Op::Matmul => &[(0, 0, Weight), (0, 1, Reads), (1, 0, Reads), (1, 1, Weight)],
+            Op::Matmul => {
+                uses.extend(product(graph, node));
+                continue;
+            }
             Op::BatchNorm { .. } => &[(1, 0, Shift), (2, 0, Shift), (3, 0, Shift), (4, 0, Reads)],
             Op::LayerNorm { .. } => &[(1, 0, Shift), (2, 0, Shift)],
             Op::Embedding => &[(0, 1, Weight)],
             _ => continue,
         };
         for &(input, dim, role) in roles {
-            let param = node.inputs.get(input).and_then(|&value| param_behind(graph, value));
-            let fits = |param: &&Param| !matches!(node.op, Op::Matmul) || param.shape.len() == 2;
-            if let Some(param) = param.filter(fits) {
-                uses.push(Use { path: param.path.clone(), dim, role });
-            }
+            uses.extend(node.inputs.get(input).into_iter().flat_map(|&value| along(graph, value, dim, role)));
         }
     }
     uses
 }
 
-/// The parameter that a value is, or is but for dimensions of size one that a reshape put around it, as Burn does
-/// to multiply a batch of matrices by one.
-fn param_behind(graph: &Graph, mut value: ValueId) -> Option<&Param> {
-    loop {
-        if let Some(param) = graph.param(value) {
-            return Some(param);
+/// `[.., m, k]·[.., k, n]`: a weight on the left has its outputs first. Several weights side by side have a unit each.
+fn product(graph: &Graph, node: &Node) -> Vec<Use> {
+    use Role::{Reads, Weight};
+    let mut uses = Vec::new();
+    for (input, roles) in [(0, [Weight, Reads]), (1, [Reads, Weight])] {
+        let value = node.inputs[input];
+        let rank = graph.value(value).shape.len();
+        for dim in 0..rank {
+            let role = match rank - dim {
+                1 => roles[1],
+                2 => roles[0],
+                _ => Weight,
+            };
+            uses.extend(along(graph, value, dim, role));
         }
-        let node = graph.producer(value).filter(|node| node.op == Op::Reshape)?;
-        let sizes = |value: ValueId| -> Vec<Dim> {
-            graph.value(value).shape.iter().copied().filter(|&dim| dim != Dim::Fixed(1)).collect()
-        };
-        if sizes(value) != sizes(node.inputs[0]) {
-            return None;
+    }
+    uses
+}
+
+/// The dimensions of the parameter behind a value that run along one of the value's.
+fn along(graph: &Graph, value: ValueId, dim: usize, role: Role) -> Vec<Use> {
+    let dims = parameter_dims(graph, value, dim).into_iter();
+    dims.map(|(path, dim)| Use { path, dim, role }).collect()
+}
+
+/// The same as path and dimension; none where the value is no parameter.
+pub(crate) fn parameter_dims(graph: &Graph, value: ValueId, dim: usize) -> Vec<(String, usize)> {
+    let Some((param, dims)) = param_behind(graph, value) else { return Vec::new() };
+    dims.get(dim).into_iter().flatten().map(|&dim| (param.path.clone(), dim)).collect()
+}
+
+/// The parameter that a value is in another shape, and for each dimension of the value those of the parameter that it
+/// consists of; `None` where the value is none, or a dimension only a part of one.
+fn param_behind(graph: &Graph, value: ValueId) -> Option<(&Param, Vec<Vec<usize>>)> {
+    if let Some(param) = graph.param(value) {
+        return Some((param, (0..param.shape.len()).map(|dim| vec![dim]).collect()));
+    }
+    let node = graph.producer(value)?;
+    let input = *node.inputs.first()?;
+    match &node.op {
+        Op::Permute(order) => {
+            let (param, dims) = param_behind(graph, input)?;
+            Some((param, order.iter().map(|&dim| dims[dim].clone()).collect()))
         }
-        value = node.inputs[0];
+        Op::Reshape => {
+            let (param, dims) = param_behind(graph, input)?;
+            let (from, to) = (&graph.value(input).shape, &graph.value(value).shape);
+            let mut merged = vec![Vec::new(); to.len()];
+            for group in groups(from, to)? {
+                // Dimensions of size one come and go.
+                let wide: Vec<usize> = group.to.clone().filter(|&dim| to[dim] != Dim::Fixed(1)).collect();
+                match wide.as_slice() {
+                    [] => {}
+                    &[only] => merged[only] = group.from.flat_map(|dim| dims[dim].clone()).collect(),
+                    _ => return None,
+                }
+            }
+            Some((param, merged))
+        }
+        _ => None,
     }
 }

@@ -39,6 +39,50 @@ pub fn order(scores: &[f64]) -> Result<Vec<usize>, Error> {
     Ok(order)
 }
 
+/// Which units of several lists stay when all lists are ranked together: `⌊sparsity · n + 1e-9⌋` of all `n` go.
+///
+/// # Errors
+///
+/// [`Error::ScoreNaN`], its index counted through all lists.
+pub fn keep_together<S: AsRef<[f64]>>(scores: &[S], sparsity: Sparsity) -> Result<Vec<Vec<bool>>, Error> {
+    keep_within(&vec![(); scores.len()], scores, sparsity)
+}
+
+/// Which units of several lists stay when those of equal structure are ranked together.
+///
+/// `structures[i]` says what list `i` is, such as the operations and dimensions that a coupled axis goes through. Each
+/// set of equal structures loses the same share, so that attention is not ranked against convolutions, whose scores
+/// have another scale: Fang et al., "Isomorphic Pruning for Vision Models", arXiv:2407.04616. Ties as everywhere: the
+/// lower list's, and in it the lower index, stays.
+///
+/// # Errors
+///
+/// [`Error::Length`] where there is not one structure for each list, [`Error::ScoreNaN`], its index counted through
+/// the lists of one structure.
+pub fn keep_within<K: PartialEq, S: AsRef<[f64]>>(
+    structures: &[K],
+    scores: &[S],
+    sparsity: Sparsity,
+) -> Result<Vec<Vec<bool>>, Error> {
+    let (expected, found) = (scores.len(), structures.len());
+    if expected != found {
+        return Err(Error::Length { path: "structures".into(), expected, found });
+    }
+    let mut keep = vec![Vec::new(); scores.len()];
+    for (first, structure) in structures.iter().enumerate() {
+        if structures[..first].contains(structure) {
+            continue;
+        }
+        let members: Vec<usize> = (first..found).filter(|&list| structures[list] == *structure).collect();
+        let all: Vec<f64> = members.iter().flat_map(|&list| scores[list].as_ref()).copied().collect();
+        let mut stays = self::keep(&all, removed(sparsity, all.len()))?.into_iter();
+        for list in members {
+            keep[list] = stays.by_ref().take(scores[list].as_ref().len()).collect();
+        }
+    }
+    Ok(keep)
+}
+
 pub(crate) fn removed_of(share: f64, units: usize) -> usize {
     // In range: a share is 0 ..= 1, so that the product is at most `units`.
     ((share * units as f64 + 1e-9).floor() as usize).min(units)

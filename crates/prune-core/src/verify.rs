@@ -4,12 +4,14 @@
 //! and a network that fine-tuning repairs, mostly. So a cut is checked on numbers: a unit that is silenced where it
 //! is written must not differ from one that is not there.
 
+use std::collections::BTreeSet;
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use kd_graph::{Graph, Sites};
 
 use crate::walk::Place;
-use crate::{Cost, Cut, Error, apply, predict, predict::silenced};
+use crate::{Cost, Cut, Error, apply, predict};
 
 /// Largest relative difference between silencing and removing channels. Both sum the same numbers, one of them
 /// with zeros in between and so in other blocks; f32 leaves a few times 1e-7 for it.
@@ -69,15 +71,30 @@ pub fn mask_equals_remove<M: Module>(
     cut: &Cut,
     forward: impl Fn(&M) -> Tensor<2>,
 ) -> Result<Comparison, Error> {
-    let reasons = predict(graph, cut)?.incomparable;
-    if !reasons.is_empty() {
-        return Ok(Comparison::NotComparable { reasons });
+    mask_equals_removed(module, |module| apply(module, cut), graph, cut, forward)
+}
+
+/// [`mask_equals_remove`] where more than [`apply`](crate::apply) makes the cut network, as
+/// [`apply_synced`](crate::apply_synced) does: `remove` makes it.
+///
+/// # Errors
+///
+/// As [`mask_equals_remove`], and what `remove` returns.
+pub fn mask_equals_removed<M: Module>(
+    module: &M,
+    remove: impl FnOnce(M) -> Result<M, Error>,
+    graph: &Graph,
+    cut: &Cut,
+    forward: impl Fn(&M) -> Tensor<2>,
+) -> Result<Comparison, Error> {
+    let predicted = predict(graph, cut)?;
+    if !predicted.incomparable.is_empty() {
+        return Ok(Comparison::NotComparable { reasons: predicted.incomparable });
     }
     // `valid` makes a copy with running statistics of its own, which the mapper may write to.
     let plain = module.valid().materialize();
-    let removed = apply(plain.clone(), cut)?;
-    let dims = silenced(graph, cut);
-    let silenced = plain.map(&mut Silence { place: Place::default(), cut, dims });
+    let removed = remove(plain.clone())?;
+    let silenced = plain.map(&mut Silence { place: Place::default(), cut, dims: predicted.silenced });
     let (masked_shape, masked) = outputs("silenced", forward(&silenced))?;
     let (cut_shape, removed) = outputs("cut", forward(&removed))?;
     if masked_shape != cut_shape {
@@ -147,7 +164,7 @@ fn outputs(model: &'static str, output: Tensor<2>) -> Result<(Vec<usize>, Vec<f6
 struct Silence<'a> {
     place: Place,
     cut: &'a Cut,
-    dims: Vec<(String, usize)>,
+    dims: BTreeSet<(String, usize)>,
 }
 
 impl ModuleMapper for Silence<'_> {

@@ -59,4 +59,4 @@ pub use observer::{
 };
 pub use qparams::{QParams, Range};
 pub use scheme::{Granularity, ScaleFormat, Scheme, Symmetry};
-pub use weight::{fake_quant_scheme, round_weight, weight_matrix};
+pub use weight::{decode_weight, encode_weight, fake_quant_scheme, round_weight, weight_matrix};

@@ -48,7 +48,7 @@ mod sweep;
 pub use adaround::{AdaRound, AdaRounded, adaround};
 pub use awq::{Awq, AwqWeight, awq};
 pub use bias::{Activation, OutputShift, activation_mean, bias_correction};
-pub use brecq::{Block, BlockWeight, Brecq, Reconstruction, Targets, brecq};
+pub use brecq::{Block, BlockWeight, Brecq, Reconstruction, Targets, block_error, brecq};
 pub use equalize::{Equalized, equalize};
 pub use gptq::{Gptq, GptqFloat, GptqWeight, Groups, Order, gptq, gptq_float};
 pub use grid::{Cell, Grid, Quantized};

@@ -10,7 +10,7 @@
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::number::{CodebookRule, Number};
-use crate::{Error, Granularity, ScaleFormat, Scheme, encode, fake_quant, weight_scale};
+use crate::{Encoded, Error, Granularity, ScaleFormat, Scheme, encode, fake_quant, weight_scale};
 
 /// Rows and columns of the matrix `[out, K]` that a weight is to its scheme; `axis` is that of its outputs.
 ///
@@ -29,13 +29,27 @@ pub fn weight_matrix(shape: &[usize], axis: usize) -> Result<(usize, usize), Err
 ///
 /// # Errors
 ///
-/// [`Error::Axis`], and those of [`encode`]; a position in [`Error::NotFinite`] is one of `values`.
+/// Those of [`encode_weight`].
 pub fn round_weight(
     values: &[f32],
     shape: &[usize],
     axis: usize,
     scheme: &Scheme,
 ) -> Result<Vec<f32>, Error> {
+    decode_weight(&encode_weight(values, shape, axis, scheme)?, shape, axis)
+}
+
+/// [`encode`] of the matrix `[out, K]` of `values`, row-major of `shape`, with outputs on `axis`.
+///
+/// # Errors
+///
+/// [`Error::Axis`], and those of [`encode`]; a position in [`Error::NotFinite`] is one of `values`.
+pub fn encode_weight(
+    values: &[f32],
+    shape: &[usize],
+    axis: usize,
+    scheme: &Scheme,
+) -> Result<Encoded, Error> {
     let (rows, columns) = weight_matrix(shape, axis)?;
     if values.len() != rows * columns {
         let (expected, found) = (rows * columns, values.len());
@@ -43,24 +57,44 @@ pub fn round_weight(
     }
     let inner: usize = shape[axis + 1..].iter().product();
     if inner == columns {
-        return Ok(encode(values, rows, columns, scheme)?.decode());
+        return encode(values, rows, columns, scheme);
     }
-    // Element `[row, column]` of the matrix, where a column counts through the axes before and behind the outputs.
-    let place = |at: usize| {
-        let (row, column) = (at / columns, at % columns);
-        (column / inner * rows + row) * inner + column % inner
-    };
-    let matrix: Vec<f32> = (0..values.len()).map(|at| values[place(at)]).collect();
-    let rounded = encode(&matrix, rows, columns, scheme)
-        .map_err(|error| match (error, values.iter().position(|x| !x.is_finite())) {
+    let matrix: Vec<f32> = (0..values.len()).map(|at| values[place(at, rows, columns, inner)]).collect();
+    encode(&matrix, rows, columns, scheme).map_err(|error| {
+        match (error, values.iter().position(|x| !x.is_finite())) {
             // The first in the order of the weight, not of the matrix.
             (Error::NotFinite { .. }, Some(index)) => Error::NotFinite { index, value: values[index] },
             (error, _) => error,
-        })?
-        .decode();
+        }
+    })
+}
+
+/// The values of an encoded matrix `[out, K]` in the order of the weight, row-major of `shape`, with outputs on `axis`.
+///
+/// # Errors
+///
+/// [`Error::Axis`], [`Error::Length`] for a matrix of another size.
+pub fn decode_weight(encoded: &Encoded, shape: &[usize], axis: usize) -> Result<Vec<f32>, Error> {
+    let (rows, columns) = weight_matrix(shape, axis)?;
+    if (rows, columns) != (encoded.rows, encoded.columns) {
+        let (expected, found) = (rows * columns, encoded.rows * encoded.columns);
+        return Err(Error::Length { shape: shape.to_vec(), expected, found });
+    }
+    let values = encoded.decode();
+    let inner: usize = shape[axis + 1..].iter().product();
+    if inner == columns {
+        return Ok(values);
+    }
     let mut back = vec![0.0; values.len()];
-    rounded.iter().enumerate().for_each(|(at, &x)| back[place(at)] = x);
+    values.iter().enumerate().for_each(|(at, &x)| back[place(at, rows, columns, inner)] = x);
     Ok(back)
+}
+
+/// Where element `at` of the matrix stands in the weight: a column counts through the axes before and behind the
+/// outputs, `inner` numbers of which lie behind.
+fn place(at: usize, rows: usize, columns: usize, inner: usize) -> usize {
+    let (row, column) = (at / columns, at % columns);
+    (column / inner * rows + row) * inner + column % inner
 }
 
 /// [`round_weight`] of a tensor, with a straight-through gradient.

@@ -36,25 +36,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let page = args.write.then(|| Page::read(&sh, "numbers")).transpose()?;
     let rounds = args.rounds.to_string();
     cmd!(sh, "cargo bench -p kd-benches --bench bandwidth --no-run").run()?;
-    let mut paused = pause();
+    let mut paused = Ticks::paused(PAUSE);
     let lines =
         cmd!(sh, "cargo bench -p kd-benches --bench bandwidth -- measure --rounds {rounds}").read()?;
-    paused += pause();
+    paused += Ticks::paused(PAUSE);
     let text = report(&sh, &jobs(&lines)?, args.rounds)?;
     println!("\n{text}");
     match page {
         Some(page) => page.write(&sh, &text, paused),
         None => Ok(()),
-    }
-}
-
-/// What the processors do while nothing is measured.
-fn pause() -> Ticks {
-    let before = Ticks::now();
-    std::thread::sleep(PAUSE);
-    match (before, Ticks::now()) {
-        (Some(before), Some(after)) => after - before,
-        _ => Ticks::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! beside a compiler they are slower by an order of magnitude. A table made then would praise us for nothing.
 
 use std::ops::{AddAssign, Sub};
+use std::time::Duration;
 
 /// Above this share of busy processors no table is written.
 pub(crate) const MOST: f64 = 0.1;
@@ -19,6 +20,16 @@ impl Ticks {
     /// Since the machine started; `None` where there is no `/proc/stat`.
     pub(crate) fn now() -> Option<Self> {
         Self::parse(&std::fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// What the processors do in a pause of so long, in which nothing is measured.
+    pub(crate) fn paused(pause: Duration) -> Self {
+        let before = Self::now();
+        std::thread::sleep(pause);
+        match (before, Self::now()) {
+            (Some(before), Some(after)) => after - before,
+            _ => Self::default(),
+        }
     }
 
     /// The first line has user, nice, system, idle, iowait, irq, softirq and steal; what follows is counted in these.

@@ -126,7 +126,7 @@ fn about_others(paused: Ticks) -> String {
 }
 
 /// Those that are asked for, or one and all cores.
-fn threads(asked: &[usize]) -> Result<Vec<usize>> {
+pub(super) fn threads(asked: &[usize]) -> Result<Vec<usize>> {
     ensure!(!asked.contains(&0), "expected `--threads` of at least 1, found 0");
     if !asked.is_empty() {
         return Ok(asked.to_vec());

@@ -1,7 +1,10 @@
 //! `kd explain`: more about a problem than its message says.
 
+mod criterion;
+
 use kd_train::explain;
 use kd_train::loss_eval::{Content, Example, Input, Knob, LossName, TABLE, example};
+use kd_train::schedule_eval;
 
 use super::Context;
 use crate::args::Explain;
@@ -14,6 +17,12 @@ pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
     let code = args.code.trim();
     if let Some(name) = code.strip_prefix("loss.") {
         return loss(name, context);
+    }
+    if let Some(name) = code.strip_prefix("schedule.") {
+        return schedule(name, context);
+    }
+    if let Some(name) = code.strip_prefix("criterion.") {
+        return criterion::explain(name, context);
     }
     let found = explain::explain(code)
         .ok_or_else(|| Failure::UnknownCode { code: code.to_owned(), nearest: explain::nearest(code) })?;
@@ -39,10 +48,7 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
         if !row.knobs.is_empty() {
             out += "\nKnobs\n";
         }
-        for knob in row.knobs {
-            let default = knob.default.map(|default| format!(" = {default}")).unwrap_or_default();
-            out += &format!("    {}{default}: {}\n", knob.name, knob.meaning);
-        }
+        out += &knobs(row.knobs);
         out += &match row.lacks {
             None => "\nUsable in a recipe.\n".to_owned(),
             Some(lacks) => format!("\nNot usable in a recipe, which has no {lacks}.\n"),
@@ -70,10 +76,70 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
     context.output.data(text, json)
 }
 
+/// A schedule: its formula, its knobs, and what it prints.
+fn schedule(name: &str, context: &Context) -> Result<(), Failure> {
+    let all = || schedule_eval::names().chain(schedule_eval::sparsity_names());
+    let row = all().find(|row| row.name == name).ok_or_else(|| {
+        let nearest = kd_train::problem::nearest(name, all().map(|row| row.name));
+        Failure::UnknownSchedule { name: name.to_owned(), nearest }
+    })?;
+    let number = schedule_eval::names().any(|other| other.name == name);
+    let example = match number {
+        true => format!("kd schedule eval '{}' --steps 5", row.example),
+        false => format!("schedule.{}", row.example),
+    };
+    let text = || {
+        let mut out = wrapped(&format!("{}: {}", row.name, row.line));
+        out += match number {
+            true => "\np goes from 0 at `begin` to 1 at `end`, and t from 0 to 1 over a stage.\n",
+            false => {
+                "\nA schedule of `[stage.sparsify]`, as the schedules of numbers are; s is the pattern's sparsity.\n"
+            }
+        };
+        out += match (number, name) {
+            (false, _) => "",
+            (true, "exponential") => {
+                "In `[stage.sparsify]` it takes `from = 0.0`, `begin = 0.0` and `end = 0.75`, and arrives at the pattern's\nsparsity.\n"
+            }
+            (true, _) => {
+                "In `[stage.sparsify]` its values are shares of the pattern's sparsity, and end at 1.\n"
+            }
+        };
+        out += "\nKnobs\n";
+        out += &knobs(row.knobs);
+        out + &format!("\nExample\n    {example}\n")
+    };
+    let json = || {
+        let knob = |knob: &Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
+        serde_json::json!({
+            "name": row.name, "about": row.line, "number": number,
+            "knobs": row.knobs.iter().map(knob).collect::<Vec<_>>(), "example": row.example,
+        })
+    };
+    context.output.data(text, json)
+}
+
+/// One line a knob; what has no name is described by its meaning alone.
+fn knobs(knobs: &[Knob]) -> String {
+    let line = |knob: &Knob| match (knob.name, knob.default) {
+        ("", _) => format!("    {}\n", knob.meaning),
+        (name, Some(default)) => format!("    {name} = {default}: {}\n", knob.meaning),
+        (name, None) => format!("    {name}: {}\n", knob.meaning),
+    };
+    knobs.iter().map(line).collect()
+}
+
 /// Commands that compute the loss on random tensors, for the shell.
 fn commands(row: &LossName) -> String {
+    let loss = format!("{} = {}", row.name, row.example);
+    let line = format!("kd loss eval --loss '{loss}' --in tensors.safetensors --out result.safetensors");
+    script(example(row), &line)
+}
+
+/// Lines for the shell that write random tensors to a file and run a command on it.
+fn script(examples: Vec<Example>, command: &str) -> String {
     let mut lines = String::new();
-    for Example { name, shape, content } in example(row) {
+    for Example { name, shape, content } in examples {
         let shape: Vec<_> = shape.iter().map(usize::to_string).collect();
         let shape = shape.join(", ");
         let numbers = match content {
@@ -85,11 +151,9 @@ fn commands(row: &LossName) -> String {
         };
         lines += &format!("        {name:?}: {numbers},\n");
     }
-    let loss = format!("{} = {}", row.name, row.example);
     format!(
         "    python3 - <<'END'\n    import torch, safetensors.torch\n    safetensors.torch.save_file({{\n{lines}    }}, \
-         \"tensors.safetensors\")\n    END\n    kd loss eval --loss '{loss}' --in tensors.safetensors --out \
-         result.safetensors\n"
+         \"tensors.safetensors\")\n    END\n    {command}\n"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use kd_train::checkpoint_quant::{Inputs, Report, Request, Target, check_out, ignore, quantize};
 
-use kd_train::ptq::{Measure, Source};
+use kd_train::ptq::{BlockReport, LayerReport, Measure, Source};
 use kd_train::session::{self, Goal, QuantizeRun, QuantizedRun};
 
 use super::Context;
@@ -110,6 +110,10 @@ fn run_text(done: &QuantizedRun) -> String {
     }
     let score = &done.score;
     let mut text = table::columns(&rows);
+    if done.layers.iter().any(|layer| layer.block.is_some()) {
+        text += "\n";
+        text += &table::columns(&blocks(&done.layers));
+    }
     text += &format!(
         "\n{} layers: {:.4} bpw\naccuracy {:.2} %, in floats {:.2} %; KL of the logits {:.3e}; the same class for {:.2} %\n",
         done.layers.len(),
@@ -132,11 +136,29 @@ fn run_text(done: &QuantizedRun) -> String {
     text
 }
 
+/// A row for each block of layers that were rounded together, under a head.
+fn blocks(layers: &[LayerReport]) -> Vec<Vec<String>> {
+    let mut rows = vec![["block", "layers", "error of rtn", "error"].map(str::to_owned).to_vec()];
+    let mut seen: Vec<(&BlockReport, usize)> = Vec::new();
+    for block in layers.iter().filter_map(|layer| layer.block.as_ref()) {
+        match seen.last_mut() {
+            Some((last, count)) if last.name == block.name => *count += 1,
+            _ => seen.push((block, 1)),
+        }
+    }
+    rows.extend(seen.into_iter().map(|(block, count)| {
+        let (before, after) = (format!("{:.3e}", block.before), format!("{:.3e}", block.after));
+        vec![block.name.clone(), count.to_string(), before, after]
+    }));
+    rows
+}
+
 fn run_json(done: &QuantizedRun) -> serde_json::Value {
     let layers = done.layers.iter().map(|layer| {
         serde_json::json!({
             "tensor": layer.name, "scheme": layer.scheme.to_string(), "before": layer.before, "after": layer.after,
-            "sqnr": layer.sqnr.is_finite().then_some(layer.sqnr), "bits": layer.bits, "notes": layer.notes,
+            "block": layer.block, "sqnr": layer.sqnr.is_finite().then_some(layer.sqnr), "bits": layer.bits,
+            "notes": layer.notes,
         })
     });
     serde_json::json!({

@@ -110,6 +110,95 @@ fn a_loss_is_computed_on_saved_tensors() {
 }
 
 #[test]
+fn a_schedule_is_printed_one_value_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let eval = |line: &str, steps: &str| done(folder.path(), &["schedule", "eval", line, "--steps", steps]);
+    assert_eq!(eval("linear = { from = 1.0, to = 0.5 }", "5"), "1\n0.875\n0.75\n0.625\n0.5\n");
+    assert_eq!(eval("cubic = { from = 0.0, to = 0.5 }", "3"), "0\n0.4375\n0.5\n");
+    assert_eq!(eval("geometric = { from = 1e-2, to = 1e-6 }", "1"), "0.01\n");
+    assert_eq!(eval("-2", "2"), "-2\n-2\n");
+    let two = ["schedule", "eval", "linear = { from = 0, to = 1 }", "--steps", "2", "--format", "json"];
+    assert_eq!(
+        json(&done(folder.path(), &two)),
+        serde_json::json!({ "schedule": "linear", "values": [0.0, 1.0] })
+    );
+    for (line, steps, says) in [
+        ("exponential = { from = 1e-2, to = 1.0 }", "3", "use `geometric`"),
+        ("linaer = { from = 0, to = 1 }", "3", "did you mean `linear`?"),
+        ("movement = {}", "3", "kd explain schedule.movement"),
+        ("linear = { from = 0, to = 1 }", "0", "0 is not in 1..=10000000"),
+    ] {
+        let output = run(folder.path(), &["schedule", "eval", line, "--steps", steps]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{line}: {stderr}");
+    }
+    for (name, part) in
+        [("warm-up", "kd schedule eval 'warm-up"), ("lottery-ticket", "schedule.lottery-ticket = {")]
+    {
+        let explained = done(folder.path(), &["explain", &format!("schedule.{name}")]);
+        assert!(explained.contains(part), "{explained}");
+    }
+    let output = run(folder.path(), &["explain", "schedule.cubik"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("kd explain schedule.cubic"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_criterion_is_computed_on_saved_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let stored = |shape: &[usize], numbers: Vec<f64>| kd_train::tensors::Stored {
+        shape: shape.to_vec(),
+        numbers: kd_train::tensors::Numbers::F64(numbers),
+    };
+    let inputs = [
+        ("weight", stored(&[2, 4], vec![1.0, -2.0, 3.0, -4.0, 5.0, 0.0, -0.5, 0.5])),
+        ("activations", stored(&[2, 4], vec![3.0, 0.0, 0.0, 0.0, 4.0, 1.0, 1.0, 1.0])),
+    ];
+    let inputs = inputs.map(|(name, tensor)| (name.to_owned(), tensor));
+    kd_train::tensors::write(&path.join("in.safetensors"), &inputs.into()).unwrap();
+    let args = ["prune", "eval", "--in", "in.safetensors", "--out", "out.safetensors", "--criterion"];
+    let with = |more: &[&str]| run(path, &[&args[..], more].concat());
+    let found = with(&["wanda = { group = \"row\" }", "--pattern", "keep=2 of=4"]);
+    assert_eq!((text(&found.stdout).as_str(), found.status.code()), ("mask: 4 of 8 stay\n", Some(0)));
+    let out = kd_train::tensors::read(&path.join("out.safetensors")).unwrap();
+    // Norms of the inputs: 5, 1, 1, 1.
+    assert_eq!(out["scores"].to_f64(), [5.0, 2.0, 3.0, 4.0, 25.0, 0.0, 0.5, 0.5]);
+    assert_eq!(out["mask"].to_f64(), [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(out["weight"].to_f64(), [1.0, 0.0, 0.0, -4.0, 5.0, 0.0, -0.5, 0.0]);
+    assert_eq!((out["weight"].kind(), &out["weight"].shape), ("f64", &vec![2, 4]));
+    let found = json(&text(&with(&["lamp", "--format", "json"]).stdout));
+    assert_eq!((&found["criterion"], &found["pattern"]), (&"lamp".into(), &Value::Null));
+    assert_eq!(found["tensors"], serde_json::json!(["scores"]));
+    let found =
+        json(&text(&with(&["magnitude", "--pattern", "rows sparsity=0.5", "--format", "json"]).stdout));
+    assert_eq!(found["masks"]["mask"], serde_json::json!({ "kept": 4, "of": 8 }));
+    assert_eq!(text(&with(&["magnitude"]).stdout), "scores: 8 numbers\n");
+    assert_eq!(text(&with(&["owl = { sparsity = 0.5 }"]).stdout), "sparsity: 0.5\n");
+
+    for (criterion, pattern, says) in [
+        ("magnitud", "keep=2 of=4", "did you mean `magnitude`?"),
+        ("magnitude = { p = 3 }", "keep=2 of=4", "exponent `p` is 3, expected 1 or 2"),
+        ("magnitude", "2:4", "`2:4` is no pattern"),
+        ("taylor", "keep=2 of=4", "the criterion `taylor` reads `grad [out, …]`"),
+        ("fpgm", "keep=2 of=4", "has no scores for the unit `element`"),
+    ] {
+        let output = with(&[criterion, "--pattern", pattern]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{criterion}: {stderr}");
+    }
+    let explained = done(path, &["explain", "criterion.sparsegpt"]);
+    for part in ["weight [out, …]", "damping = 0.01", "--pattern 'keep=2 of=4'", "kd prune eval", "arXiv"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
+    let output = run(path, &["explain", "criterion.wonda"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("kd explain criterion.wanda"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_gate_that_is_missed_is_exit_code_1_now_and_later() {
     let folder = tempfile::tempdir().unwrap();
     let gate = format!("{TINY}\n[expect]\nteacher.accuracy = {{ min = 1.0 }}\n");

@@ -90,7 +90,21 @@ impl Curve {
         match self {
             Curve::Exponential if from >= 1.0 || to >= 1.0 => Err(Error::ExponentialRange { from, to }),
             Curve::Geometric if from <= 0.0 || to <= 0.0 => Err(Error::GeometricRange { from, to }),
+            // The ends are given, but their difference or ratio may be beyond the largest float.
+            _ if !self.way(from, to).is_finite() => {
+                let expected = "near enough to `from` that their difference or ratio is a number";
+                Err(Error::OutOfRange { name: "to", expected, found: to })
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// What the curve multiplies by its shape: the difference of the ends, or their ratio.
+    fn way(self, from: f64, to: f64) -> f64 {
+        match self {
+            Curve::Linear | Curve::Cosine | Curve::Cubic => to - from,
+            Curve::Exponential => (1.0 - to) / (1.0 - from),
+            Curve::Geometric => to / from,
         }
     }
 

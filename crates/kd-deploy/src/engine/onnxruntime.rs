@@ -132,6 +132,11 @@ impl Engine for OnnxRuntime {
         true
     }
 
+    /// Since 1.20 those of 4 bits, 2 bits later; 1.32 is known to read all.
+    fn reads_packed(&self) -> bool {
+        true
+    }
+
     fn load(&self, model: &Path, threads: usize) -> Result<Box<dyn Session>, Error> {
         self.load_with(model, threads, Optimization::All)
     }

@@ -18,6 +18,15 @@ pub struct IntegerTensor {
     pub data: Vec<i32>,
 }
 
+/// The operator set that a model needs.
+///
+/// # Errors
+/// When the bytes are no ONNX model.
+pub fn opset(model: &[u8]) -> Result<i64, Error> {
+    let model = ModelProto::decode(model).map_err(Error::Decode)?;
+    Ok(model.opset_import.iter().map(|set| set.version.unwrap_or(0)).max().unwrap_or(0))
+}
+
 /// How often each operator occurs.
 ///
 /// # Errors
@@ -30,7 +39,7 @@ pub fn operators(model: &[u8]) -> Result<BTreeMap<String, usize>, Error> {
     Ok(counts)
 }
 
-/// Whether every `Conv`, `Gemm` and `MatMul` reads 8-bit integers through `DequantizeLinear` on both operands, and
+/// Whether every `Conv`, `Gemm` and `MatMul` reads integers of at most 8 bits through `DequantizeLinear` on both operands, and
 /// 32-bit integers as its bias if it has one. That is how a quantized model is written; an engine may still compute
 /// in floats.
 ///
@@ -46,7 +55,8 @@ pub fn layers_read_integers(model: &[u8]) -> Result<bool, Error> {
         stored(node.input.get(2)?).map(TensorProto::data_type)
     };
     let is = |found: Option<i32>, kinds: &[DataType]| kinds.iter().any(|k| found == Some(*k as i32));
-    let bytes = [DataType::Int8, DataType::Uint8];
+    let bytes =
+        [DataType::Int8, DataType::Uint8, DataType::Int4, DataType::Uint4, DataType::Int2, DataType::Uint2];
     let layers = graph.node.iter().filter(|n| matches!(n.op_type(), "Conv" | "Gemm" | "MatMul"));
     let mut layers = layers.map(|node| {
         let (operands, bias) = node.input.split_at(node.input.len().min(2));
@@ -56,7 +66,7 @@ pub fn layers_read_integers(model: &[u8]) -> Result<bool, Error> {
     Ok(layers.all(|integers| integers))
 }
 
-/// The integer tensors that `DequantizeLinear` reads from the file, by the name of the tensor: 8-bit weights and
+/// The integer tensors that `DequantizeLinear` reads from the file, by the name of the tensor: weights of 2 to 8 bits and
 /// 32-bit biases.
 ///
 /// # Errors
@@ -88,6 +98,20 @@ fn graph(model: &[u8]) -> Result<GraphProto, Error> {
 
 fn integers(tensor: &TensorProto) -> Option<IntegerTensor> {
     let bytes = tensor.raw_data();
+    let shape: Vec<usize> = tensor.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
+    let narrow = [
+        (DataType::Int4, 4, true),
+        (DataType::Uint4, 4, false),
+        (DataType::Int2, 2, true),
+        (DataType::Uint2, 2, false),
+    ];
+    if let Some(&(_, bits, signed)) = narrow.iter().find(|(kind, ..)| *kind as i32 == tensor.data_type()) {
+        let count: usize = shape.iter().product();
+        let field = |at: usize| i32::from(bytes[at * bits / 8] >> (at * bits % 8)) & ((1 << bits) - 1);
+        let value = |field: i32| if signed { (field << (32 - bits)) >> (32 - bits) } else { field };
+        let whole = bytes.len() * 8 >= count * bits;
+        return whole.then(|| IntegerTensor { shape, data: (0..count).map(field).map(value).collect() });
+    }
     let data = match tensor.data_type() {
         t if t == DataType::Int8 as i32 => bytes.iter().map(|&b| i32::from(b.cast_signed())).collect(),
         t if t == DataType::Uint8 as i32 => bytes.iter().map(|&b| i32::from(b)).collect(),
@@ -96,6 +120,5 @@ fn integers(tensor: &TensorProto) -> Option<IntegerTensor> {
         }
         _ => return None,
     };
-    let shape = tensor.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
     Some(IntegerTensor { shape, data })
 }

@@ -4,10 +4,11 @@
 //! types them, and no two operators agree on which types they take, so each cast stands here, beside the operator
 //! that needs it.
 
-use kd_graph::{Graph, Node, Op, Unary, ValueId};
+use kd_graph::{Binary, Graph, Node, Op, Unary, ValueId};
 
 use super::builder::Attribute;
 use super::lower::Lowering;
+use super::operators::binary;
 use super::proto::tensor_proto::DataType;
 use crate::Error;
 
@@ -41,16 +42,25 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// `Equal` of two values, or of one and a number; truth becomes one and falsehood zero.
-    pub(super) fn equal(&mut self, node: &Node, output: &str) -> Result<(), Error> {
+    /// A comparison of two values, or of one and a number; truth becomes one and falsehood zero.
+    pub(super) fn compare(&mut self, op: Binary, node: &Node, output: &str) -> Result<(), Error> {
         let lhs = self.read(node.inputs[0])?;
         let rhs = match node.op {
             Op::Scalar(_, number) => self.number(output, number),
             _ => self.read(node.inputs[1])?,
         };
         let truth = self.builder.name(&format!("{output}_truth"));
-        self.builder.node("Equal", &[&lhs, &rhs], &truth, []);
+        self.builder.node(binary(op), &[&lhs, &rhs], &truth, []);
         self.cast(&truth, DataType::Float, output);
+        Ok(())
+    }
+
+    /// `Where` with a mask that is one or zero.
+    pub(super) fn choose(&mut self, node: &Node, output: &str) -> Result<(), Error> {
+        let [mask, yes, no] = [0, 1, 2].map(|input| self.read(node.inputs[input]));
+        let truth = self.builder.name(&format!("{output}_truth"));
+        self.cast(&mask?, DataType::Bool, &truth);
+        self.builder.node("Where", &[&truth, &yes?, &no?], output, []);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use kd_graph::{Node, Op, Window};
 
 use super::builder::{Attribute, to_i64};
 use super::lower::Lowering;
-use super::quantizers::low_byte;
+use super::packed::{Element, Packed, Stand};
 use crate::Error;
 use crate::fold::fold_batch_norm;
 use crate::plan::{QuantizedBias, QuantizedWeight};
@@ -69,6 +69,10 @@ impl Lowering<'_> {
         let codes = self.quantized.as_ref().and_then(|q| q.codes.weights.get(&path)).cloned();
         let name = match codes {
             Some(codes) => self.quantized_weight(&path, &codes, layout),
+            None if self.stored_packed(&path, layout).is_some() => {
+                let (packed, stand) = self.stored_packed(&path, layout).expect("there is one");
+                self.packed_weight(&path, &packed, &stand)
+            }
             None => {
                 let fold = self.folds.iter().find(|fold| fold.layer == index && position == 1);
                 let rounded = self.quantized.as_ref().and_then(|q| q.plan.rounded.get(&path));
@@ -88,11 +92,26 @@ impl Lowering<'_> {
         Ok(name)
     }
 
+    /// A rounded weight in codes, if that is wanted and can be.
+    fn stored_packed(&self, path: &str, layout: Layout) -> Option<(Packed, Stand)> {
+        let quantized = self.quantized.as_ref()?;
+        let packed = quantized.packed.get(path)?;
+        let rounded = quantized.plan.rounded.get(path)?;
+        let shape = rounded.values.shape();
+        let stand = match (layout, rounded.axis) {
+            (Layout::AsIs, 0) => Stand::Upright(shape.to_vec()),
+            (Layout::Transposed, 1) if shape.len() == 2 => Stand::Upright(vec![shape[1], shape[0]]),
+            (Layout::AsIs, 1) if shape.len() == 2 => Stand::Turned,
+            _ => return None,
+        };
+        Some((packed.clone(), stand))
+    }
+
     /// The tensor to read for an operand that is computed.
     fn data(&mut self, node: &Node, position: usize) -> Result<String, Error> {
         let other = self.graph.param(node.inputs[1 - position]);
-        let rounded = self.quantized.as_ref().map(|q| &q.plan.rounded);
-        match other.is_some_and(|param| rounded.is_some_and(|rounded| rounded.contains_key(&param.path))) {
+        let quantized = self.quantized.as_ref();
+        match other.is_some_and(|param| quantized.is_some_and(|q| q.beside_floats(&param.path))) {
             true => self.read_beside_floats(node.inputs[position]),
             false => self.read(node.inputs[position]),
         }
@@ -130,21 +149,24 @@ impl Lowering<'_> {
         }
     }
 
-    /// 8-bit codes and their `DequantizeLinear`.
+    /// Codes and their `DequantizeLinear`.
     fn quantized_weight(&mut self, path: &str, weight: &QuantizedWeight, layout: Layout) -> String {
         let (shape, codes, axis) = match layout {
             Layout::AsIs => (weight.shape.clone(), weight.codes.clone(), weight.axis),
             Layout::Transposed => weight.transposed(),
         };
-        let kind = weight.container.data_type();
+        let wide = Element { kind: weight.container.data_type(), bits: 8 };
+        let element = match self.quantized.as_ref().is_some_and(|q| q.packs()) {
+            true => Element::narrowest(weight.limits).unwrap_or(wide),
+            false => wide,
+        };
         let cells: Vec<usize> = axis.map(|axis| shape[axis]).into_iter().collect();
         let names = ["quantized", "scale", "zero_point", "dequantized"];
         let [quantized, scale, zero_point, dequantized] =
             names.map(|word| self.builder.name(&format!("{path}_{word}")));
-        let bytes = |codes: &[i32]| codes.iter().map(|&code| low_byte(code)).collect();
-        self.builder.bytes(&quantized, kind, &shape, bytes(&codes));
+        self.builder.bytes(&quantized, element.kind, &shape, element.bytes(&codes));
         self.builder.floats(&scale, &cells, &weight.scale);
-        self.builder.bytes(&zero_point, kind, &cells, bytes(&weight.zero_point));
+        self.builder.bytes(&zero_point, element.kind, &cells, element.bytes(&weight.zero_point));
         let inputs = [quantized.as_str(), &scale, &zero_point];
         self.dequantize(&inputs, &dequantized, axis);
         dequantized

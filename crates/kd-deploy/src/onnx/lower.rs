@@ -33,7 +33,8 @@ pub const OUTPUT: &str = "logits";
 /// ONNX Runtime would leave the layers there in floats.
 ///
 /// Weights under a scheme that no engine runs on integers are stored as floats, with their rounded values, and the
-/// biases of their layers stay as they are. Without sites the activations stay float, with scales found at run time they
+/// biases of their layers stay as they are. With [`WeightsContainer::Packed`](crate::WeightsContainer) codes are stored
+/// in the narrowest type that ONNX has for them, and those weights too. Without sites the activations stay float, with scales found at run time they
 /// are rounded by arithmetic in floats; weights are then integers behind `DequantizeLinear`, biases float.
 ///
 /// # Errors
@@ -77,6 +78,7 @@ impl<'a> Lowering<'a> {
         folds: Vec<Fold>,
         quantized: Option<Quantized<'a>>,
     ) -> Self {
+        let opset = opset(graph).max(quantized.as_ref().map_or(13, Quantized::opset));
         let params = graph.params.iter().map(|param| param.path.as_str());
         Self {
             graph,
@@ -84,7 +86,7 @@ impl<'a> Lowering<'a> {
             folds,
             quantized,
             builder: Builder::reserving(params.chain([INPUT, OUTPUT])),
-            opset: opset(graph),
+            opset,
             names: BTreeMap::new(),
             beside_floats: BTreeMap::new(),
             scales: BTreeMap::new(),

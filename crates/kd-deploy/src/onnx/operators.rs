@@ -43,7 +43,7 @@ impl Lowering<'_> {
                 self.simple("AveragePool", node, output, attributes)
             }
             Op::AdaptiveAvgPool { output: size } => self.adaptive_pool(node, size, output),
-            Op::Binary(Binary::Equal) | Op::Scalar(Binary::Equal, _) => self.equal(node, output),
+            Op::Binary(op) | Op::Scalar(op, _) if compares(*op) => self.compare(*op, node, output),
             Op::Binary(op) => self.simple(binary(*op), node, output, vec![]),
             Op::Scalar(op, number) => {
                 let x = self.read(node.inputs[0])?;
@@ -51,9 +51,11 @@ impl Lowering<'_> {
                 self.builder.node(binary(*op), &[&x, &number], output, []);
                 Ok(())
             }
+            Op::Where => self.choose(node, output),
             Op::Unary(Unary::Gelu) => self.gelu(node, output),
             Op::Unary(Unary::Truncate) => self.truncate(node, output),
             Op::Unary(op) => self.simple(unary(*op), node, output, vec![]),
+            Op::Clamp { min, max } => self.clamp(node, *min, *max, output),
             Op::Reshape => self.reshape(node, value, output),
             Op::Permute(axes) => {
                 let perm = Attribute::Ints(axes.iter().map(|&a| to_i64(a)).collect());
@@ -62,22 +64,37 @@ impl Lowering<'_> {
             Op::Expand => self.expand(node, value, output),
             Op::Softmax(axis) => self.simple("Softmax", node, output, vec![("axis", int(*axis))]),
             Op::LogSoftmax(axis) => self.simple("LogSoftmax", node, output, vec![("axis", int(*axis))]),
-            Op::MeanDim(axis) => {
-                // From operator set 18 on the axes are an input, as those of `ReduceSum` are from 13 on.
-                if self.opset >= 18 {
-                    return self.reduce("ReduceMean", node, *axis, output);
-                }
-                let attributes = vec![("axes", Attribute::Ints(vec![to_i64(*axis)])), ("keepdims", int(1))];
-                self.simple("ReduceMean", node, output, attributes)
+            Op::MeanDim(axis) => self.reduce_by("ReduceMean", node, *axis, output),
+            Op::TopK(axis) if self.graph.value(value).shape[*axis] == Dim::Fixed(1) => {
+                self.reduce_by("ReduceMax", node, *axis, output)
             }
             Op::SumDim(axis) => self.reduce("ReduceSum", node, *axis, output),
             Op::Concat(axis) => self.simple("Concat", node, output, vec![("axis", int(*axis))]),
             Op::Slice(ranges) => self.slice(node, ranges, output),
             Op::Embedding => self.embedding(node, output),
-            Op::Opaque(_) | Op::Conv { .. } | Op::Linear | Op::Matmul => {
-                Err(self.unsupported(index, node, "ONNX has nothing that is known to equal it"))
-            }
+            Op::TopK(_)
+            | Op::ConvTranspose { .. }
+            | Op::Resize { .. }
+            | Op::Opaque(_)
+            | Op::Conv { .. }
+            | Op::Linear
+            | Op::Matmul => Err(self.unsupported(index, node, "ONNX has nothing that is known to equal it")),
         }
+    }
+
+    /// A reduction whose axes are an input from operator set 18 on, as those of `ReduceSum` are from 13 on.
+    fn reduce_by(
+        &mut self,
+        operator: &'static str,
+        node: &Node,
+        axis: usize,
+        output: &str,
+    ) -> Result<(), Error> {
+        if self.opset >= 18 {
+            return self.reduce(operator, node, axis, output);
+        }
+        let attributes = vec![("axes", Attribute::Ints(vec![to_i64(axis)])), ("keepdims", Attribute::Int(1))];
+        self.simple(operator, node, output, attributes)
     }
 
     /// An operator that reads the node's inputs as they stand.
@@ -93,6 +110,27 @@ impl Lowering<'_> {
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         self.builder.node(operator, &inputs, output, attributes);
         Ok(())
+    }
+
+    /// `Clip`, with a bound left out where there is none.
+    fn clamp(&mut self, node: &Node, min: f64, max: f64, output: &str) -> Result<(), Error> {
+        let x = self.read(node.inputs[0])?;
+        let mut inputs = vec![x];
+        if min.is_finite() || max.is_finite() {
+            inputs.push(if min.is_finite() { self.bound(output, "min", min) } else { String::new() });
+        }
+        if max.is_finite() {
+            inputs.push(self.bound(output, "max", max));
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        self.builder.node("Clip", &inputs, output, []);
+        Ok(())
+    }
+
+    fn bound(&mut self, output: &str, which: &str, number: f64) -> String {
+        let name = self.builder.name(&format!("{output}_{which}"));
+        self.builder.floats(&name, &[], &[number as f32]);
+        name
     }
 
     /// A scalar of this value.
@@ -306,13 +344,21 @@ fn float(x: f64) -> Attribute {
     Attribute::Float(x as f32)
 }
 
-fn binary(op: Binary) -> &'static str {
+fn compares(op: Binary) -> bool {
+    !matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
+}
+
+pub(super) fn binary(op: Binary) -> &'static str {
     match op {
         Binary::Add => "Add",
         Binary::Sub => "Sub",
         Binary::Mul => "Mul",
         Binary::Div => "Div",
         Binary::Equal => "Equal",
+        Binary::Greater => "Greater",
+        Binary::GreaterEqual => "GreaterOrEqual",
+        Binary::Lower => "Less",
+        Binary::LowerEqual => "LessOrEqual",
     }
 }
 

@@ -9,10 +9,11 @@ use kd_graph::{Fold, Graph, ValueId};
 use quant_core::{QParams, Scheme};
 
 use super::lower::Lowering;
+use super::packed::{Element, Packed};
 use super::pairs::{Before, Pair, dynamic_values, pairs, signed_container};
 use super::proto::tensor_proto::DataType;
-use crate::plan::{Codes, Container, codes};
-use crate::{Error, QuantPlan, Weights};
+use crate::plan::{Codes, Container, QuantizedWeight, codes};
+use crate::{Error, QuantPlan, Weights, WeightsContainer};
 
 /// The plan, worked out: where pairs stand, and all codes.
 pub(crate) struct Quantized<'a> {
@@ -23,6 +24,8 @@ pub(crate) struct Quantized<'a> {
     pub(crate) dynamic: BTreeMap<ValueId, Scheme>,
     /// What signed activations are stored in.
     pub(crate) signed: Container,
+    /// Rounded weights whose codes are stored, by path.
+    pub(super) packed: BTreeMap<String, Packed>,
 }
 
 impl<'a> Quantized<'a> {
@@ -46,7 +49,38 @@ impl<'a> Quantized<'a> {
         let codes = codes(graph, weights, plan, folds, input_scale)?;
         let signed = signed_container(graph, &pairs);
         let dynamic = dynamic_values(graph, plan)?;
-        Ok(Self { plan, pairs, codes, dynamic, signed })
+        let packed = match plan.container {
+            WeightsContainer::Int8 => BTreeMap::new(),
+            WeightsContainer::Packed => {
+                let all = plan.rounded.iter();
+                all.filter_map(|(path, weight)| Some((path.clone(), Packed::of(weight)?))).collect()
+            }
+        };
+        Ok(Self { plan, pairs, codes, dynamic, signed, packed })
+    }
+
+    /// Whether codes are stored in the narrowest type.
+    pub(super) fn packs(&self) -> bool {
+        self.plan.container == WeightsContainer::Packed
+    }
+
+    /// Whether a layer with this weight is computed in floats.
+    ///
+    /// ONNX Runtime 1.32 takes 2-bit weights into its integer operators, which then refuse them; those of 4 bits it
+    /// leaves alone.
+    pub(super) fn beside_floats(&self, path: &str) -> bool {
+        let narrow = |weight: &QuantizedWeight| {
+            self.packs() && Element::narrowest(weight.limits).is_some_and(|element| element.bits < 4)
+        };
+        self.plan.rounded.contains_key(path) || self.codes.weights.get(path).is_some_and(narrow)
+    }
+
+    /// The operator set that weights need.
+    pub(super) fn opset(&self) -> i64 {
+        let rounded = self.packed.values().map(Packed::opset);
+        let weights = self.codes.weights.values().filter(|_| self.packs());
+        let whole = weights.filter_map(|weight| Element::narrowest(weight.limits)).map(Element::opset);
+        rounded.chain(whole).max().unwrap_or(13)
     }
 }
 
@@ -98,7 +132,7 @@ impl<'a> Lowering<'a> {
         clipped
     }
 
-    /// The tensor of a value for a layer whose weight stays float.
+    /// The tensor of a value for a layer whose weight stays float, or has 2 bits.
     ///
     /// Where a float weight stands beside a `DequantizeLinear`, ONNX Runtime rounds the weight to 8 bits of its own
     /// accord (`WeightBiasQuantization`), and computes another model. A `Clip` between the two, which changes nothing,
@@ -161,6 +195,6 @@ impl Container {
 }
 
 /// The byte of a code in its container.
-pub(super) fn low_byte(code: i32) -> u8 {
+fn low_byte(code: i32) -> u8 {
     code as u8
 }

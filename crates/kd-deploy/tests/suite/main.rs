@@ -8,5 +8,5 @@ mod float;
 mod int8;
 mod int8_layers;
 mod operators;
-mod runtime;
+mod packed;
 mod torch;

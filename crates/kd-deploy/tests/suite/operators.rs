@@ -9,7 +9,7 @@ use burn::nn::{
     BatchNorm, BatchNormConfig, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
     PaddingConfig2d,
 };
-use burn::tensor::activation::{gelu, log_softmax, relu, sigmoid, softmax};
+use burn::tensor::activation::{gelu, hard_sigmoid, leaky_relu, log_softmax, relu, sigmoid, softmax};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -101,6 +101,31 @@ fn whole_numbers_and_truth_values() {
     assert_eq!(plain([1, 5], |x| (x * 4.0).int().float()), ["Cast", "Mul"]);
     assert_eq!(plain([1, 9], |x| (x * 4.0).int().equal_elem(1).float()), ["Cast", "Equal", "Mul"]);
     assert_eq!(plain([1, 9], |x| relu(x.clone()).equal(x).float()), ["Cast", "Equal", "Relu"]);
+    assert_eq!(plain([1, 9], |x| relu(x.clone()).greater(x).float()), ["Cast", "Greater", "Relu"]);
+    assert_eq!(
+        plain([1, 9], |x| relu(x.clone()).greater_equal(x).float()),
+        ["Cast", "GreaterOrEqual", "Relu"]
+    );
+    assert_eq!(plain([1, 9], |x| x.lower_elem(0.3).float()), ["Cast", "Less"]);
+    assert_eq!(plain([1, 9], |x| x.lower_equal_elem(0.3).float()), ["Cast", "LessOrEqual"]);
+}
+
+#[test]
+fn masks() {
+    let masked = |x: Tensor<2>| x.clone().mask_fill(x.lower_elem(0.3), 2.0);
+    assert_eq!(plain([1, 9], masked), ["Cast", "Less", "Where"]);
+    assert_eq!(plain([1, 9], |x: Tensor<2>| x.max_dim(1)), ["ReduceMax"]);
+    let both = |x: Tensor<2>| x.clone().lower_elem(0.5).bool_and(x.not_equal_elem(0.0)).float();
+    assert_eq!(plain([1, 9], both), ["Cast", "Equal", "Less", "Mul"]);
+    let chosen = |x: Tensor<2>| x.clone().mask_where(x.clone().greater_elem(0.0), x.abs());
+    assert_eq!(plain([1, 9], chosen), ["Abs", "Cast", "Greater", "Where"]);
+    // Of a causal attention.
+    plain([1, 3, 4], |x: Tensor<3>| {
+        let later = Tensor::<2, burn::tensor::Bool>::tril_mask([3, 3], 0, &x.device());
+        let scores = x.clone().matmul(x.clone().swap_dims(1, 2));
+        let scores = scores.mask_fill(later.unsqueeze(), f32::NEG_INFINITY);
+        softmax(scores, 2).matmul(x).flatten(1, 2)
+    });
 }
 
 #[test]
@@ -220,6 +245,22 @@ fn normalizations_fold_where_they_can() {
         m.last.forward(m.linear.forward(x))
     });
     assert_eq!(operators, ["BatchNormalization", "Conv", "Gemm", "LayerNormalization", "Reshape"]);
+}
+
+#[test]
+fn clamps() {
+    type OfOne = fn(Tensor<2>) -> Tensor<2>;
+    let cases: [OfOne; 4] = [
+        |x| x.clamp(-0.5, 0.25),
+        |x| x.clamp_min(0.25),
+        |x| x.clamp_max(-0.25),
+        |x| hard_sigmoid(x, 0.5, 0.5),
+    ];
+    for forward in cases {
+        let operators = check(Plain::None, [1, 9], |_, x| forward(x));
+        assert!(operators.contains(&"Clip".to_owned()), "{operators:?}");
+    }
+    check(Plain::None, [1, 9], |_, x: Tensor<2>| leaky_relu(x, 0.1));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Coupled axes, written out by hand.
 
 use burn::module::{Module, Param};
-use burn::nn::conv::Conv2d;
+use burn::nn::conv::{Conv2d, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
-use kd_graph::{Axis, axes, capture};
+use kd_graph::{Axis, Graph, axes, capture};
 
 use crate::nets::{Cnn, Mlp, Residual, conv};
 
@@ -145,7 +145,8 @@ fn a_slice_takes_an_axis_apart() {
     let net = layers(conv(3, 7, 1).with_bias(false).init(&device), 7 * 16);
     let found = images(&net, |net, x| net.c.forward(net.a.forward(x).narrow(1, 1, 3)));
     // The one channel that nothing reads has no axis: a label of one unit does not exist.
-    check(&found, &["3: a.weight.0 c.weight.1", "7: c.weight.0 head.weight.0×16"]);
+    let slice = "numbers: `slice` behind `a.weight` from 1 to 4";
+    check(&found, &[&format!("3: a.weight.0 c.weight.1 | {slice}"), "7: c.weight.0 head.weight.0×16"]);
     assert_eq!(index(&found, "a.weight", 0, 3), [[1], [2], [3]]);
 }
 
@@ -200,6 +201,76 @@ fn groups_keep_as_many_channels_each() {
 }
 
 #[test]
+fn transposed_convolutions_have_their_inputs_first() {
+    let device = Device::default();
+    let net = layers(conv(3, 7, 1).with_bias(false).init(&device), 5 * 64);
+    let up = |from, to, groups| {
+        let config = ConvTranspose2dConfig::new([from, to], [2, 2]).with_stride([2, 2]).with_groups(groups);
+        config.init(&device)
+    };
+    let net = Upward { first: net.a, up: up(4, 6, 1), grouped: up(6, 4, 2), head: linear(4 * 256, 5) };
+    let graph = capture(&net, [1, 3, 4, 4], |net: &Upward, x, _| {
+        let x = net.grouped.forward(relu(net.up.forward(net.first.forward(x))));
+        net.head.forward(x.flatten::<2>(1, 3))
+    });
+    let mut found = axes(&graph.unwrap());
+    found.retain(|axis| !axis.pinned.as_ref().is_some_and(|why| why.contains("put")));
+    let groups = "numbers: groups of the convolution with `grouped.weight`";
+    check(
+        &found,
+        &[
+            "4: first.weight.0 up.weight.0",
+            &format!(
+                "2: up.weight.1×3 up.bias.0×3 grouped.weight.0×3 grouped.bias.0×2 head.weight.0×512 | {groups}"
+            ),
+            "3: up.weight.1×2 up.bias.0×2 grouped.weight.0×2",
+            "2: grouped.weight.1 grouped.bias.0×2 head.weight.0×512",
+        ],
+    );
+}
+
+#[derive(Module, Debug)]
+struct Upward {
+    first: Conv2d,
+    up: ConvTranspose2d,
+    grouped: ConvTranspose2d,
+    head: Linear,
+}
+
+fn linear(from: usize, to: usize) -> Linear {
+    LinearConfig::new(from, to).with_bias(false).init(&Device::default())
+}
+
+#[test]
+fn parts_that_a_reshape_stacks_are_one_axis() {
+    // Two branches side by side and shuffled: unit u of both is next to the other, and goes with it.
+    let device = Device::default();
+    let net = layers(conv(4, 7, 1).with_bias(false).init(&device), 8 * 16);
+    let net = Layers { b: conv(3, 4, 1).with_bias(false).init(&device), ..net };
+    let found = images(&net, |net, x| {
+        let both = Tensor::cat(vec![net.a.forward(x.clone()), net.b.forward(x)], 1);
+        both.reshape([0, 2, 4, 16]).swap_dims(1, 2).reshape([0, 8, 4, 4])
+    });
+    let stack = "a reshape to [batch, 2, 4, 16]";
+    check(
+        &found,
+        &[
+            &format!("4: a.weight.0 b.weight.0 head.weight.0×32 | numbers: {stack}"),
+            &format!("2: head.weight.0×64 | pinned: {stack} stacks 2 parts"),
+        ],
+    );
+    assert_eq!(index(&found, "head.weight", 0, 4)[1], (32..64).collect::<Vec<_>>());
+}
+
+#[test]
+fn kinds_are_what_layers_do_with_the_units() {
+    let kinds = |graph: Graph| axes(&graph).iter().map(|axis| axis.kind.to_string()).collect::<Vec<_>>();
+    assert_eq!(kinds(Mlp::graph()), ["width"; 4]);
+    assert_eq!(kinds(Cnn::graph()), ["channels", "channels", "width", "width"]);
+    assert_eq!(kinds(Residual::graph()), ["channels", "channels", "width"]);
+}
+
+#[test]
 fn a_layer_used_twice_is_one_axis() {
     let device = Device::default();
     let net = layers(conv(4, 4, 3).with_bias(false).init(&device), 64);
@@ -212,7 +283,7 @@ fn operations_that_are_not_understood_pin_and_are_named() {
     let device = Device::default();
     let net = layers(conv(4, 7, 1).with_bias(false).init(&device), 7 * 16);
     let found = images(&net, |net, x| net.c.forward(net.a.forward(x).flip([1])));
-    let why = "pinned: it meets `flip`, which is not understood";
+    let why = "pinned: it meets `flip` behind `a.weight`, which is not understood";
     check(
         &found,
         &[

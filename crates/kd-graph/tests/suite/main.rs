@@ -1,7 +1,9 @@
 //! Graphs of small modules, against graphs, costs and axes written out by hand.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod attention;
 mod axes;
+mod blocks;
 mod capture;
 mod cost;
 mod fold;

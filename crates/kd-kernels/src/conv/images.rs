@@ -87,7 +87,7 @@ impl Packed {
 }
 
 /// Cuts `0..len` into as few pieces of at most `most` as there can be, of nearly the same size.
-pub(super) fn even(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn even(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let pieces = len.div_ceil(most.max(1));
     let (size, larger) = (len.checked_div(pieces).unwrap_or(0), len.checked_rem(pieces).unwrap_or(0));
     (0..pieces).map(move |i| (i * size + i.min(larger), size + usize::from(i < larger)))

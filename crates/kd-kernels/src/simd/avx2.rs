@@ -33,6 +33,7 @@ impl Simd for Avx2 {
     const LANES: usize = LANES;
     const REGISTERS: usize = 16;
     type V = __m256;
+    type Four = __m128;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
@@ -68,6 +69,24 @@ impl Simd for Avx2 {
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_four(from: *const f32) -> __m128 {
+        // SAFETY: see above.
+        unsafe { _mm_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_four(to: *mut f32, x: __m128) {
+        // SAFETY: see above.
+        unsafe { _mm_storeu_ps(to, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma_four(a: __m128, b: f32, c: __m128) -> __m128 {
+        // SAFETY: see above.
+        unsafe { _mm_fmadd_ps(a, _mm_set1_ps(b), c) }
     }
 
     #[inline(always)]

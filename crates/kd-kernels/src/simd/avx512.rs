@@ -29,6 +29,7 @@ impl Simd for Avx512 {
     const LANES: usize = LANES;
     const REGISTERS: usize = 32;
     type V = __m512;
+    type Four = __m128;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {
@@ -64,6 +65,24 @@ impl Simd for Avx512 {
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_four(from: *const f32) -> __m128 {
+        // SAFETY: see above.
+        unsafe { _mm_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_four(to: *mut f32, x: __m128) {
+        // SAFETY: see above.
+        unsafe { _mm_storeu_ps(to, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma_four(a: __m128, b: f32, c: __m128) -> __m128 {
+        // SAFETY: see above.
+        unsafe { _mm_fmadd_ps(a, _mm_set1_ps(b), c) }
     }
 
     #[inline(always)]

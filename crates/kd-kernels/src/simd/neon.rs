@@ -23,6 +23,7 @@ impl Simd for Neon {
     const LANES: usize = LANES;
     const REGISTERS: usize = 32;
     type V = float32x4_t;
+    type Four = float32x4_t;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> float32x4_t {
@@ -66,6 +67,24 @@ impl Simd for Neon {
     unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
         // SAFETY: see above.
         unsafe { vfmaq_f32(c, a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_four(from: *const f32) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_four(to: *mut f32, x: float32x4_t) {
+        // SAFETY: see above.
+        unsafe { vst1q_f32(to, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma_four(a: float32x4_t, b: f32, c: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vfmaq_n_f32(c, a, b) }
     }
 
     #[inline(always)]

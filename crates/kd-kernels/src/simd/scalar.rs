@@ -16,6 +16,7 @@ impl Simd for Scalar {
     const LANES: usize = LANES;
     const REGISTERS: usize = 16;
     type V = [f32; LANES];
+    type Four = [f32; 4];
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {
@@ -52,6 +53,23 @@ impl Simd for Scalar {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         // `mul_add` would be a call per number where there is no such instruction.
         map(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    unsafe fn load_four(from: *const f32) -> [f32; 4] {
+        // SAFETY: as the trait asks.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_four(to: *mut f32, x: [f32; 4]) {
+        // SAFETY: as the trait asks.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma_four(a: [f32; 4], b: f32, c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] * b + c[i])
     }
 
     #[inline(always)]

@@ -5,4 +5,5 @@
 mod common;
 mod conv;
 mod layers;
+mod sparse;
 mod transformer;

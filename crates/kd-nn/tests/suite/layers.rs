@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use burn::module::{Module, RunningState};
+use burn::module::{Module, Param, RunningState};
 use burn::nn as theirs;
 use burn::nn::{PaddingConfig1d, PaddingConfig2d};
-use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, Tolerance};
 use kd_nn::conv::{Conv1dConfig, Conv2dConfig};
 use kd_nn::pool::{AvgPool2dConfig, MaxPool2dConfig};
-use kd_nn::{BatchNormConfig, Kernels, LayerNormConfig, LinearConfig, activation};
+use kd_nn::{BatchNormConfig, GroupNormConfig, Kernels, LayerNormConfig, LinearConfig, activation};
 
 fn close(what: &str, ours: &TensorData, theirs: &TensorData) {
     assert_eq!(ours.shape(), theirs.shape(), "{what}");
@@ -314,4 +314,29 @@ fn a_layer_whose_channels_were_removed_goes_on() {
     conv.weight = conv.weight.map(|weight| weight.narrow(0, 0, 5));
     conv.bias = conv.bias.map(|bias| bias.map(|bias| bias.narrow(0, 0, 5)));
     assert_eq!(conv.forward(Tensor::<4>::ones([2, 5, 6, 6], &device)).dims(), [2, 5, 4, 4]);
+}
+
+#[test]
+fn group_norm_equals_burns_and_follows_its_channels() {
+    let device = Device::default().autodiff();
+    let mut burns = theirs::GroupNormConfig::new(2, 6).init(&device);
+    let mut ours = GroupNormConfig::new(2, 6).init(&device);
+    let values = |scale: f32| Tensor::<1, Int>::arange(0..6, &device).float() * scale + 0.5;
+    (ours.gamma, ours.beta) = (Param::from_tensor(values(0.3)), Param::from_tensor(values(-0.2)));
+    (burns.gamma, burns.beta) = (Some(ours.gamma.clone()), Some(ours.beta.clone()));
+    let x = Tensor::<1, Int>::arange(0..3 * 6 * 5 * 4, &device)
+        .float()
+        .mul_scalar(0.7)
+        .sin()
+        .reshape([3, 6, 5, 4]);
+    let (a, b) = (ours.forward(x.clone()), burns.forward(x.clone()));
+    close("group norm", &a.to_data(), &b.to_data());
+    let (a, b) = ((a.clone() * a).sum().backward(), (b.clone() * b).sum().backward());
+    let grad = |gradients| ours.gamma.val().grad(gradients).unwrap().into_data();
+    close("its gradient", &grad(&a), &grad(&b));
+    // Two of three channels of each group: the layer is that of four channels.
+    let keep = Tensor::<1, Int>::from_data([0, 2, 3, 5], &device);
+    ours.gamma = ours.gamma.map(|gamma| gamma.select(0, keep.clone()));
+    ours.beta = ours.beta.map(|beta| beta.select(0, keep.clone()));
+    assert_eq!(ours.forward(x.select(1, keep)).dims(), [3, 4, 5, 4]);
 }

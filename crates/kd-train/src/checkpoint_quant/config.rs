@@ -85,6 +85,9 @@ pub(super) struct Stored {
     pub(super) scheme: Scheme,
     pub(super) layout: Layout,
     pub(super) shape: [usize; 2],
+    /// The shape of the weight itself where it is no matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tensor_shape: Option<Vec<usize>>,
     /// The type that it had.
     dtype: Dtype,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -123,12 +126,15 @@ impl Config {
         for (name, planned) in plan {
             let layer = module(name).map(str::to_owned);
             match planned {
-                Planned::Coded { form, rows, columns, dtype } => {
+                Planned::Coded { form, rows, columns, tensor, dtype } => {
                     let Form { scheme, layout, float_zero, input_scale } = *form;
                     let shape = [*rows, *columns];
-                    let stored = Stored { scheme, layout, shape, dtype: *dtype, float_zero, input_scale };
+                    let (tensor_shape, dtype) = (tensor.clone(), *dtype);
+                    let stored =
+                        Stored { scheme, layout, shape, tensor_shape, dtype, float_zero, input_scale };
                     tensors.insert(name.clone(), stored);
-                    let arguments = Arguments::of(form).filter(|_| form.unloadable(name, *columns).is_none());
+                    let arguments = Arguments::of(form)
+                        .filter(|_| form.unloadable(name, *columns, tensor.as_deref()).is_none());
                     match (arguments, layer) {
                         (Some(arguments), Some(layer)) => {
                             let format = Some(layout.name().to_owned());

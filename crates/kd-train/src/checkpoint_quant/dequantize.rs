@@ -40,7 +40,7 @@ pub fn dequantize(folder: &Path, out: &Path) -> Result<Decoded, Error> {
         .collect();
     let mut tensors = BTreeMap::new();
     for (name, weight) in &weights {
-        tensors.insert(name.clone(), (Dtype::F32, vec![weight.rows, weight.columns]));
+        tensors.insert(name.clone(), (Dtype::F32, weight.shape()));
     }
     for (name, (_, entry)) in shards.tensors.iter().filter(|(name, _)| !parts.contains_key(name.as_str())) {
         if tensors.insert(name.clone(), (entry.dtype, entry.shape.clone())).is_some() {
@@ -104,7 +104,7 @@ mod tests {
         assert!(weights.len() >= 14, "{}", weights.len());
         let plan = weights.iter().map(|(name, weight)| {
             let Weight { form, rows, columns, .. } = *weight;
-            (name.clone(), Planned::Coded { form, rows, columns, dtype: Dtype::F32 })
+            (name.clone(), Planned::Coded { form, rows, columns, tensor: None, dtype: Dtype::F32 })
         });
         let mut writer =
             Writer::create(&folder.path().join("out"), plan.collect(), &BTreeMap::new()).unwrap();

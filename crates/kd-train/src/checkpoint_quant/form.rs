@@ -13,7 +13,8 @@
 //! | `dense` | `N` in a type of safetensors, without scales |
 //! | `own` | `N_codes` u8, dense over the whole tensor (ternary: five to a byte; GGUF: its blocks, `[rows, bytes]`), `N_scale`, `N_zero_point` u8 dense or f32, `N_input_scale` f32 `[K]` |
 //!
-//! Scales have the shape `[1]` for a tensor, `[rows, 1]` for channels, `[rows, groups]` for groups and
+//! A convolution's weight is the matrix `[out, in / groups · kernel]`; its shape is in `config.json`, and where codes are
+//! a number each their tensor has it. Scales have the shape `[1]` for a tensor, `[rows, 1]` for channels, `[rows, groups]` for groups and
 //! `[block rows, block columns]` for blocks, and the type that the scheme says; in `own`, e8m0 and ue4m3 are their codes.
 //! Zero points of `pack-quantized` are i32 `[ceil(rows·bits/32), groups]`, packed down the rows, for channels and
 //! groups, and i8 for tensors and blocks.
@@ -258,6 +259,15 @@ impl Form {
         parts
     }
 
+    /// The tensors of a weight of shape `tensor`, if that is not `[rows, columns]`: codes that are a number each keep it.
+    pub(super) fn shaped(&self, rows: usize, columns: usize, tensor: Option<&[usize]>) -> Vec<Part> {
+        let mut parts = self.parts(rows, columns);
+        if let (Some(tensor), Packing::Plain) = (tensor, self.packing()) {
+            parts[0].shape = tensor.to_vec();
+        }
+        parts
+    }
+
     /// Whether there is a scale of all scales.
     pub(super) fn global(&self) -> bool {
         matches!(self.scheme.number(), Number::Block(block) if block.scale == BlockScale::Ue4m3 { global: true })
@@ -288,8 +298,8 @@ impl Form {
         format!("{name}{suffix}")
     }
 
-    /// Why compressed-tensors cannot load a weight of that name and width, if it cannot.
-    pub fn unloadable(&self, name: &str, columns: usize) -> Option<String> {
+    /// Why compressed-tensors cannot load a weight of that name, width and shape beyond a matrix, if it cannot.
+    pub fn unloadable(&self, name: &str, columns: usize, tensor: Option<&[usize]>) -> Option<String> {
         let whole = |len: usize, what: &str| {
             let rest = columns % len;
             (rest != 0).then(|| format!("{what} {len} does not divide its {columns} columns"))
@@ -297,6 +307,9 @@ impl Form {
         let uneven = match (self.layout, self.scheme.granularity(), self.scheme.number()) {
             (Layout::Own, ..) => Some(format!("it has no layout for `{}` as it is stored here", self.scheme)),
             (Layout::Dense, ..) => return None,
+            _ if tensor.is_some() => {
+                Some("it is a convolution's, and the package loads linear layers".into())
+            }
             (_, Granularity::Group(len), _) => whole(len, "a group of"),
             (_, Granularity::Block(_, width), _) => whole(width, "a block of"),
             (_, _, Number::Block(block)) => whole(block.len, "a block of"),

@@ -69,7 +69,7 @@ impl Shards {
             };
             let [rows, columns] = stored.shape;
             let mut parts = BTreeMap::new();
-            for part in form.parts(rows, columns) {
+            for part in form.shaped(rows, columns, stored.tensor_shape.as_deref()) {
                 let key = form.part_name(name, part.kind);
                 let (_, entry) = self.get(&key)?;
                 if (entry.dtype, &entry.shape) != (part.dtype, &part.shape) {
@@ -82,7 +82,12 @@ impl Shards {
                 }
                 parts.insert(part.kind, key);
             }
-            weights.insert(name.clone(), Weight { form, rows, columns, parts });
+            let tensor = stored.tensor_shape.clone();
+            if tensor.as_ref().is_some_and(|shape| shape.iter().product::<usize>() != rows * columns) {
+                let reason = format!("expected `{name}` of {rows} · {columns} numbers, found {tensor:?}");
+                return Err(self.wrong(&reason));
+            }
+            weights.insert(name.clone(), Weight { form, rows, columns, tensor, parts });
         }
         if let Some(package) = &config.quantization_config {
             let names = self.tensors.keys().map(|key| key.strip_suffix("_packed").unwrap_or(key));
@@ -158,7 +163,7 @@ impl Shards {
                 return Err(self.wrong(&format!("expected {count} numbers in `{key}`, found {found}")));
             }
         }
-        Ok(Some(Weight { form, rows, columns, parts }))
+        Ok(Some(Weight { form, rows, columns, tensor: None, parts }))
     }
 
     fn shape(&self, key: &str, entry: &Entry) -> Result<Vec<usize>, Error> {

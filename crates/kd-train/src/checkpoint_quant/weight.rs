@@ -18,11 +18,17 @@ pub(super) struct Weight {
     pub(super) form: Form,
     pub(super) rows: usize,
     pub(super) columns: usize,
+    /// Its shape where that is no matrix.
+    pub(super) tensor: Option<Vec<usize>>,
     /// Names of its tensors.
     pub(super) parts: BTreeMap<PartKind, String>,
 }
 
 impl Weight {
+    pub(super) fn shape(&self) -> Vec<usize> {
+        self.tensor.clone().unwrap_or_else(|| vec![self.rows, self.columns])
+    }
+
     fn part<'a>(&self, shards: &'a Shards, kind: PartKind) -> Result<Option<(&'a Source, &'a Entry)>, Error> {
         self.parts.get(&(kind)).map(|key| shards.get(key)).transpose()
     }

@@ -47,8 +47,10 @@ pub enum Planned {
         form: Form,
         /// Outputs.
         rows: usize,
-        /// Inputs.
+        /// Inputs; of a convolution, input channels / groups · elements of the kernel.
         columns: usize,
+        /// Its shape where that is not `[rows, columns]`; the first axis is the rows.
+        tensor: Option<Vec<usize>>,
         /// The type that it had.
         dtype: Dtype,
     },
@@ -104,8 +106,8 @@ impl Writer {
                 };
             match planned {
                 Planned::Kept { dtype, shape, .. } => insert(name.clone(), *dtype, shape.clone())?,
-                Planned::Coded { form, rows, columns, .. } => {
-                    for part in form.parts(*rows, *columns) {
+                Planned::Coded { form, rows, columns, tensor, .. } => {
+                    for part in form.shaped(*rows, *columns, tensor.as_deref()) {
                         insert(form.part_name(name, part.kind), part.dtype, part.shape)?;
                     }
                 }
@@ -256,8 +258,8 @@ impl Writer {
                     let weights = shape.iter().product::<usize>();
                     (None, (weights * dtype.bitsize()).div_ceil(8) as u64, weights as u64)
                 }
-                Planned::Coded { form, rows, columns, .. } => {
-                    if let Some(reason) = form.unloadable(name, *columns) {
+                Planned::Coded { form, rows, columns, tensor, .. } => {
+                    if let Some(reason) = form.unloadable(name, *columns, tensor.as_deref()) {
                         report.notes.push(format!("compressed-tensors cannot load `{name}`: {reason}"));
                     }
                     let scheme = form.scheme.to_string();

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use quant_core::qat::lsq_initial_scale;
 use quant_core::weight_scale;
 
-use super::{Compressed, Compression, Draw, Noise, WeightQuant, along};
+use super::{Compressed, Compression, Draw, MASK, Noise, WeightQuant, along};
 use crate::survey::Place;
 
 /// Attaches a [`Compression`] to a module that has none yet.
@@ -21,7 +21,13 @@ pub fn attach<M: Module>(module: M, compression: &Compression, draw: &Draw) -> M
 /// Replaces the masks of a module that [`attach`] gave masks to; the optimizer's state stays.
 pub fn remask<M: Module>(module: M, masks: &BTreeMap<String, Vec<bool>>) -> M {
     let values = |path: &str, _| masks.get(path).map(|keep| ones(keep));
-    module.map(&mut Replace { place: Place::default(), suffix: ".compressed.mask", values })
+    module.map(&mut Replace { place: Place::default(), suffix: MASK, values })
+}
+
+/// Makes the masks of a module take gradients. That of a mask's element is weight times gradient, which masked weights
+/// have too: what a criterion of first order asks for, and what movement pruning adds up.
+pub fn watch<M: Module>(module: M) -> M {
+    module.map(&mut Watch { place: Place::default() })
 }
 
 /// Replaces the factors of a module that [`attach`] gave factors to; those that are not among `factors` become 1.
@@ -44,6 +50,23 @@ impl Reparameterizer for Attach<'_> {
             let mask = flat::<1>(ones(keep), &param.base().device());
             Param::initialized(ParamId::new(), mask).set_require_grad(false)
         });
+        if let Some(shared) = self.0.shared.get(path) {
+            let device = param.base().device();
+            let constant = |tensor| Param::initialized(ParamId::new(), tensor);
+            let start = flat::<1>(shared.values.clone(), &device);
+            let codes: Vec<i32> = shared.codes.iter().map(|&code| i32::from(code)).collect();
+            let codes = TensorData::new(codes, [shared.codes.len()]);
+            let compressed = Compressed {
+                mask,
+                scale: Some(constant(start.ones_like()).set_require_grad(true)),
+                start: Some(constant(start).set_require_grad(false)),
+                factor: None,
+                codes: Some(Param::initialized(ParamId::new(), Tensor::from_data(codes, &device))),
+                quant: None,
+                noise: None,
+            };
+            return (param, Some(compressed));
+        }
         let quant = self.0.quant.get(path).copied();
         if mask.is_none() && quant.is_none() {
             return (param, None);
@@ -75,7 +98,7 @@ impl Reparameterizer for Attach<'_> {
             salt: crate::seeds::derive(0, path, &[]),
             draw: self.1.clone(),
         });
-        (param, Some(Compressed { mask, scale, start: start_at, factor, quant, noise }))
+        (param, Some(Compressed { mask, scale, start: start_at, factor, codes: None, quant, noise }))
     }
 }
 
@@ -100,7 +123,28 @@ impl<F: Fn(&str, usize) -> Option<Vec<f32>>> ModuleMapper for Replace<F> {
         let Some(weight) = path.strip_suffix(self.suffix) else { return param };
         let len = param.lazy_shape().num_elements();
         let Some(values) = (self.values)(weight, len) else { return param };
-        param.map(|old| flat(values, &old.device()))
+        param.map(|old| flat(values, &old.device()).set_require_grad(old.is_require_grad()))
+    }
+}
+
+struct Watch {
+    place: Place,
+}
+
+impl ModuleMapper for Watch {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.place.path().ends_with(MASK) {
+            true => param.set_require_grad(true),
+            false => param,
+        }
     }
 }
 

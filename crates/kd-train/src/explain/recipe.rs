@@ -189,11 +189,24 @@ The scheme exists, but not at this place. Weights take every scheme but one of t
 scale of each out of the sum; or with a scale for each row that is found at run time. Without `activations` the weights \
 alone are rounded.
 
-Engines run integer kernels where weights are symmetric integers with a scale in f32 for the tensor or a channel, and \
-activations have one scale. Every other model is exported with its rounded values as floats, and says so in the report.
+Engines run integer kernels where weights are symmetric integers, or ternary, with a scale in f32 for the tensor or a \
+channel, and activations have one scale. Every other model is exported with its rounded values as floats, and says so in \
+the report; `weights-container = \"packed\"` in `[stage.export]` stores codes instead where ONNX has a type for them.
 
     weights = \"int8 channel symmetric\"
     activations = \"int8 tensor affine\"",
+    },
+    Explanation {
+        code: "recipe::bad-criterion",
+        about: "a criterion that needs what a stage does not have",
+        text: "\
+A stage gives its criterion the weight and ranks the scores by its pattern: single elements in `sparsify`, channels in \
+`prune`. `sparsify` also gathers gradients while it trains. A criterion that reads more, that takes no pattern, or that has scores of the other unit \
+alone cannot be used there. `kd list criteria` shows all, and `kd explain criterion.NAME` what one reads.
+
+    [stage.sparsify]
+    pattern.unstructured = { sparsity = 0.9 }
+    criterion.magnitude = { p = 1 }",
     },
     Explanation {
         code: "recipe::bad-override",
@@ -366,6 +379,19 @@ before it, or give the student weights:
     [student]
     model.convnet = { channels = [4, 8], hidden = 32 }
     checkpoint = \"student.safetensors\"",
+    },
+    Explanation {
+        code: "recipe::no-effect",
+        about: "a key that would change nothing beside another one",
+        text: "\
+The key is one that this kind of stage has, but not beside what else is written: the choice that the message shows does \
+without it. A `criterion` ranks nothing where movement scores do, and `frequency` has no place where masks change at the \
+beginning of rounds alone. Rather than be left out silently it is refused: take it out, or choose otherwise.
+
+    [stage.sparsify]
+    pattern.unstructured = { sparsity = 0.9 }
+    schedule.movement = {}
+    frequency = 10",
     },
     Explanation {
         code: "recipe::after-quantize",

@@ -217,6 +217,42 @@ without examples. The message says what was expected and what was found.
 Teacher and student must decide between the same classes, and the sites of a loss on features must fit each other.",
     },
     Explanation {
+        code: "prune::missing-input",
+        about: "a criterion was not given a tensor that it reads",
+        text: "\
+`kd prune eval` computes a criterion on tensors that are named: `weight`, `grad`, `activations` and others, those of \
+several layers as `layers.0.weight`, `layers.1.weight` without a gap. One that this criterion reads is not in the file.
+
+`kd explain criterion.NAME` lists what the criterion reads, with shapes, and an example that runs:
+
+    kd explain criterion.wanda",
+    },
+    Explanation {
+        code: "prune::wrong-input",
+        about: "a tensor for a criterion has a shape, a type or numbers that mean nothing to it",
+        text: "\
+A gradient has its weight's shape, activations end in as many columns as the weight has inputs (for a convolution, its \
+unfolded patches of in·kh·kw), and all numbers are finite floats. The message names the tensor, what was expected and what \
+was found. A matrix of second derivatives that has no inverse is the same kind of trouble: more samples or a larger \
+`damping` mend it.
+
+    safetensors.torch.save_file({\"weight\": w, \"activations\": x.flatten(0, -2)}, \"tensors.safetensors\")",
+    },
+    Explanation {
+        code: "prune::pattern",
+        about: "a pattern that cannot be read, or that the criterion cannot remove by",
+        text: "\
+A pattern says what goes: `unstructured sparsity=S` single elements, with `scope=global` of all layers together; \
+`keep=K of=M` all but K of every M neighbors in a row; `block RxC sparsity=S` tiles; `rows sparsity=S` and `columns \
+sparsity=S` lines of the matrix [out, in·kh·kw]; `channels sparsity=S` output units, for scores of channels. S is a share \
+from 0 to 1.
+
+A criterion that scores elements takes no `channels`, and one of channels nothing else; `threshold` and `owl` take no \
+pattern, and `sparsegpt` those by which its sweep can choose.
+
+    kd prune eval --criterion 'wanda' --pattern 'keep=2 of=4' --in tensors.safetensors --out pruned.safetensors",
+    },
+    Explanation {
         code: "loss::missing-input",
         about: "a loss was not given a tensor that it reads",
         text: "\
@@ -242,7 +278,7 @@ floats. The message names the tensor, what was expected and what was found.
         code: "loss::tensors",
         about: "a file of tensors that cannot be read",
         text: "\
-`kd loss eval` and `kd cast` read a safetensors file. There is no such file, it is damaged, or it holds a type that is neither a \
+`kd loss eval`, `kd prune eval` and `kd cast` read a safetensors file. There is no such file, it is damaged, or it holds a type that is neither a \
 float nor an integer.
 
     safetensors.torch.save_file({\"student.logits\": s, \"teacher.logits\": t}, \"tensors.safetensors\")
@@ -335,6 +371,16 @@ format has no sign. Another code would hide that.
 Mend the tensor, or choose a format that has a code for it:
 
     kd cast --format e4m3fn tensors.safetensors codes.safetensors",
+    },
+    Explanation {
+        code: "prune::not-kept",
+        about: "a stage that lost a mask or a shape of an earlier one",
+        text: "\
+What is masked stays masked: later stages train, round and export around it, and at the end of every stage each masked \
+weight is looked up, as it is stored and as it is in force. The same holds for shapes, which a stage that prunes alone \
+may change. Something did not hold, and the run stops, since its numbers would be those of another model.
+
+This is an error of this program. Please report it with the recipe.",
     },
     Explanation {
         code: "prune::impossible",

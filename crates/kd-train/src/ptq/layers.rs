@@ -68,8 +68,7 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
     found.iter().for_each(|layer| *uses.entry(layer.path.clone()).or_default() += 1);
     for layer in &mut found {
         // Two layers with one weight have two sets of inputs, and codes for one of them would serve the other badly.
-        let others = graph.nodes.iter().filter(|node| reads(graph, node, &layer.path)).count();
-        if uses[&layer.path] > 1 || others > 1 {
+        if uses[&layer.path] > 1 || readers(graph, &layer.path) > 1 {
             layer.route = Err("its weight is read by another operation too".into());
         }
     }
@@ -94,6 +93,15 @@ impl Layer {
         Array::new(like.shape(), values).expect("as many values as before")
     }
 
+    /// The dimension of the weight that inputs meet, if it is one by itself.
+    pub fn input_dim(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Linear => Some(0),
+            Kind::Conv(_) => Some(1),
+            Kind::Right | Kind::Left => None,
+        }
+    }
+
     /// Rows of a group.
     pub fn rows_of_group(&self) -> usize {
         self.rows / self.groups
@@ -112,6 +120,11 @@ impl Layer {
 
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..rows * columns).map(|index| values[index % rows * columns + index / rows]).collect()
+}
+
+/// Operations that read a parameter.
+pub(super) fn readers(graph: &Graph, path: &str) -> usize {
+    graph.nodes.iter().filter(|node| reads(graph, node, path)).count()
 }
 
 fn reads(graph: &Graph, node: &Node, path: &str) -> bool {

@@ -114,25 +114,28 @@ pub(super) fn round(
             Rounding::AdaRound(knobs) => {
                 all.whole(&adaround(weight, &hessian()?, &grid, knobs).map_err(named)?, rounding, scheme)?
             }
+            // Layers that no block takes in.
+            Rounding::Brecq(..) => all.whole(&ptq::rtn(weight, &grid).map_err(named)?, rounding, scheme)?,
             Rounding::Rtn | Rounding::LlmInt8(_) => unreachable!("returned above"),
         }
     }
-    let (mut values, kept) = (all.values, all.kept);
-    let outliers = all.outliers;
-    outliers.iter().for_each(|outlier| values[outlier.row * layer.columns + outlier.column] = outlier.value);
-    let (codes, zero_points, shift) = stored(scheme, &all.codes, &all.zero_points);
-    let encoded = Encoded {
-        scheme: *scheme,
-        rows: layer.rows,
-        columns: layer.columns,
-        codes,
-        scales: Scales::F32(all.scales),
-        zero_points,
-        global_scale: None,
-    };
-    let float_zeros = (!all.float_zeros.is_empty())
-        .then(|| all.float_zeros.iter().map(|zero| zero + shift as f32).collect());
-    Ok(Rounded { coded: Coded { encoded, float_zeros, outliers, low_rank: None }, values, kept })
+    Ok(all.finish(layer, scheme))
+}
+
+/// What codes on a grid, of all rows of a layer, are stored as.
+///
+/// # Errors
+///
+/// Columns in no order that a scheme describes.
+pub(super) fn rounded(
+    layer: &Layer,
+    quantized: &Quantized,
+    rounding: &Rounding,
+    scheme: &Scheme,
+) -> Result<Rounded, Error> {
+    let mut all = Parts::default();
+    all.whole(quantized, rounding, scheme)?;
+    Ok(all.finish(layer, scheme))
 }
 
 /// The grid of a scheme.
@@ -254,6 +257,27 @@ impl Parts {
         self.scales.extend(&quantized.scale);
         self.float_zeros.extend(&quantized.zero);
         self.values.extend(quantized.dequantize());
+    }
+
+    fn finish(self, layer: &Layer, scheme: &Scheme) -> Rounded {
+        let (mut values, kept) = (self.values, self.kept);
+        let outliers = self.outliers;
+        outliers
+            .iter()
+            .for_each(|outlier| values[outlier.row * layer.columns + outlier.column] = outlier.value);
+        let (codes, zero_points, shift) = stored(scheme, &self.codes, &self.zero_points);
+        let encoded = Encoded {
+            scheme: *scheme,
+            rows: layer.rows,
+            columns: layer.columns,
+            codes,
+            scales: Scales::F32(self.scales),
+            zero_points,
+            global_scale: None,
+        };
+        let float_zeros = (!self.float_zeros.is_empty())
+            .then(|| self.float_zeros.iter().map(|zero| zero + shift as f32).collect());
+        Rounded { coded: Coded { encoded, float_zeros, outliers, low_rank: None }, values, kept }
     }
 }
 

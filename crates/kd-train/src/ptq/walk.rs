@@ -7,10 +7,12 @@ use quant_core::Scheme;
 use quant_core::ptq::{InputStats, Matrix, bias_correction, lorc};
 
 use super::Batches;
+use super::blocks::{Block, blocks, obstacle};
 use super::inputs::{Gathered, gather};
 use super::layers::Layer;
 use super::method::{BiasSource, Method, Rounding};
 use super::prepare::{Prepared, State};
+use super::reconstruct::{BlockReport, Job, reconstruct};
 use super::round::{Coded, Rounded, grid, round};
 use super::scale::{self, Factors, apply, joints};
 use crate::error::Error;
@@ -44,6 +46,8 @@ pub struct LayerReport {
     pub before: Option<f64>,
     /// The same of the method.
     pub after: Option<f64>,
+    /// The block that it was rounded with, and the error of that.
+    pub block: Option<BlockReport>,
     /// Σ w² / Σ (w − ŵ)² in decibels; infinite without an error.
     pub sqnr: f64,
     /// Bits on disk.
@@ -107,33 +111,39 @@ pub fn walk(
         true => gather(float.as_ref(), &prepared.graph, &all, batches())?,
         false => vec![None; all.len()],
     };
-    let mut walker =
-        Walker { prepared, original, state, factors, method, of_float, reports: BTreeMap::new() };
-    for group in groups(prepared, &schemes) {
-        let layers: Vec<&Layer> = group.iter().map(|&at| &prepared.layers[at]).collect();
-        let found: Gathered = match source {
-            Source::Float => group.iter().map(|&at| walker.of_float[at].clone()).collect(),
-            Source::Sequential => {
-                let network = prepared.with(&walker.state.changes());
-                gather(network.as_ref(), &prepared.graph, &layers, batches())?
+    let mut walker = Walker {
+        prepared,
+        original,
+        state,
+        factors,
+        method,
+        source,
+        of_float,
+        notes,
+        reports: BTreeMap::new(),
+    };
+    match method.rounding {
+        Rounding::Brecq(..) => {
+            for block in blocks(&prepared.graph, &prepared.layers) {
+                let rounded = walker.block(&block, &schemes, float.as_ref(), batches)?;
+                walker.layers(&block.layers, &schemes, rounded, batches)?;
             }
-        };
-        for (&at, stats) in group.iter().zip(found) {
-            if let Some(scheme) = &schemes[at] {
-                walker.layer(at, scheme, stats, std::mem::take(&mut notes[at]))?;
-            }
+        }
+        _ => {
+            let all: Vec<usize> = (0..schemes.len()).collect();
+            walker.layers(&all, &schemes, BTreeMap::new(), batches)?;
         }
     }
     let network = prepared.with(&walker.state.changes());
     Ok(Walked { layers: walker.reports.into_values().collect(), network, float })
 }
 
-/// Layers that see one value at a site, in the order of the first of them: all layers before that value are done when
+/// Of `layers`, those that see one value at a site, in the order of the first of them: all layers before that value are done when
 /// their turn comes.
-fn groups(prepared: &Prepared, schemes: &[Option<Scheme>]) -> Vec<Vec<usize>> {
+fn groups(prepared: &Prepared, layers: &[usize], schemes: &[Option<Scheme>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let seen = |at: usize| prepared.layers[at].route.as_ref().ok().map(|route| route.seen);
-    for at in (0..schemes.len()).filter(|&at| schemes[at].is_some()) {
+    for at in layers.iter().copied().filter(|&at| schemes[at].is_some()) {
         let found = seen(at).and_then(|value| groups.iter().position(|group| seen(group[0]) == Some(value)));
         match found {
             Some(group) => groups[group].push(at),
@@ -214,23 +224,96 @@ struct Walker<'a> {
     state: State,
     factors: Vec<Factors>,
     method: &'a Method,
+    source: Source,
     of_float: Gathered,
+    /// What there is to say about each layer.
+    notes: Vec<Vec<String>>,
     reports: BTreeMap<usize, LayerReport>,
 }
 
+/// Layers that were rounded together, and the block's error.
+type InBlock = BTreeMap<usize, (Rounded, BlockReport)>;
+
 impl Walker<'_> {
+    /// Rounds a block's layers by its output, as far as they can be.
+    fn block(
+        &mut self,
+        block: &Block,
+        schemes: &[Option<Scheme>],
+        float: &dyn Network,
+        batches: &Batches<'_>,
+    ) -> Result<InBlock, Error> {
+        let Rounding::Brecq(knobs, objective) = &self.method.rounding else { return Ok(InBlock::new()) };
+        let mut together = Vec::new();
+        for &at in &block.layers {
+            let (layer, Some(scheme)) = (&self.prepared.layers[at], schemes[at]) else { continue };
+            match obstacle(&self.prepared.graph, layer) {
+                Some(reason) => self.notes[at].push(format!("rounded to nearest: {reason}")),
+                None => together.push((at, layer, layer.matrix(self.state.get(&layer.path)), scheme)),
+            }
+        }
+        if together.is_empty() {
+            return Ok(InBlock::new());
+        }
+        let sequential;
+        let network = match self.source {
+            Source::Float => float,
+            Source::Sequential => {
+                sequential = self.prepared.with(&self.state.changes());
+                sequential.as_ref()
+            }
+        };
+        let indices: Vec<usize> = together.iter().map(|(at, ..)| *at).collect();
+        let layers = together.into_iter().map(|(_, layer, matrix, scheme)| (layer, matrix, scheme)).collect();
+        let job = Job { block, layers, network, float };
+        let (rounded, report, kept) = reconstruct(&job, &self.method.rounding, knobs, *objective, batches)?;
+        if kept {
+            let note = format!("nothing better than the nearest codes was found for block `{}`", report.name);
+            indices.iter().for_each(|&at| self.notes[at].push(note.clone()));
+        }
+        Ok(indices.into_iter().zip(rounded).map(|(at, rounded)| (at, (rounded, report.clone()))).collect())
+    }
+
+    /// Rounds layers one after the other, but for those that are `rounded`, on what they are given in their turn.
+    fn layers(
+        &mut self,
+        layers: &[usize],
+        schemes: &[Option<Scheme>],
+        mut rounded: InBlock,
+        batches: &Batches<'_>,
+    ) -> Result<(), Error> {
+        for group in groups(self.prepared, layers, schemes) {
+            let found: Gathered = match self.source {
+                Source::Float => group.iter().map(|&at| self.of_float[at].clone()).collect(),
+                Source::Sequential => {
+                    let network = self.prepared.with(&self.state.changes());
+                    let layers: Vec<&Layer> = group.iter().map(|&at| &self.prepared.layers[at]).collect();
+                    gather(network.as_ref(), &self.prepared.graph, &layers, batches())?
+                }
+            };
+            for (&at, stats) in group.iter().zip(found) {
+                if let Some(scheme) = &schemes[at] {
+                    self.layer(at, scheme, stats, rounded.remove(&at))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn layer(
         &mut self,
         at: usize,
         scheme: &Scheme,
         stats: Option<Arc<Vec<InputStats>>>,
-        mut notes: Vec<String>,
+        given: Option<(Rounded, BlockReport)>,
     ) -> Result<(), Error> {
+        let mut notes = std::mem::take(&mut self.notes[at]);
         let layer = &self.prepared.layers[at];
         let matrix = layer.matrix(self.state.get(&layer.path));
         let seen = stats.filter(|stats| stats.iter().all(|stats| stats.tokens() > 0));
         let mut rounding = self.method.rounding;
-        if seen.is_none() && self.method.needs_inputs() {
+        let by_block = matches!(rounding, Rounding::Brecq(..));
+        if seen.is_none() && self.method.needs_inputs() && !by_block {
             let reason = layer.route.as_ref().err().map_or("no batch has reached it", String::as_str);
             notes.push(format!("rounded to nearest: {reason}"));
             if !matches!(rounding, Rounding::Hqq(_)) {
@@ -238,7 +321,10 @@ impl Walker<'_> {
             }
         }
         let inputs = seen.as_deref().map_or(&[] as &[InputStats], Vec::as_slice);
-        let mut done = round(layer, &matrix, scheme, &rounding, inputs)?;
+        let (mut done, block) = match given {
+            Some((rounded, block)) => (rounded, Some(block)),
+            None => (round(layer, &matrix, scheme, &rounding, inputs)?, None),
+        };
         if done.kept > 0 {
             notes.push(format!("{} of {} rows kept the nearest codes", done.kept, layer.rows));
         }
@@ -266,6 +352,7 @@ impl Walker<'_> {
             scheme: *scheme,
             before,
             after,
+            block,
             sqnr: sqnr(&matrix, &done.values),
             bits: done.coded.bits(),
             coded: done.coded,

@@ -80,26 +80,49 @@ fn teachers(top: &Table<'_>, stages: &[Outline], given: Option<&Range<usize>>) {
     }
 }
 
+/// A kind of stage behind which weights are as they are shipped, in words.
+struct Last {
+    kind: &'static str,
+    state: &'static str,
+    does: &'static str,
+    help: &'static str,
+}
+
+const LAST: [Last; 2] = [
+    Last {
+        kind: "quantize",
+        state: "are rounded",
+        does: "rounds it",
+        help: "quantize last; only `export` may follow",
+    },
+    Last {
+        kind: "share",
+        state: "share values",
+        does: "makes them share values",
+        help: "share values last; only `export` may follow",
+    },
+];
+
 /// A student learns before it is compressed, and is rounded last.
 fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
     let mut trained = given;
-    let mut rounded: Option<Range<usize>> = None;
+    let mut last: Option<(&Last, Range<usize>)> = None;
     for stage in stages.iter().filter(|stage| !stage.of_teacher()) {
         let Some((kind, place)) = &stage.kind else {
             // It may have been what trains the student.
             trained = true;
             continue;
         };
-        if let Some(before) = rounded.as_ref().filter(|_| *kind != "export") {
-            let message = format!("`{kind}` would change a student whose weights are rounded");
+        if let Some((said, before)) = last.as_ref().filter(|_| *kind != "export") {
+            let message = format!("`{kind}` would change a student whose weights {}", said.state);
             let problem = Problem::new("recipe::after-quantize", message, place.clone(), "changes it");
-            top.problem(
-                problem.also(before.clone(), "rounds it").help("quantize last; only `export` may follow"),
-            );
+            top.problem(problem.also(before.clone(), said.does).help(said.help));
         }
         match *kind {
             // Whom a `train` stage trains may not be readable.
             "train" | "distill" => trained = true,
+            // The first round of lottery tickets is a training from the beginning.
+            _ if stage.begins => trained = true,
             _ if !trained => {
                 let message = format!("`{kind}` needs a student that has learned something");
                 let problem = Problem::new("recipe::untrained-student", message, place.clone(), "too early");
@@ -111,8 +134,8 @@ fn students(top: &Table<'_>, stages: &[Outline], given: bool) {
             }
             _ => {}
         }
-        if *kind == "quantize" {
-            rounded = Some(place.clone());
+        if let Some(said) = LAST.iter().find(|said| said.kind == *kind) {
+            last = Some((said, place.clone()));
         }
     }
 }

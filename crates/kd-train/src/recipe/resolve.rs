@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use prune_core::Limits;
 use serde::Serialize;
 use toml::Value;
 
@@ -51,11 +52,23 @@ fn kind(text: &mut Text, kind: &StageKind) {
         }
         StageKind::Prune(spec) => {
             text.named("pattern.channels", &value(spec.pattern));
-            text.entry("criterion", spec.criterion.as_ref()).entry("round-to", spec.round_to);
+            text.entry("criterion", spec.criterion.as_ref());
+            let Limits { min_units, round_to, max_share } = spec.limits;
+            text.entry("round-to", round_to).entry("min-units", min_units).maybe("max-share", max_share);
+            text.entry("pinned", &spec.pinned).entry("compensate", spec.compensate);
         }
         StageKind::Sparsify(spec) => {
-            text.entry("pattern", spec.pattern).entry("criterion", spec.criterion.as_ref());
-            text.entry("schedule", &spec.schedule);
+            text.entry("pattern", spec.pattern);
+            if !spec.when.is_movement() {
+                text.entry("criterion", spec.criterion.as_ref());
+            }
+            text.entry("schedule", &spec.when);
+            text.maybe("frequency", spec.frequency).maybe("lock-after", spec.lock_after);
+        }
+        StageKind::Share(spec) => {
+            text.entry("values", spec.values)
+                .maybe("conv-values", spec.conv_values)
+                .entry("start", spec.start);
         }
         StageKind::Quantize(spec) => {
             text.entry("weights", spec.weights).maybe("activations", spec.activations);
@@ -65,7 +78,10 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("estimator", spec.estimator);
             text.maybe("quant-noise", spec.noise);
         }
-        StageKind::Distill(_) | StageKind::Export(_) => {}
+        StageKind::Export(spec) => {
+            text.entry("weights-container", spec.weights_container);
+        }
+        StageKind::Distill(_) => {}
     }
     if let Some(spec) = kind.fit() {
         fit(text, &header, spec);

@@ -1,5 +1,6 @@
 //! Rules that no type can express: about several places at once, or about the curve of a schedule.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use kd_core::{Progress, Schedule};
@@ -21,6 +22,8 @@ pub(super) struct Outline {
     pub(super) kind: Option<(&'static str, Range<usize>)>,
     pub(super) of: Option<Role>,
     pub(super) learns: Learns,
+    /// Whether it trains a student that has learned nothing yet, though it does not look so.
+    pub(super) begins: bool,
 }
 
 /// What a stage learns from.
@@ -41,7 +44,7 @@ pub(super) enum Learns {
 impl Outline {
     /// A stage of which nothing could be read.
     pub(super) fn unknown() -> Self {
-        Self { stage: 0..0, name: None, kind: None, of: None, learns: Learns::Unclear }
+        Self { stage: 0..0, name: None, kind: None, of: None, learns: Learns::Unclear, begins: false }
     }
 
     pub(super) fn of_teacher(&self) -> bool {
@@ -172,6 +175,25 @@ pub(super) fn share(table: &mut Table<'_>, key: &'static str, default: f64) -> f
     number(table, key, "from 0 to 1", |value| (0.0..=1.0).contains(&value)).unwrap_or(default)
 }
 
+/// A place in the stage, with where that is written, if it is there.
+pub(super) fn place(table: &mut Table<'_>, key: &'static str) -> Option<(f64, Range<usize>)> {
+    let (value, span) = table.get::<f64>(key)?;
+    if !(0.0..=1.0).contains(&value) {
+        let message = format!("expected a number from 0 to 1 for `{key}`, found {value}");
+        table.problem(Problem::new("recipe::bad-value", message, span, "not from 0 to 1"));
+        return None;
+    }
+    Some((value, span))
+}
+
+/// How many values weights share, if it is there: more than 4095 cannot be packed.
+pub(super) fn shared_values(table: &mut Table<'_>, key: &'static str) -> Option<NonZeroUsize> {
+    let value = number(table, key, "from 1 to 4095, whole", |value| {
+        value.fract() == 0.0 && (1.0..=4095.0).contains(&value)
+    })?;
+    NonZeroUsize::new(value as usize)
+}
+
 /// A number above 0, if it is there.
 pub(super) fn positive(table: &mut Table<'_>, key: &'static str) -> Option<f64> {
     number(table, key, "above 0", |value| value > 0.0 && value.is_finite())
@@ -200,10 +222,9 @@ pub(super) fn rate(table: &mut Table<'_>, key: &'static str, default: Schedule) 
 }
 
 /// A share that rises to 1.
-pub(super) fn share_schedule(table: &mut Table<'_>, key: &'static str, default: Schedule) -> Schedule {
-    let Some((schedule, span)) = table.get::<Schedule>(key) else { return default };
+pub(super) fn share_schedule(table: &Table<'_>, key: &'static str, schedule: &Schedule, span: Range<usize>) {
     let end = schedule.at(Progress::END);
-    let outside = values(&schedule).find(|value| !(0.0..=1.0).contains(value));
+    let outside = values(schedule).find(|value| !(0.0..=1.0).contains(value));
     if let Some(found) = outside.or(Some(end).filter(|end| *end != 1.0)) {
         let message = format!("expected a `{key}` within 0 and 1 that ends at 1, found {found}");
         let problem = Problem::new("recipe::bad-value", message, span, "not a share that ends at 1");
@@ -212,7 +233,6 @@ pub(super) fn share_schedule(table: &mut Table<'_>, key: &'static str, default: 
                 .help("`pattern` says how much goes in the end, and this how much of that is gone by when"),
         );
     }
-    schedule
 }
 
 /// A schedule's values at places close enough to show its ends and its course.

@@ -4,15 +4,19 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use kd_core::Schedule;
-use prune_core::{Builtin, Channels, Pattern};
+use kd_deploy::WeightsContainer;
+use prune_core::{Channels, Limits, Share, Unit};
 use quant_core::Scheme;
+use quant_core::ptq::Start;
 use serde::Deserialize;
 
+use super::criterion;
 use super::objective::{Learning, Terms, terms};
 use super::rules::{self, Learns, Outline};
+use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, SparsifySpec, StageKind, StageSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
     TrainSpec,
 };
 use crate::estimator::Estimator;
@@ -68,7 +72,8 @@ pub(super) fn stage(
     let read = match kind {
         "export" => {
             outline.learns = Learns::Nothing;
-            Some(StageKind::Export(ExportSpec {}))
+            let weights_container = body.or("weights-container", WeightsContainer::default());
+            Some(StageKind::Export(ExportSpec { weights_container }))
         }
         kind => {
             let of = (kind == "train").then(|| body.require::<Role>("of", "of = \"teacher\"")).flatten();
@@ -82,6 +87,7 @@ pub(super) fn stage(
         }
     };
     body.finish();
+    outline.begins = matches!(&read, Some(StageKind::Sparsify(spec)) if spec.when.begins());
     let stage = read.zip(name).map(|(kind, (name, _))| StageSpec { name, kind });
     (stage, outline)
 }
@@ -100,18 +106,30 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
                 channels: Channels,
             }
             let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
-            let criterion = table.or("criterion", Builtin::Magnitude(Default::default()));
+            let criterion = criterion::of_stage(table, Unit::Channel);
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
+            let min_units = table.or("min-units", NonZeroUsize::MIN).get();
+            let max_share = table.get::<Share>("max-share").map(|(share, _)| share);
+            let pinned = table.or("pinned", Vec::new());
+            let compensate = table.or("compensate", false);
             let fit = fit(table, false, learning);
             let (OfChannels { channels: pattern }, _) = pattern?;
-            Some(StageKind::Prune(PruneSpec { pattern, criterion: Arc::new(criterion), round_to, fit: fit? }))
+            let criterion = Arc::new(criterion);
+            let limits = Limits { min_units, round_to, max_share };
+            Some(StageKind::Prune(PruneSpec { pattern, criterion, limits, pinned, compensate, fit: fit? }))
         }
         "sparsify" => {
-            let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
-            let criterion = Arc::new(table.or("criterion", Builtin::Magnitude(Default::default())));
-            let schedule = rules::share_schedule(table, "schedule", default_sparsity());
+            let masks = sparsify::masks(table);
             let fit = fit(table, false, learning);
-            Some(StageKind::Sparsify(SparsifySpec { pattern: pattern?.0, criterion, schedule, fit: fit? }))
+            sparsify::spec(table, masks, fit).map(StageKind::Sparsify)
+        }
+        "share" => {
+            let values =
+                rules::shared_values(table, "values").unwrap_or(NonZeroUsize::MIN.saturating_add(31));
+            let conv_values = rules::shared_values(table, "conv-values");
+            let start = table.or("start", Start::default());
+            let fit = fit(table, false, learning);
+            Some(StageKind::Share(ShareSpec { values, conv_values, start, fit: fit? }))
         }
         _ => {
             let weights = table.require::<Scheme>("weights", "weights = \"int8 channel symmetric\"");
@@ -170,12 +188,7 @@ fn default_recovery_rate() -> Schedule {
     schedule("cosine = { from = 1e-3, to = 1e-5 }")
 }
 
-/// Zhu and Gupta's cubic, done after three quarters of the stage so that the rest recovers.
-fn default_sparsity() -> Schedule {
-    schedule("cubic = { from = 0.0, to = 1.0, end = 0.75 }")
-}
-
 /// A schedule of this program's own, in the words of a recipe.
-fn schedule(text: &str) -> Schedule {
+pub(super) fn schedule(text: &str) -> Schedule {
     toml::from_str(text).expect("a default is a schedule")
 }

@@ -45,6 +45,11 @@ impl<'a> Table<'a> {
         self.found.borrow_mut().push(problem);
     }
 
+    /// Where a key's value stands, if it is there and was not taken.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.span())
+    }
+
     /// Takes a key's value out, if it is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry<'a>> {
         self.known.push(key);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kd_deploy::WeightsContainer;
 use serde::Serialize;
 
 use super::start;
@@ -105,7 +106,8 @@ pub fn evaluate(
     })
 }
 
-/// Writes the artifacts of a stage, the last one without a name, into a new folder.
+/// Writes the artifacts of a stage, the last one without a name, into a new folder. Engines that do not read `container`
+/// check nothing.
 ///
 /// # Errors
 ///
@@ -114,6 +116,7 @@ pub fn export(
     run: &Path,
     stage: Option<&str>,
     out: &Path,
+    container: WeightsContainer,
     env: &Env,
     registry: &Registry,
 ) -> Result<Vec<PathBuf>, Error> {
@@ -125,12 +128,15 @@ pub fn export(
     let data = load_data(&opened.recipe, opened.split_seed, env, &opened.base)?;
     let model = model(&opened, &data, &device)?;
     std::fs::create_dir_all(out).map_err(|source| crate::run_dir::io("create", out, source))?;
-    let file = out.join(model.file());
-    kd_deploy::write_atomically(&file, &artifacts::onnx(&model)?)?;
+    let file = out.join(model.file(container));
+    kd_deploy::write_atomically(&file, &artifacts::onnx(&model, container)?)?;
     artifacts::tensors(&model, out)?;
     let test = scoring::predict(model.network.as_ref(), model.activations.clone(), data.test(&device));
-    let parity =
-        env.engines.iter().map(|engine| artifacts::check(&file, engine.as_ref(), &data, &model, &test));
+    let parity = env
+        .engines
+        .iter()
+        .filter(|engine| artifacts::runs(engine.as_ref(), &model, container))
+        .map(|engine| artifacts::check(&file, engine.as_ref(), &data, &model, &test));
     let parity = parity.collect::<Result<Vec<_>, _>>()?;
     kd_deploy::write_atomically(&out.join(files::PARITY), &crate::run_dir::json(&parity))?;
     let mut written: Vec<PathBuf> = vec![file, out.join(files::WEIGHTS)];

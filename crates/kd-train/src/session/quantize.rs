@@ -86,8 +86,8 @@ pub struct FrontPoint {
 
 /// Quantizes a run's last stage, or a stage by its folder, and writes the folder `out`.
 ///
-/// Matrices of linear layers go to the layouts of [`checkpoint_quant`]. Convolutions, and what no layout holds (sparse
-/// outliers, low-rank factors), are written as the floats that their codes stand for, so that the folder is what was
+/// Weights of linear layers and convolutions go to the layouts of [`checkpoint_quant`]. Other products with a parameter,
+/// and what no layout holds (sparse outliers, low-rank factors), are written as the floats that their codes stand for, so that the folder is what was
 /// scored; the report says so. Batch norm is folded: its parameters are those of an identity.
 ///
 /// # Errors
@@ -189,10 +189,13 @@ fn write(
     let float = safetensors::to_torch(&params, &walked.float.weights())?;
     let layers: BTreeMap<&str, &LayerReport> =
         walked.layers.iter().map(|layer| (layer.name.as_str(), layer)).collect();
-    let linear =
-        |name: &str| prepared.layers.iter().any(|layer| layer.name == name && layer.kind == Kind::Linear);
+    // In PyTorch's layout, a matrix of outputs by inputs as it stands.
+    let upright = |name: &str| {
+        let kind = |layer: &Layer| matches!(layer.kind, Kind::Linear | Kind::Conv(_));
+        prepared.layers.iter().any(|layer| layer.name == name && kind(layer))
+    };
     let stored = |name: &str| {
-        let layer = layers.get(name).filter(|layer| linear(&layer.name))?;
+        let layer = layers.get(name).filter(|layer| upright(&layer.name))?;
         let whole = layer.coded.outliers.is_empty() && layer.coded.low_rank.is_none();
         whole.then_some(*layer)
     };
@@ -206,7 +209,9 @@ fn write(
                 if form.layout != Layout::Dense && (request.own || form.float_zero) {
                     form.layout = Layout::Own;
                 }
-                Planned::Coded { form, rows: layer.rows, columns: layer.columns, dtype: Dtype::F32 }
+                let (rows, columns) = (layer.rows, layer.columns);
+                let tensor = (array.shape() != [rows, columns]).then(|| array.shape().to_vec());
+                Planned::Coded { form, rows, columns, tensor, dtype: Dtype::F32 }
             }
             None => {
                 let counted = layers.contains_key(name.as_str());

@@ -499,7 +499,9 @@ fn the_writer_takes_weights_from_anywhere() {
     let mut plan = BTreeMap::new();
     for (name, dtype, shape, _) in content() {
         let planned = match name {
-            "layer.weight" => Planned::Coded { form: Form::new(scheme), rows: ROWS, columns: COLUMNS, dtype },
+            "layer.weight" => {
+                Planned::Coded { form: Form::new(scheme), rows: ROWS, columns: COLUMNS, tensor: None, dtype }
+            }
             _ => Planned::Kept { dtype, shape, counted: false },
         };
         plan.insert(name.to_owned(), planned);

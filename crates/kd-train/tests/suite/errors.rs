@@ -55,6 +55,18 @@ fn devices_and_engines() {
 }
 
 #[test]
+fn what_is_not_kept() {
+    let expected = "element 7, in force, masked and 0".into();
+    assert_snapshot!(
+        say([Error::NotKept { stage: "int8".into(), path: "fc.weight".into(), expected, found: "0.25".into() }]),
+        @"
+    prune::not-kept: `int8` did not keep `fc.weight`: expected element 7, in force, masked and 0, found 0.25
+      Run
+    "
+    );
+}
+
+#[test]
 fn weights() {
     let checkpoint = |reason| Error::Checkpoint { path: "teacher.safetensors".into(), reason };
     assert_snapshot!(
@@ -180,6 +192,47 @@ fn losses_on_tensors() {
           Request
         cast::tensor: `weight` cannot be cast: `e2m1fn` has no code for NaN, found at position 3
           because: `e2m1fn` has no code for NaN, found at position 3
+          Request
+        "
+    );
+}
+
+#[test]
+fn criteria_on_tensors() {
+    assert_snapshot!(
+        say([
+            Error::PruneInput {
+                criterion: "taylor",
+                input: "grad [out, …]".into(),
+                found: vec!["weight".into()],
+            },
+            Error::PruneKind { name: "weight".into(), found: "integers of shape [2]".into() },
+            Error::PruneTensor(prune_core::Error::Shape {
+                input: "grad".into(),
+                expected: "[2, 3]".into(),
+                found: vec![3, 2],
+            }),
+            Error::PrunePattern("2:4".parse::<prune_core::Removal>().unwrap_err()),
+            Error::PruneRemoves {
+                reason: prune_core::Error::Unit {
+                    criterion: "fpgm".into(),
+                    unit: prune_core::Unit::Element,
+                },
+                patterns: "`channels`",
+            },
+        ]),
+        @"
+        prune::missing-input: the criterion `taylor` reads `grad [out, …]`, which is not there; there are `weight`
+          help: `kd explain criterion.taylor` says what it reads, with an example
+          Request
+        prune::wrong-input: `weight` must be floats, found integers of shape [2]
+          Request
+        prune::wrong-input: `grad` has the shape [3, 2], expected [2, 3]
+          Request
+        prune::pattern: `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S` or `channels sparsity=S`
+          Request
+        prune::pattern: criterion `fpgm` has no scores for the unit `element`
+          help: it can remove by `channels`
           Request
         "
     );

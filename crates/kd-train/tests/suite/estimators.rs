@@ -46,6 +46,12 @@ fn every_estimator_trains_and_its_export_agrees_with_engines() {
         for rounded in json.rounded.values() {
             assert_eq!(rounded.method.as_deref(), own_rule.then_some(estimator));
         }
+        for integers in json.weights.values() {
+            assert_eq!(
+                integers.method.as_deref(),
+                own_rule.then_some(estimator).filter(|name| *name != "dorefa")
+            );
+        }
 
         let state = State::load(&dir.join("2-rounded")).unwrap().unwrap();
         let scales: Vec<_> =

@@ -2,20 +2,28 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod blocks;
 mod checkpoint_quant;
 mod codes;
 mod common;
+mod compensate;
 mod convolutional;
 mod errors;
 mod estimators;
 mod loss_eval;
 mod network;
+mod pack;
+mod prune_eval;
 mod ptq;
 mod recipes;
 mod registry;
 mod resume;
+mod schedule_eval;
 mod schemes;
+mod share;
 mod smoke;
+mod sparsify;
+mod sparsify_runs;
 mod stages;
 mod torch;
 mod transformer;

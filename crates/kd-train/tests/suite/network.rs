@@ -6,7 +6,7 @@ use kd_train::compress::{Compression, WeightQuant};
 use kd_train::models::{ConvNet, ConvNetConfig, Mlp, MlpConfig};
 use kd_train::network::{Built, Network, seeded};
 use kd_train::recipe::OptimizerSpec;
-use kd_train::{Task, fold, measure, optimizer, weights};
+use kd_train::{Task, fold, measure, optimizer, sparsify, weights};
 
 fn task() -> Task {
     Task { input: vec![1, 8, 8], classes: 10 }
@@ -110,7 +110,7 @@ fn masks_and_rounding_compose_and_fold_away() {
         masks: [(path.clone(), keep.clone())].into(),
         quant: [(path.clone(), WeightQuant { scheme, axis: 1, estimator: Default::default(), noise: None })]
             .into(),
-        factors: Default::default(),
+        ..Compression::default()
     };
     let compressed = network.with_compression(compression.clone());
     assert_eq!(compressed.weights(), network.weights(), "the stored weights are untouched");
@@ -167,4 +167,37 @@ fn optimizer_state_survives_by_path() {
         step(&mut twin, &mut again);
         assert_eq!(network.weights(), twin.weights(), "{spec:?}");
     }
+}
+
+#[test]
+fn masks_of_a_global_scope_take_more_where_weights_are_smaller() {
+    let network = convnet(3, false);
+    let (entries, mut weights) = (network.entries(), network.weights());
+    let paths: Vec<String> = sparsify::masked(&entries).into_iter().map(|(path, _)| path).collect();
+    let small = &paths[0];
+    let tiny = weights[small].data().iter().map(|w| w * 1e-3).collect::<Vec<f32>>();
+    let shape = weights[small].shape().to_vec();
+    weights.insert(small.clone(), kd_deploy::Array::new(shape, tiny).unwrap());
+    let gone = |scope| {
+        let sparsity = prune_core::Sparsity::new(0.5).unwrap();
+        let when = sparsify::When::Curve(kd_core::Schedule::constant(1.0).unwrap());
+        let sparsifier = sparsify::Sparsifier {
+            pattern: prune_core::Pattern::Unstructured(prune_core::Unstructured { sparsity, scope }),
+            criterion: std::sync::Arc::new(prune_core::Magnitude::default()),
+            calendar: sparsify::Calendar::new(&when, 0.5, 1, None, None),
+            when,
+            floor: sparsify::Masks::new(),
+        };
+        let (memory, floor) = (sparsify::Memory::default(), &sparsifier.floor);
+        let masks = sparsifier.masks(&weights, &entries, 1.0, &memory, floor).unwrap();
+        let count = |path: &String| masks[path].iter().filter(|&&keep| !keep).count();
+        let all: usize = masks.values().map(Vec::len).sum();
+        assert_eq!(masks.len(), paths.len());
+        (count(small), paths.iter().map(count).sum::<usize>(), masks[small].len(), all)
+    };
+    let (of_small, of_all, small_len, len) = gone(prune_core::Scope::Local);
+    assert_eq!(of_small, small_len / 2);
+    assert!(of_all.abs_diff(len / 2) < paths.len());
+    let (of_small, of_all, small_len, len) = gone(prune_core::Scope::Global);
+    assert_eq!((of_small, of_all), (small_len, len / 2));
 }

@@ -262,6 +262,7 @@ fn unknown_keys_at_every_depth() {
       recipe.toml:62:1
       | format = "onnx"
       | ^^^^^^ unknown key
+      help: there are `weights-container`
     "#);
 }
 
@@ -719,7 +720,7 @@ fn one_name_where_one_belongs() {
       recipe.toml:33:1
       | [[stage]]
       | ^^^^^^^^^ no kind
-      help: write one of `[stage.train]`, `[stage.distill]`, `[stage.prune]`, `[stage.sparsify]`, `[stage.quantize]`, `[stage.export]`
+      help: write one of `[stage.train]`, `[stage.distill]`, `[stage.prune]`, `[stage.sparsify]`, `[stage.share]`, `[stage.quantize]`, `[stage.export]`
     ");
     assert_snapshot!(say(&[("kl = { temperature = 4.0 }", "kl = { temperature = 4.0 }\ncross-entropy = {}")]), @"
     recipe::two-names: `objective.1` names one loss, found `kl` and `cross-entropy`
@@ -1186,6 +1187,9 @@ fn a_resolved_recipe_spells_out_every_default() {
     pattern.channels = { sparsity = 0.25 }
     criterion.magnitude = { p = 1 }
     round-to = 1
+    min-units = 1
+    pinned = []
+    compensate = false
     epochs = 1
     optimizer.adam-w = { beta1 = 0.9, beta2 = 0.999, epsilon = 0.00000001, weight-decay = 0.01 }
     learning-rate.cosine = { begin = 0.0, end = 1.0, from = 0.001, to = 0.00001 }
@@ -1220,11 +1224,38 @@ fn a_resolved_recipe_spells_out_every_default() {
     name = "export"
 
     [stage.export]
+    weights-container = "int8"
 
     [expect]
     distill.accuracy = { min = 0.9 }
     int8.bytes = { max = 10000.0 }
     "#);
+}
+
+#[test]
+fn a_criterion_that_a_stage_cannot_use_is_refused() {
+    let of = |criterion: &str, pattern: &str, with: &str| {
+        let text = GOOD.replace(pattern, &format!("{with}\ncriterion.{criterion}"));
+        let problems = parse(&text, &[]).unwrap_err();
+        let problem = &problems.list[0];
+        format!("{}: {}\n  help: {}\n", problem.code, problem.message, problem.help.clone().unwrap())
+    };
+    let (masks, cut) =
+        (("{ sparsity = 0.5 }", "{ sparsity = 0.5 }"), ("{ sparsity = 0.25 }", "{ sparsity = 0.25 }"));
+    let said = of("wanda = {}", masks.0, masks.1)
+        + &of("threshold = { value = 0.1 }", masks.0, masks.1)
+        + &of("fpgm = {}", masks.0, masks.1)
+        + &of("magnitude = { unit = \"element\" }", cut.0, cut.1);
+    insta::assert_snapshot!(said, @"
+    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
+      help: `kd prune eval --criterion wanda` computes it on saved tensors
+    recipe::bad-criterion: `threshold` takes no pattern, and a stage has one
+      help: `kd prune eval --criterion threshold` computes it on saved tensors
+    recipe::bad-criterion: `fpgm` scores by channel, and a stage `sparsify` removes by element
+      help: write a stage `prune`, or another criterion: `kd list criteria` shows all
+    recipe::bad-criterion: `magnitude` scores by element, and a stage `prune` removes by channel
+      help: leave `unit` out, or write a stage `sparsify`
+    ");
 }
 
 #[test]
@@ -1253,13 +1284,31 @@ fn what_was_resolved_resolves_to_itself() {
         .replace("name = \"teacher\"\n", "name = \"first\"\n")
         .replace("[teacher]\n", "[teacher]\ncheckpoint = \"a folder/t \\\"1\\\".safetensors\"\n");
     check("a given teacher", &given);
-    for pattern in ["n-m = { keep = 2, of = 4 }", "block = { rows = 4, columns = 1, sparsity = 0.5 }"] {
+    for pattern in [
+        "n-m = { keep = 2, of = 4 }",
+        "block = { rows = 4, columns = 1, sparsity = 0.5 }",
+        "rows = { sparsity = 0.25 }",
+        "columns = { sparsity = 0.25 }",
+        "unstructured = { sparsity = 0.5, scope = \"global\" }",
+    ] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
+    }
+    for way in [
+        "linear = { from = 0.5, to = 1.0 }\nfrequency = 3\nlock-after = 1.0",
+        "one-shot = {}",
+        "iterative = { rounds = 4, begin = 0.1 }",
+        "exponential = { from = 0.25 }",
+        "movement = { end = 0.5 }\nlock-after = 0.75",
+        "soft-movement = { regularisation = 0 }",
+        "growing-regularisation = { begin = 0.25 }\nfrequency = 1",
+        "lottery-ticket = { rounds = 2, rewind = \"learning-rate\" }",
+    ] {
+        check(way, &GOOD.replace("{ sparsity = 0.5 }", &format!("{{ sparsity = 0.5 }}\nschedule.{way}")));
     }
     for optimizer in ["sgd = { nesterov = true }", "adam = {}", "lion = { beta1 = 0.95 }"] {
         check(optimizer, &GOOD.replace("adam-w = { weight-decay = 0.02 }", optimizer));
     }
-    for criterion in ["magnitude = { p = 1 }", "random = { seed = 3 }"] {
+    for criterion in ["magnitude = { p = 1 }", "random = { seed = 3 }", "lamp = {}", "fpgm = {}"] {
         check(
             criterion,
             &GOOD.replace("{ sparsity = 0.25 }", &format!("{{ macs = 0.3 }}\ncriterion.{criterion}")),
@@ -1267,6 +1316,157 @@ fn what_was_resolved_resolves_to_itself() {
     }
     let csv = "[data.csv]\ntrain = \"a.csv\"\ntest = \"b.csv\"\nclasses = 3\nvalidation = 10\nlabel = \"kind\"\nheader = true\nscale = 255\n";
     check("own files", &GOOD.replace("[data.digits]\nvalidation = 300\nbatch = 64\n", csv));
+}
+
+#[test]
+fn ways_to_sparsify() {
+    let way = |text: &str| say(&[("{ sparsity = 0.5 }", &format!("{{ sparsity = 0.5 }}\n{text}"))]);
+    assert_snapshot!(way("schedule.movement = {}\ncriterion.random = {}"), @"
+    recipe::no-effect: `criterion` would change nothing: movement ranks by scores of its own
+      recipe.toml:52:1
+      | criterion.random = {}
+      | ^^^^^^^^^ no effect
+      recipe.toml:51:1
+      | schedule.movement = {}
+      | ^^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(way("schedule.iterative = { rounds = 3 }\nfrequency = 10"), @"
+    recipe::no-effect: `frequency` would change nothing: masks change at the beginning of rounds alone
+      recipe.toml:52:13
+      | frequency = 10
+      |             ^^ no effect
+      recipe.toml:51:1
+      | schedule.iterative = { rounds = 3 }
+      | ^^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(way("schedule.growing-regularisation = {}\nlock-after = 0.75"), @"
+    recipe::no-effect: `lock-after` would change nothing: masks are not recomputed after that
+      recipe.toml:52:14
+      | lock-after = 0.75
+      |              ^^^^ no effect
+      recipe.toml:51:1
+      | schedule.growing-regularisation = {}
+      | ^^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(way("lock-after = 0.5"), @"
+    recipe::bad-value: expected a `lock-after` where `schedule` has arrived, found 0.5
+      recipe.toml:51:14
+      | lock-after = 0.5
+      |              ^^^ too early
+      recipe.toml:48:1
+      | [stage.sparsify]
+      | ^^^^^^^^^^^^^^^^ arrives later
+      help: masks that are locked before stay short of what `pattern` says; let the schedule end earlier
+    ");
+    assert_snapshot!(way("schedule.iterative = { rounds = 0 }"), @"
+    recipe::bad-value: expected a whole number of at least 1, found 0
+      recipe.toml:51:33
+      | schedule.iterative = { rounds = 0 }
+      |                                 ^ expected a whole number of at least 1
+    ");
+    assert_snapshot!(way("schedule.exponential = { from = 0.75 }"), @"
+    recipe::bad-value: expected a sparsity from 0.75 to below 1 under an exponential schedule, found 0.5
+      recipe.toml:50:1
+      | pattern.unstructured = { sparsity = 0.5 }
+      | ^^^^^^^ out of its reach
+      recipe.toml:51:1
+      | schedule.exponential = { from = 0.75 }
+      | ^^^^^^^^ the schedule
+      help: `kd list schedules` shows others
+    ");
+    assert_snapshot!(way("schedule.exponential = { from = 0.0, to = 1.0 }"), @"
+    recipe::unknown-key: there is no key `to` here
+      recipe.toml:51:38
+      | schedule.exponential = { from = 0.0, to = 1.0 }
+      |                                      ^^ unknown key
+      help: there are `from`, `begin`, `end`
+    ");
+    assert_snapshot!(way("schedule.movement = { begin = 0.5, end = 0.5 }"), @"
+    recipe::bad-value: `begin` must be smaller than `end`, found begin = 0.5 and end = 0.5
+      recipe.toml:51:31
+      | schedule.movement = { begin = 0.5, end = 0.5 }
+      |                               ^^^ not possible
+    ");
+    assert_snapshot!(way("schedule.soft-movement = { threshold = 1.0 }"), @"
+    recipe::bad-value: `threshold` must be above 0 and below 1, found 1
+      recipe.toml:51:40
+      | schedule.soft-movement = { threshold = 1.0 }
+      |                                        ^^^ not possible
+    ");
+    assert_snapshot!(way("schedule.lottery-ticket = { rounds = 2, to = 1.0 }"), @"
+    recipe::bad-value: `place` must be from 0 to below 1, found 1
+      recipe.toml:51:46
+      | schedule.lottery-ticket = { rounds = 2, to = 1.0 }
+      |                                              ^^^ not possible
+    ");
+    assert_snapshot!(way("schedule.lottery-tickets = { rounds = 2 }"), @"
+    recipe::unknown-name: no schedule of a stage that sparsifies is named `lottery-tickets`
+      recipe.toml:51:10
+      | schedule.lottery-tickets = { rounds = 2 }
+      |          ^^^^^^^^^^^^^^^ unknown name
+      help: did you mean `lottery-ticket`?
+    ");
+    assert_snapshot!(way("schedule.cubik = { from = 0.0, to = 1.0 }"), @"
+    recipe::unknown-name: no schedule of a stage that sparsifies is named `cubik`
+      recipe.toml:51:10
+      | schedule.cubik = { from = 0.0, to = 1.0 }
+      |          ^^^^^ unknown name
+      help: did you mean `cubic`?
+    ");
+    assert_snapshot!(way("schedule.one-shot = {}\ncriterion.taylor = {}"), @"
+    recipe::bad-value: `taylor` reads gradients of training steps, and masks come before the first one
+      recipe.toml:52:1
+      | criterion.taylor = {}
+      | ^^^^^^^^^ no step to learn from
+      recipe.toml:51:1
+      | schedule.one-shot = {}
+      | ^^^^^^^^ begins at once
+      help: let the schedule begin later, as `one-shot = { at = 0.1 }` does, and give the stage epochs
+    ");
+    let groups = [(
+        "unstructured = { sparsity = 0.5 }",
+        "n-m = { keep = 2, of = 4 }\nschedule.soft-movement = {}\nlock-after = 2",
+    )];
+    assert_snapshot!(say(&groups), @"
+    recipe::bad-value: expected a pattern of single elements or blocks, found `n-m`: a threshold keeps no fixed number in a group
+      recipe.toml:50:1
+      | pattern.n-m = { keep = 2, of = 4 }
+      | ^^^^^^^ a number in each group
+      recipe.toml:51:1
+      | schedule.soft-movement = {}
+      | ^^^^^^^^ the schedule
+      help: `kd list schedules` shows others
+
+    recipe::bad-value: expected a number from 0 to 1 for `lock-after`, found 2
+      recipe.toml:52:14
+      | lock-after = 2
+      |              ^ not from 0 to 1
+    ");
+    let still = [(
+        "epochs = 1\npattern.unstructured",
+        "schedule.lottery-ticket = { rounds = 2 }\npattern.unstructured",
+    )];
+    assert_snapshot!(say(&still), @"
+    recipe::bad-value: expected at least one epoch: this schedule is a way of training, found 0
+      recipe.toml:49:1
+      | schedule.lottery-ticket = { rounds = 2 }
+      | ^^^^^^^^ needs epochs
+      help: write `epochs = 2` into the stage, or leave `schedule` out
+    ");
+}
+
+#[test]
+fn lottery_tickets_begin_with_a_student_that_has_learned_nothing() {
+    let distill = GOOD.find("[[stage]]\nname = \"distill\"").unwrap();
+    let sparsify = GOOD.find("[[stage]]\nname = \"sparsify\"").unwrap();
+    let text =
+        format!("{}{}", &GOOD[..distill], &GOOD[sparsify..]).replace("distill.accuracy", "sparsify.accuracy");
+    assert!(parse(&text, &[]).unwrap_err().to_string().starts_with("recipe::untrained-student"));
+    let tickets = "{ sparsity = 0.5 }\nschedule.lottery-ticket = { rounds = 3 }";
+    assert!(parse(&text.replace("{ sparsity = 0.5 }", tickets), &[]).is_ok());
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! A stage that quantizes takes every scheme: what is trained, what the ONNX file computes and what the files beside it
 //! say are the same numbers.
-use crate::common::{quantized, trained};
+use std::path::Path;
+
+use crate::common::{env_with_onnxruntime, quantized, run_in, trained};
 use kd_deploy::quantization::Quantization;
-use kd_deploy::{onnx, safetensors};
+use kd_deploy::{WeightsContainer, onnx, safetensors};
+use kd_train::event::Silent;
+use kd_train::{Registry, session};
 
 /// A scheme of weights, bits of the student's 36 + 216 + 288 + 120 weights, and the accuracy that it keeps at least
 /// without a step.
@@ -21,6 +25,22 @@ const SCHEMES: [(&str, u64, f64); 12] = [
     ("pow2", 660 * 8, 0.3),
 ];
 
+/// Schemes whose codes ONNX has a type for.
+const PACKED: [&str; 6] =
+    ["int8 tensor affine", "int4 channel symmetric", "int4 group=32", "ternary", "binary", "e4m3fn tensor"];
+
+/// The packed ONNX file of a run, which the engines that read it were held against.
+fn packed(run: &Path, out: &Path) -> Vec<u8> {
+    let env = env_with_onnxruntime();
+    let files =
+        session::export(run, None, out, WeightsContainer::Packed, &env, &Registry::builtin()).unwrap();
+    assert_eq!(files[0].file_name().unwrap(), "model.packed.onnx");
+    let parity = std::fs::read_to_string(out.join("parity.json")).unwrap();
+    let checked = env.engines.iter().filter(|engine| engine.reads_packed()).count();
+    assert_eq!(parity.matches("\"engine\"").count(), checked, "{parity}");
+    std::fs::read(&files[0]).unwrap()
+}
+
 #[test]
 fn every_scheme_of_weights_is_trained_exported_and_measured() {
     let trained = trained();
@@ -38,7 +58,7 @@ fn every_scheme_of_weights_is_trained_exported_and_measured() {
             let integers = rounded.integers;
             assert_eq!(
                 integers,
-                ["int8 channel narrow", "int4 channel symmetric"].contains(&scheme)
+                ["int8 channel narrow", "int4 channel symmetric", "ternary"].contains(&scheme)
                     && !activations.is_empty()
             );
             let file = if integers { "model.int8.onnx" } else { "model.rounded.onnx" };
@@ -50,6 +70,19 @@ fn every_scheme_of_weights_is_trained_exported_and_measured() {
             let floats = safetensors::read(&dir.join("export/model.safetensors")).unwrap().arrays;
             let stored = onnx::floats(&model).unwrap();
             assert_eq!(json.weights.len() + json.rounded.len(), 4);
+            let codes = onnx::quantized_weights(&model).unwrap();
+            for (name, expected) in json.integers(&floats).unwrap().weights {
+                assert_eq!(codes[&format!("{name}_quantized")], expected, "{scheme}: `{name}`");
+            }
+            if PACKED.contains(&scheme) {
+                let out = base.path().join("packed");
+                let wide = model.len();
+                let packed = packed(&dir, &out);
+                // Beside activations on integers, weights of 2 bits need operations that keep them floats.
+                let smaller = packed.len() < wide || integers && scheme == "ternary";
+                assert!(smaller, "{scheme}: {} of {wide} bytes", packed.len());
+                assert!(!onnx::floats(&packed).unwrap().contains_key("output.weight"), "{scheme}");
+            }
             for (name, values) in json.rounded_values(&floats).unwrap() {
                 let found = &stored[&name];
                 assert_eq!(found, values.data(), "{scheme}: `{name}`");
@@ -57,6 +90,24 @@ fn every_scheme_of_weights_is_trained_exported_and_measured() {
             }
         }
     }
+}
+
+#[test]
+fn a_recipe_chooses_the_container_of_weights() {
+    let trained = trained();
+    let base = tempfile::tempdir().unwrap();
+    let stage = "weights = \"int4 group=8 affine\"\nactivations = \"int8 tensor affine\"\nepochs = 0";
+    let (text, [teacher, student]) = trained.recipe(stage);
+    let text = text + "weights-container = \"packed\"\n";
+    let env = env_with_onnxruntime();
+    let outcome = run_in(&env, &text, &[&teacher, &student], base.path(), &mut Silent).unwrap();
+    let folder = outcome.dir.join("export");
+    assert!(!folder.join("model.rounded.onnx").exists());
+    let model = std::fs::read(folder.join("model.packed.onnx")).unwrap();
+    assert_eq!(onnx::opset(&model).unwrap(), 21);
+    let parity = std::fs::read_to_string(folder.join("parity.json")).unwrap();
+    let readers = env.engines.iter().filter(|engine| engine.reads_packed()).count();
+    assert_eq!(parity.matches("model.packed.onnx").count(), readers, "{parity}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Criterion, Entry, Inputs, Knob, UNIT, Unit};
-use crate::Error;
+use super::{Criterion, Entry, Knob, Norm, Removes, UNIT, Unit, WEIGHT, by_unit};
+use crate::{Error, Inputs};
 
 /// `|w|^p` for an element, `Σ |w|^p` over its row for a channel.
 ///
@@ -30,17 +30,6 @@ pub struct Magnitude {
     pub unit: Option<Unit>,
 }
 
-/// The exponent of a norm, 1 or 2.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub enum Norm {
-    /// Absolute values.
-    #[default]
-    L1,
-    /// Squares.
-    L2,
-}
-
 impl Criterion for Magnitude {
     fn name(&self) -> &str {
         ENTRY.name
@@ -55,37 +44,22 @@ impl Criterion for Magnitude {
             Norm::L1 => weight.abs(),
             Norm::L2 => weight * weight,
         };
-        Ok(match unit {
-            Unit::Element => inputs.weight.values().iter().map(score).collect(),
-            Unit::Channel => inputs.weight.iter_rows().map(|row| row.iter().map(score).sum()).collect(),
-        })
-    }
-}
-
-impl TryFrom<u64> for Norm {
-    type Error = Error;
-
-    fn try_from(p: u64) -> Result<Self, Error> {
-        match p {
-            1 => Ok(Norm::L1),
-            2 => Ok(Norm::L2),
-            _ => Err(Error::Norm { p }),
-        }
-    }
-}
-
-impl From<Norm> for u64 {
-    fn from(norm: Norm) -> u64 {
-        match norm {
-            Norm::L1 => 1,
-            Norm::L2 => 2,
-        }
+        let weight = inputs.weight()?;
+        Ok(by_unit(weight.values().iter().map(score).collect(), weight.columns(), unit))
     }
 }
 
 pub(super) const ENTRY: Entry = Entry {
     name: "magnitude",
     summary: "|w|^p; a channel sums it over its weights",
+    formula: "s = |w|^p;  channel: s = Σ |w|^p, without a root",
     paper: "Han et al. 2015, arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710",
+    reference: "VainF/Torch-Pruning 1.6, importance.py, GroupMagnitudeImportance(p, normalizer=None) on the weights \
+                that write a channel; torch.nn.utils.prune.l1_unstructured at the same number removed",
+    when: "What every other criterion is compared with. Scale carries no meaning in front of a batch norm, so that \
+           layers should be ranked apart there.",
+    inputs: &[WEIGHT],
+    removes: Removes::Any,
     knobs: &[Knob { name: "p", values: "1 | 2", summary: "exponent" }, UNIT],
+    example: "{ p = 1 }",
 };

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Criterion, Entry, Inputs, Knob, UNIT, Unit};
-use crate::Error;
+use super::{Criterion, Entry, Knob, Removes, UNIT, Unit, WEIGHT};
+use crate::{Error, Inputs};
 
 /// Uniform scores in [0, 1), drawn from `seed`, the weight's path and the index of the element or channel.
 ///
@@ -33,11 +33,12 @@ impl Criterion for Random {
     }
 
     fn scores(&self, inputs: &Inputs<'_>, unit: Unit) -> Result<Vec<f64>, Error> {
+        let weight = inputs.weight()?;
         let units = match unit {
-            Unit::Element => inputs.weight.values().len(),
-            Unit::Channel => inputs.weight.rows(),
+            Unit::Element => weight.values().len(),
+            Unit::Channel => weight.rows(),
         };
-        let key = inputs.weight.path().bytes().fold(mix(self.seed), |key, byte| mix(key ^ u64::from(byte)));
+        let key = weight.path().bytes().fold(mix(self.seed), |key, byte| mix(key ^ u64::from(byte)));
         Ok((1..=units as u64).map(|unit| uniform(mix(key.wrapping_add(unit.wrapping_mul(STEP))))).collect())
     }
 }
@@ -60,6 +61,12 @@ fn uniform(bits: u64) -> f64 {
 pub(super) const ENTRY: Entry = Entry {
     name: "random",
     summary: "uniform scores, the control that a criterion has to beat",
+    formula: "s ~ U[0, 1), a function of the seed, the weight's name and the index",
     paper: "Liu et al. 2022, arXiv:2202.02643",
+    reference: "none: the numbers are SplitMix64's, and stay the same",
+    when: "As a control. With good shares of each layer, random masks come close to many published criteria.",
+    inputs: &[WEIGHT],
+    removes: Removes::Any,
     knobs: &[Knob { name: "seed", values: "0, any integer from 0 up", summary: "seed of the scores" }, UNIT],
+    example: "{ seed = 0 }",
 };

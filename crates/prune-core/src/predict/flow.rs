@@ -1,61 +1,109 @@
-//! The rules: what each operation does with kept indices, and with the zeros of a silenced unit.
+//! What each operation does with kept indices, and with the zeros of a silenced unit: the way through a graph. The rules
+//! stand in `layers.rs`, `elements.rs` and `shapes.rs`.
 
-use kd_graph::{Binary, Dim, Graph, Node, Op, Origin, Unary, ValueId};
+use std::collections::BTreeSet;
 
+use kd_graph::{Dim, Graph, Node, Op, Origin, ValueId};
+
+use super::elements::{scalar, unary_of_zero};
+use super::layers::{batch_norm, embedding};
+use super::shapes::slice;
+use super::units::{Obstacle, Rule, Units, map_loud, pool, wished, without};
+use super::wish::Wishes;
 use super::{place, reshape, silenced};
+use crate::roles::parameter_dims;
 use crate::{Cut, Error};
 
 /// What is known of every value of a graph under a cut.
 pub(super) struct Flow<'a> {
-    graph: &'a Graph,
-    values: Vec<Vec<Units>>,
+    pub(super) graph: &'a Graph,
+    pub(super) values: Vec<Vec<Units>>,
     incomparable: Vec<String>,
+    pub(super) wishes: Wishes,
+    cut: &'a Cut,
+    /// Dimensions of parameters whose removed slices are zero in the silenced network.
+    silenced: BTreeSet<(String, usize)>,
+    /// More of these that would help.
+    readers: BTreeSet<(String, usize)>,
 }
-
-/// One dimension of a value.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Units {
-    /// Indices that stay, if not all.
-    keep: Option<Vec<usize>>,
-    /// Why the removed ones are not exactly zero when they are silenced instead.
-    loud: Option<String>,
-}
-
-/// Why a cut does not go through an operation; its place is added by the caller.
-type Rule<T> = Result<T, String>;
 
 impl<'a> Flow<'a> {
-    pub(super) fn run(graph: &'a Graph, cut: &Cut) -> Result<Self, Error> {
-        let silenced = silenced(graph, cut);
-        let values = graph.values.iter().map(|value| match value.origin {
+    /// Values that repeat along a dimension can have any size there. What they are to have shows where they meet
+    /// others, which is behind them: then all starts again, with this wish granted. In the same way, weights that read what
+    /// is not zero are found to need zeros of their own.
+    pub(super) fn run(graph: &'a Graph, cut: &'a Cut) -> Result<Self, Error> {
+        let mut wishes = Wishes::default();
+        let mut zero = silenced(graph, cut);
+        loop {
+            let mut flow = Self::start(graph, cut, wishes, zero);
+            match flow.pass() {
+                Ok(()) if flow.readers.is_empty() => return flow.finish(),
+                Ok(()) => {
+                    (wishes, zero) = (flow.wishes, flow.silenced);
+                    zero.extend(flow.readers);
+                }
+                Err((index, obstacle)) => {
+                    let mut wishes_here = obstacle.wishes.into_iter();
+                    let granted = wishes_here.find_map(|(value, dim, keep)| flow.grant(value, dim, &keep));
+                    let Some(granted) = granted else {
+                        return Err(Error::Misfit { place: place(graph, index), reason: obstacle.reason });
+                    };
+                    (wishes, zero) = (flow.wishes, flow.silenced);
+                    wishes.extend(granted);
+                }
+            }
+        }
+    }
+
+    fn start(graph: &'a Graph, cut: &'a Cut, wishes: Wishes, silenced: BTreeSet<(String, usize)>) -> Self {
+        let values = graph.values.iter().enumerate().map(|(at, value)| match &value.origin {
+            Origin::Constant(values) => {
+                let zero = values.iter().all(|&value| value == 0.0);
+                let units = |dim| wished(&wishes, ValueId(at), dim, zero);
+                (0..value.shape.len()).map(units).collect()
+            }
             Origin::Param(index) => {
-                let path = &graph.params[index].path;
+                let path = &graph.params[*index].path;
                 let units = |dim| {
                     let keep = cut.keep(path, dim).map(<[usize]>::to_vec);
                     let zero = keep.is_none() || silenced.contains(&(path.clone(), dim));
-                    Units { keep, loud: (!zero).then(|| format!("`{path}` is not silenced")) }
+                    Units { keep, loud: (!zero).then(|| format!("`{path}` is not silenced").into()) }
                 };
                 (0..value.shape.len()).map(units).collect()
             }
             _ => vec![Units::default(); value.shape.len()],
         });
-        let mut flow = Self { graph, values: values.collect(), incomparable: Vec::new() };
-        for (index, node) in graph.nodes.iter().enumerate() {
-            let misfit = |reason| Error::Misfit { place: place(graph, index), reason };
-            flow.values[node.output.0] = flow.step(index, node).map_err(misfit)?;
-        }
-        for &output in &graph.outputs {
-            if flow.values[output.0].iter().any(Units::cut) {
-                let reason = "units of the model's output would be removed".to_owned();
-                return Err(Error::Misfit { place: "the output".into(), reason });
-            }
-        }
-        Ok(flow)
+        let values = values.collect();
+        let (incomparable, readers) = (Vec::new(), BTreeSet::new());
+        Self { graph, values, incomparable, wishes, cut, silenced, readers }
     }
 
-    /// Writes the shapes that are left into a copy of the graph, and returns why the cut cannot be compared.
-    pub(super) fn write(self, graph: &mut Graph) -> Vec<String> {
+    fn pass(&mut self) -> Result<(), (usize, Obstacle)> {
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            self.values[node.output.0] = self.step(index, node).map_err(|obstacle| (index, obstacle))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Self, Error> {
+        match self.graph.outputs.iter().any(|output| self.values[output.0].iter().any(Units::cut)) {
+            true => {
+                let reason = "units of the model's output would be removed".to_owned();
+                Err(Error::Misfit { place: "the output".into(), reason })
+            }
+            false => Ok(self),
+        }
+    }
+
+    /// Writes the shapes that are left into a copy of the graph, and returns why the cut cannot be compared, and what is
+    /// silenced.
+    pub(super) fn write(self, graph: &mut Graph) -> (Vec<String>, BTreeSet<(String, usize)>) {
         for (value, units) in graph.values.iter_mut().zip(&self.values) {
+            if let Origin::Constant(values) = &mut value.origin {
+                let sizes: Vec<usize> = value.shape.iter().map(|dim| dim.at(1)).collect();
+                let keeps: Vec<_> = units.iter().map(|units| units.keep.clone()).collect();
+                *values = reshape::flatten(&sizes, &keeps).into_iter().map(|at| values[at]).collect();
+            }
             for (dim, units) in value.shape.iter_mut().zip(units) {
                 if let Some(keep) = &units.keep {
                     *dim = Dim::Fixed(keep.len());
@@ -64,11 +112,11 @@ impl<'a> Flow<'a> {
         }
         for (node, old) in graph.nodes.iter_mut().zip(&self.graph.nodes) {
             match &mut node.op {
-                // Only slices of whole dimensions go through, so that the new bounds are the new sizes.
                 Op::Slice(ranges) => {
                     for (range, units) in ranges.iter_mut().zip(&self.values[old.inputs[0].0]) {
                         if let Some(keep) = &units.keep {
-                            *range = (0, keep.len());
+                            let before = |end: usize| keep.partition_point(|&unit| unit < end);
+                            *range = (before(range.0), before(range.1));
                         }
                     }
                 }
@@ -82,30 +130,40 @@ impl<'a> Flow<'a> {
                 _ => {}
             }
         }
-        self.incomparable
+        (self.incomparable, self.silenced)
     }
 
     fn step(&mut self, index: usize, node: &Node) -> Rule<Vec<Units>> {
         let inputs: Vec<Vec<Units>> = node.inputs.iter().map(|&input| self.values[input.0].clone()).collect();
-        if !inputs.iter().flatten().any(Units::cut) {
+        let wished = self.wishes.range((node.output, 0)..=(node.output, usize::MAX)).next().is_some();
+        if !wished && !inputs.iter().flatten().any(Units::cut) {
             return Ok(vec![Units::default(); self.graph.value(node.output).shape.len()]);
         }
         match &node.op {
             Op::Conv { groups, .. } => self.conv(index, *groups, &inputs),
+            Op::ConvTranspose { groups, .. } => self.conv_transpose(index, *groups, &inputs),
             Op::Linear => self.linear(index, &inputs),
             Op::Matmul => self.matmul(index, &inputs),
             Op::BatchNorm { .. } => batch_norm(&inputs),
             Op::LayerNorm { .. } => self.layer_norm(index, &inputs),
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } => pool(&inputs[0]),
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::AdaptiveAvgPool { .. } | Op::Resize { .. } => {
+                pool(&inputs[0])
+            }
             Op::Binary(binary) => self.binary(*binary, node, &inputs),
+            Op::Where => self.choose(node, &inputs),
             Op::Scalar(binary, value) => Ok(scalar(*binary, *value, inputs[0].clone())),
             Op::Unary(unary) => Ok(map_loud(inputs[0].clone(), unary_of_zero(*unary))),
+            Op::Clamp { min, max } => {
+                let reason = format!("a clamp to {min} ..= {max} makes something else of zero");
+                let zero = *min <= 0.0 && *max >= 0.0;
+                Ok(map_loud(inputs[0].clone(), (!zero).then_some(reason.into())))
+            }
             Op::Reshape => self.reshape(node, &inputs[0]),
             Op::Permute(perm) => Ok(perm.iter().map(|&dim| inputs[0][dim].clone()).collect()),
             Op::Expand => self.expand(node, &inputs[0]),
             Op::Softmax(axis) | Op::LogSoftmax(axis) => {
                 self.note(&inputs[0][*axis], index, "normalizes over the removed units");
-                Ok(map_loud(inputs[0].clone(), Some("softmax of zeros is not zero")))
+                Ok(map_loud(inputs[0].clone(), Some("softmax of zeros is not zero".into())))
             }
             Op::MeanDim(axis) => {
                 self.note(&inputs[0][*axis], index, "divides by the number of units");
@@ -115,209 +173,24 @@ impl<'a> Flow<'a> {
                 self.read(&inputs[0][*axis], index);
                 Ok(without(inputs[0].clone(), *axis))
             }
+            Op::TopK(axis) => {
+                let left = inputs[0][*axis].keep.as_ref().map_or(usize::MAX, Vec::len);
+                let ranks = self.size(node.output, *axis);
+                if left < ranks {
+                    return Err(format!("the largest {ranks} of {left} units would be taken").into());
+                }
+                self.note(&inputs[0][*axis], index, "chooses among the removed units");
+                Ok(without(inputs[0].clone(), *axis))
+            }
             Op::Concat(axis) => self.concat(*axis, node, &inputs),
-            Op::Slice(ranges) => self.slice(ranges, node, &inputs[0]),
+            Op::Slice(ranges) => slice(ranges, &inputs[0]),
             Op::Embedding => embedding(&inputs),
             Op::Opaque(_) => Err("what it does to the removed units is not known".into()),
         }
     }
 
-    fn conv(&mut self, index: usize, groups: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-        let (x, weight, bias) = (&inputs[0], &inputs[1], inputs.get(2));
-        let node = &self.graph.nodes[index];
-        spatial(x)?;
-        spatial(weight)?;
-        if groups == 1 {
-            agree("its input", &x[1], "its weight's input channels", &weight[1])?;
-        } else {
-            let (inputs, outputs) = (self.size(node.inputs[1], 1), self.size(node.inputs[1], 0) / groups);
-            let members = |units: &Units, size: usize, group: usize| -> Vec<usize> {
-                let of_group = group * size..(group + 1) * size;
-                let stays = |unit: &usize| units.keep.as_ref().is_none_or(|keep| keep.contains(unit));
-                of_group.filter(stays).map(|unit| unit - group * size).collect()
-            };
-            // The weight's input channels are those of any group: groups that stay must keep the same ones, and
-            // those that go, as channels of a depthwise convolution do, take their outputs along.
-            let every = members(&weight[1], inputs, 0);
-            let mut each = None;
-            for group in 0..groups {
-                let (read, written) = (members(&x[1], inputs, group), members(&weight[0], outputs, group));
-                if read != every && !(read.is_empty() && written.is_empty()) {
-                    return Err(format!(
-                        "its {groups} groups, a plain number, would not keep the same input channels"
-                    ));
-                }
-                if !read.is_empty() && *each.get_or_insert(written.len()) != written.len() {
-                    return Err(format!(
-                        "its {groups} groups, a plain number, would not keep as many outputs each"
-                    ));
-                }
-            }
-        }
-        self.read(&x[1], index);
-        let mut out = x.clone();
-        out[1] = biased(&weight[0], bias)?;
-        self.rows(&mut out, 1, bias.is_some());
-        Ok(out)
-    }
-
-    fn linear(&mut self, index: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-        let (x, weight, bias) = (&inputs[0], &inputs[1], inputs.get(2));
-        let last = x.len() - 1;
-        agree("its input", &x[last], "its weight's inputs", &weight[0])?;
-        self.read(&x[last], index);
-        let mut out = x.clone();
-        out[last] = biased(&weight[1], bias)?;
-        self.rows(&mut out, last, bias.is_some());
-        Ok(out)
-    }
-
-    fn matmul(&mut self, index: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-        let (lhs, rhs) = (&inputs[0], &inputs[1]);
-        if lhs.len() != rhs.len() {
-            return Err(format!("it joins ranks {} and {}", lhs.len(), rhs.len()));
-        }
-        let (m, k) = (lhs.len() - 2, lhs.len() - 1);
-        agree("the left factor", &lhs[k], "the right factor", &rhs[m])?;
-        // A zero on either side is enough.
-        if rhs[m].loud.is_some() {
-            self.read(&lhs[k], index);
-        }
-        let node = &self.graph.nodes[index];
-        let mut out = Vec::new();
-        for dim in 0..m {
-            out.push(self.meet(node, dim, &lhs[dim], &rhs[dim], Either::Zero)?);
-        }
-        out.push(lhs[m].clone());
-        out.push(rhs[k].clone());
-        Ok(out)
-    }
-
-    fn layer_norm(&mut self, index: usize, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-        let x = &inputs[0];
-        let last = x.len() - 1;
-        self.note(&x[last], index, "averages over the removed units");
-        let mut out = map_loud(x.clone(), Some("layer norm of zeros is its shift"));
-        out[last] = norm(&x[last], &inputs[1..], &inputs[1..])?;
-        Ok(out)
-    }
-
-    fn binary(&mut self, op: Binary, node: &Node, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-        let (lhs, rhs) = (&inputs[0], &inputs[1]);
-        if lhs.len() != rhs.len() {
-            return Err(format!("it joins ranks {} and {}", lhs.len(), rhs.len()));
-        }
-        let zero = match op {
-            Binary::Add | Binary::Sub => Either::Both,
-            Binary::Mul => Either::Zero,
-            Binary::Div => Either::Left,
-            Binary::Equal => Either::Never,
-        };
-        (0..lhs.len()).map(|dim| self.meet(node, dim, &lhs[dim], &rhs[dim], zero)).collect()
-    }
-
-    /// One dimension of two values that broadcast against each other.
-    fn meet(&self, node: &Node, dim: usize, lhs: &Units, rhs: &Units, zero: Either) -> Rule<Units> {
-        let one = |input: usize| self.graph.value(node.inputs[input]).shape[dim] == Dim::Fixed(1);
-        // A value of size one is the same number for every unit, and not known to be zero.
-        let constant = || Some("a number that all units share is joined to them".to_owned());
-        let (keep, left, right) = match (one(0), one(1)) {
-            (false, true) => (&lhs.keep, lhs.loud.clone(), constant()),
-            (true, false) => (&rhs.keep, constant(), rhs.loud.clone()),
-            _ => {
-                agree("the left side", lhs, "the right side", rhs)?;
-                (&lhs.keep, lhs.loud.clone(), rhs.loud.clone())
-            }
-        };
-        if keep.is_none() {
-            return Ok(Units::default());
-        }
-        let loud = match zero {
-            Either::Both => left.or(right),
-            Either::Zero => left.and(right),
-            Either::Left if right.is_none() => Some("a division by zero makes them no number".into()),
-            Either::Left => left,
-            Either::Never => Some("zeros are equal, which is one".into()),
-        };
-        Ok(Units { keep: keep.clone(), loud })
-    }
-
-    fn reshape(&self, node: &Node, x: &[Units]) -> Rule<Vec<Units>> {
-        let (from, to) = (&self.graph.value(node.inputs[0]).shape, &self.graph.value(node.output).shape);
-        let groups = reshape::groups(from, to).ok_or("its two shapes do not hold the same elements")?;
-        let mut out = vec![Units::default(); to.len()];
-        for group in groups {
-            let units = &x[group.from.clone()];
-            if !units.iter().any(Units::cut) {
-                continue;
-            }
-            let sizes = |dims: &[Dim]| -> Rule<Vec<usize>> {
-                dims.iter()
-                    .map(|dim| match dim {
-                        Dim::Fixed(size) => Ok(*size),
-                        Dim::Batch(_) => Err("it mixes the removed units with the batch".into()),
-                    })
-                    .collect()
-            };
-            let keeps: Vec<_> = units.iter().map(|units| units.keep.clone()).collect();
-            let flat = reshape::flatten(&sizes(&from[group.from.clone()])?, &keeps);
-            let keeps = reshape::unflatten(&sizes(&to[group.to.clone()])?, &flat)
-                .ok_or("what is left cannot be written in the shape that it makes")?;
-            let loud = units.iter().find_map(|units| units.loud.clone());
-            for (dim, keep) in group.to.clone().zip(keeps) {
-                let loud = keep.is_some().then(|| loud.clone()).flatten();
-                out[dim] = Units { keep, loud };
-            }
-        }
-        Ok(out)
-    }
-
-    fn expand(&self, node: &Node, x: &[Units]) -> Rule<Vec<Units>> {
-        let rank = self.graph.value(node.output).shape.len();
-        let mut out = vec![Units::default(); rank];
-        // The target's sizes are plain numbers, which a forward pass may have read off the tensor or off a field;
-        // those that are not expanded must come from the tensor.
-        out[rank - x.len()..].clone_from_slice(x);
-        Ok(out)
-    }
-
-    fn concat(&self, axis: usize, node: &Node, inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-        let mut out = inputs[0].clone();
-        for input in &inputs[1..] {
-            for dim in (0..out.len()).filter(|&dim| dim != axis) {
-                agree("its first part", &inputs[0][dim], "another part", &input[dim])?;
-                out[dim].loud = out[dim].loud.take().or(input[dim].loud.clone());
-            }
-        }
-        if inputs.iter().any(|input| input[axis].cut()) {
-            let (mut keep, mut loud, mut start) = (Vec::new(), None, 0);
-            for (input, &value) in inputs.iter().zip(&node.inputs) {
-                let size = self.size(value, axis);
-                match &input[axis].keep {
-                    Some(kept) => keep.extend(kept.iter().map(|&unit| start + unit)),
-                    None => keep.extend(start..start + size),
-                }
-                loud = loud.or(input[axis].loud.clone());
-                start += size;
-            }
-            out[axis] = Units { keep: Some(keep), loud };
-        }
-        Ok(out)
-    }
-
-    fn slice(&self, ranges: &[(usize, usize)], node: &Node, x: &[Units]) -> Rule<Vec<Units>> {
-        for (dim, &(start, end)) in ranges.iter().enumerate() {
-            if x[dim].cut() && (start, end) != (0, self.size(node.inputs[0], dim)) {
-                return Err(format!(
-                    "its bounds {start}..{end} are plain numbers in the dimension that is cut"
-                ));
-            }
-        }
-        Ok(x.to_vec())
-    }
-
     /// Size of a dimension that is not the batch.
-    fn size(&self, value: ValueId, dim: usize) -> usize {
+    pub(super) fn size(&self, value: ValueId, dim: usize) -> usize {
         self.graph.value(value).shape[dim].at(1)
     }
 
@@ -325,141 +198,46 @@ impl<'a> Flow<'a> {
     fn read(&mut self, units: &Units, index: usize) {
         if let Some(loud) = &units.loud {
             let place = place(self.graph, index);
-            self.incomparable
-                .push(format!("{place} reads removed units that are not zero when silenced: {loud}"));
+            self.incomparable.push(format!(
+                "{place} reads removed units that are not zero when silenced: {}",
+                loud.reason
+            ));
+        }
+    }
+
+    /// Removed units are multiplied with each other and summed over: a zero on either side is enough. Where neither
+    /// is, a weight among them can have zeros there too.
+    pub(super) fn contract(
+        &mut self,
+        index: usize,
+        a: (ValueId, usize, &Units),
+        b: (ValueId, usize, &Units),
+    ) {
+        let loud = match (&a.2.loud, &b.2.loud) {
+            (Some(loud), other) | (other, Some(loud)) if !loud.finite || other.is_some() => loud,
+            _ => return,
+        };
+        let finite = [a, b].iter().all(|side| side.2.loud.as_ref().is_none_or(|loud| loud.finite));
+        let cut = |(path, dim): &(String, usize)| self.cut.keep(path, *dim).is_some();
+        let weight = [b, a].into_iter().find_map(|(value, dim, _)| {
+            let dims: BTreeSet<_> = parameter_dims(self.graph, value, dim).into_iter().filter(cut).collect();
+            (!dims.is_empty() && dims.is_disjoint(&self.silenced)).then_some(dims)
+        });
+        match weight {
+            Some(weight) if finite => self.readers.extend(weight),
+            _ => {
+                let place = place(self.graph, index);
+                let reason = &loud.reason;
+                let text = format!("{place} reads removed units that are not zero when silenced: {reason}");
+                self.incomparable.push(text);
+            }
         }
     }
 
     /// Removed units change the result even as zeros.
-    fn note(&mut self, units: &Units, index: usize, what: &str) {
+    pub(super) fn note(&mut self, units: &Units, index: usize, what: &str) {
         if units.cut() {
             self.incomparable.push(format!("{} {what}", place(self.graph, index)));
         }
     }
-
-    /// A layer that mixes dimension `mixed` alone keeps removed units of the others, but adds its bias to them.
-    fn rows(&self, out: &mut [Units], mixed: usize, biased: bool) {
-        for (dim, units) in out.iter_mut().enumerate() {
-            if dim != mixed && biased && units.cut() {
-                units.loud = Some("a bias is added to them".into());
-            }
-        }
-    }
-}
-
-/// Which side's zero makes a result zero.
-#[derive(Clone, Copy)]
-enum Either {
-    Both,
-    Zero,
-    Left,
-    Never,
-}
-
-impl Units {
-    fn cut(&self) -> bool {
-        self.keep.is_some()
-    }
-}
-
-fn agree(left: &str, lhs: &Units, right: &str, rhs: &Units) -> Rule<()> {
-    if lhs.keep == rhs.keep {
-        return Ok(());
-    }
-    let count = |units: &Units| match &units.keep {
-        Some(keep) => format!("{} units", keep.len()),
-        None => "all units".to_owned(),
-    };
-    Err(match (&lhs.keep, &rhs.keep) {
-        (Some(a), Some(b)) if a.len() == b.len() => format!("{left} and {right} keep different units"),
-        _ => format!("{left} keeps {}, {right} {}", count(lhs), count(rhs)),
-    })
-}
-
-/// Channels pass, positions cannot be removed.
-fn spatial(x: &[Units]) -> Rule<()> {
-    match x[2..].iter().any(Units::cut) {
-        true => Err("positions would be removed".into()),
-        false => Ok(()),
-    }
-}
-
-fn pool(x: &[Units]) -> Rule<Vec<Units>> {
-    spatial(x)?;
-    Ok(x.to_vec())
-}
-
-/// The output units of a layer: those of its weight, silent if the bias is too.
-fn biased(weight: &Units, bias: Option<&Vec<Units>>) -> Rule<Units> {
-    let mut out = weight.clone();
-    if let Some(bias) = bias {
-        agree("its weight", weight, "its bias", &bias[0])?;
-        out.loud = out.loud.or(bias[0].loud.clone());
-    }
-    Ok(out)
-}
-
-/// The units of a normalized dimension: all of `vectors` lose what the input loses; `scale` make the result zero.
-fn norm(x: &Units, vectors: &[Vec<Units>], scale: &[Vec<Units>]) -> Rule<Units> {
-    for vector in vectors {
-        agree("its input", x, "its parameters", &vector[0])?;
-    }
-    Ok(Units { keep: x.keep.clone(), loud: scale.iter().find_map(|vector| vector[0].loud.clone()) })
-}
-
-fn batch_norm(inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-    let mut out = map_loud(inputs[0].clone(), Some("batch norm of zeros is not zero"));
-    out[1] = norm(&inputs[0][1], &inputs[1..], &inputs[1..3])?;
-    Ok(out)
-}
-
-fn embedding(inputs: &[Vec<Units>]) -> Rule<Vec<Units>> {
-    let (weights, indices) = (&inputs[0], &inputs[1]);
-    if weights[0].cut() {
-        return Err("entries of its table would be removed, which its indices name by number".into());
-    }
-    Ok(indices.iter().chain(&weights[1..]).cloned().collect())
-}
-
-/// The same units behind an elementwise operation that makes `reason` of zeros.
-fn map_loud(mut x: Vec<Units>, reason: Option<&str>) -> Vec<Units> {
-    if let Some(reason) = reason {
-        for units in x.iter_mut().filter(|units| units.cut()) {
-            units.loud = Some(reason.to_owned());
-        }
-    }
-    x
-}
-
-fn scalar(op: Binary, value: f64, x: Vec<Units>) -> Vec<Units> {
-    let zero = match op {
-        Binary::Add | Binary::Sub => value == 0.0,
-        Binary::Mul => value.is_finite(),
-        Binary::Div => value != 0.0,
-        Binary::Equal => value != 0.0,
-    };
-    let reason = format!("{} of {value} makes something else of zero", format!("{op:?}").to_lowercase());
-    map_loud(x, (!zero).then_some(reason.as_str()))
-}
-
-fn unary_of_zero(unary: Unary) -> Option<&'static str> {
-    match unary {
-        Unary::Sigmoid => Some("sigmoid of zero is a half"),
-        Unary::Exp => Some("exponential of zero is one"),
-        Unary::Log => Some("logarithm of zero is infinite"),
-        Unary::Relu
-        | Unary::Gelu
-        | Unary::Tanh
-        | Unary::Sqrt
-        | Unary::Abs
-        | Unary::Neg
-        | Unary::Erf
-        | Unary::Truncate => None,
-    }
-}
-
-/// The dimension that a reduction leaves with size one.
-fn without(mut x: Vec<Units>, axis: usize) -> Vec<Units> {
-    x[axis] = Units::default();
-    x
 }

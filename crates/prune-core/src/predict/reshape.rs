@@ -10,13 +10,13 @@ use kd_graph::Dim;
 
 /// A group of dimensions on both sides that hold the same elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
-    pub(super) from: std::ops::Range<usize>,
-    pub(super) to: std::ops::Range<usize>,
+pub(crate) struct Group {
+    pub(crate) from: std::ops::Range<usize>,
+    pub(crate) to: std::ops::Range<usize>,
 }
 
 /// The regroupings of a reshape; `None` if the two shapes do not hold the same elements.
-pub(super) fn groups(from: &[Dim], to: &[Dim]) -> Option<Vec<Group>> {
+pub(crate) fn groups(from: &[Dim], to: &[Dim]) -> Option<Vec<Group>> {
     let mut groups = Vec::new();
     let (mut i, mut j) = (0, 0);
     while i < from.len() || j < to.len() {

@@ -1,5 +1,6 @@
 //! Removing channels end to end: capture, plan, cut, proof, on small networks with every kind of coupling.
 
 mod coupling;
+mod numbers;
 mod plan;
 mod proof;

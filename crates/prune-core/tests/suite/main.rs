@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod architectures;
 mod channels;
+mod criteria;
 mod cut;
 mod masks;
 mod nets;
+mod optimizer;
+mod sync;

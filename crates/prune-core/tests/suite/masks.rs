@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use prune_core::{
-    Block, Builtin, Criterion, Error, Inputs, Magnitude, Matrix, NM, Norm, Pattern, Random, Sparsity, TABLE,
-    Unit, Unstructured, mask, select,
+    Block, Builtin, Criterion, Error, Inputs, Lines, Magnitude, Matrix, NM, Norm, Pattern, Random, Removal,
+    Scope, Sparsity, TABLE, Unit, Unstructured, mask, select,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -123,12 +123,14 @@ fn of_equal_scores_the_lowest_index_stays() {
 fn a_score_that_is_no_number_is_an_error_that_names_it() {
     let scores = [0.0, 1.0, 2.0, 3.0, 4.0, f64::NAN];
     let patterns = [
-        Pattern::Unstructured(Unstructured { sparsity: sparsity(0.5) }),
+        Pattern::Unstructured(Unstructured::new(sparsity(0.5))),
         Pattern::NM(NM::new(1, 2).unwrap()),
         Pattern::Block(Block { rows: one(), columns: one(), sparsity: sparsity(0.5) }),
+        Pattern::Rows(Lines { sparsity: sparsity(0.5) }),
+        Pattern::Columns(Lines { sparsity: sparsity(0.5) }),
     ];
     for pattern in patterns {
-        assert_eq!(mask(&pattern, &scores, 2, 3), Err(Error::ScoreNaN { index: 5 }));
+        assert_eq!(mask(&pattern, &scores, 2, 3), Err(Error::ScoreNaN { index: 5 }), "{pattern}");
         let short = Error::Length { path: "scores".into(), expected: 8, found: 6 };
         assert_eq!(mask(&pattern, &scores, 2, 4), Err(short));
         assert_eq!(mask(&pattern, &[], 0, 4).unwrap(), [false; 0]);
@@ -204,12 +206,18 @@ const FIRST_OF_SEED_0: [u64; 3] = [264_942_515_149, 489_196_844_199, 744_757_541
 #[test]
 fn patterns_are_spelled_as_in_recipes_and_checked() {
     let read = |value| serde_json::from_value::<Pattern>(value).map_err(|error| error.to_string());
-    let unstructured = Pattern::Unstructured(Unstructured { sparsity: sparsity(0.9) });
+    let unstructured = Pattern::Unstructured(Unstructured::new(sparsity(0.9)));
     let block = Block { rows: NonZeroUsize::new(4).unwrap(), columns: one(), sparsity: sparsity(0.5) };
     for (pattern, spelling) in [
         (unstructured, json!({ "unstructured": { "sparsity": 0.9 } })),
         (Pattern::NM(NM::new(2, 4).unwrap()), json!({ "n-m": { "keep": 2, "of": 4 } })),
         (Pattern::Block(block), json!({ "block": { "rows": 4, "columns": 1, "sparsity": 0.5 } })),
+        (Pattern::Rows(Lines { sparsity: sparsity(0.5) }), json!({ "rows": { "sparsity": 0.5 } })),
+        (Pattern::Columns(Lines { sparsity: sparsity(0.5) }), json!({ "columns": { "sparsity": 0.5 } })),
+        (
+            Pattern::Unstructured(Unstructured { sparsity: sparsity(0.9), scope: Scope::Global }),
+            json!({ "unstructured": { "sparsity": 0.9, "scope": "global" } }),
+        ),
     ] {
         assert_eq!(serde_json::to_value(pattern).unwrap(), spelling);
         assert_eq!(read(spelling), Ok(pattern));
@@ -217,7 +225,8 @@ fn patterns_are_spelled_as_in_recipes_and_checked() {
     for (spelling, complaint) in [
         (json!({ "unstructured": { "sparsity": 1.5 } }), "sparsity is 1.5, expected a number in 0 ..= 1"),
         (json!({ "unstructured": { "sparsity": -0.1 } }), "sparsity is -0.1"),
-        (json!({ "unstructured": { "sparsity": 0.5, "scope": 1 } }), "unknown field `scope`"),
+        (json!({ "unstructured": { "sparsity": 0.5, "scope": "net" } }), "unknown variant `net`"),
+        (json!({ "unstructured": { "sparsity": 0.5, "share": 1 } }), "unknown field `share`"),
         (json!({ "unstructured": {} }), "missing field `sparsity`"),
         (json!({ "n-m": { "keep": 5, "of": 4 } }), "n:m pattern keeps 5 of 4, expected `keep` in 1 ..= `of`"),
         (json!({ "n-m": { "keep": 0, "of": 4 } }), "keeps 0 of 4"),
@@ -250,16 +259,91 @@ fn criteria_are_spelled_as_in_recipes_and_listed() {
         (json!({ "magnitude": { "p": 3 } }), "exponent `p` is 3, expected 1 or 2"),
         (json!({ "magnitude": { "q": 1 } }), "unknown field `q`"),
         (json!({ "magnitude": { "unit": "row" } }), "unknown variant `row`"),
-        (json!({ "magnitudes": {} }), "unknown variant `magnitudes`, expected `magnitude` or `random`"),
+        (json!({ "magnitudes": {} }), "unknown variant `magnitudes`, expected one of `magnitude`"),
+        (json!({ "threshold": {} }), "expected one of `value` and `sigma`, found neither"),
+        (json!({ "threshold": { "value": 1.0, "sigma": 1.0 } }), "`value` and `sigma`, found both"),
+        (json!({ "threshold": { "value": -1.0 } }), "-1 is out of range, expected a number of at least 0"),
+        (json!({ "owl": {} }), "missing field `sparsity`"),
+        (json!({ "sparsegpt": { "bits": 0 } }), "`bits` is 0, expected 1 to 16"),
+        (json!({ "sparsegpt": { "block-size": 0 } }), "nonzero"),
+        (json!({ "taylor": { "form": "sum" } }), "unknown variant `sum`"),
+        (json!({ "fpgm": { "unit": "channel" } }), "unknown field `unit`"),
     ] {
         let error = read(spelling).unwrap_err();
         assert!(error.contains(complaint), "{error}");
     }
+    let knobs = |entry: &prune_core::Entry| match entry.name {
+        "threshold" => json!({ "sigma": 1.0 }),
+        "owl" => json!({ "sparsity": 0.5 }),
+        _ => json!({}),
+    };
     for entry in TABLE {
-        assert!(read(json!({ entry.name: {} })).is_ok(), "{} is listed and cannot be read", entry.name);
-        assert!(entry.paper.contains("arXiv:"), "{}", entry.name);
-        assert!(entry.knobs.iter().any(|knob| knob.name == "unit"), "{}", entry.name);
+        let criterion = read(json!({ entry.name: knobs(entry) })).unwrap();
+        assert_eq!(criterion.name(), entry.name);
+        assert_eq!(criterion.entry(), entry);
+        let written = serde_json::to_value(&criterion).unwrap();
+        assert_eq!(read(written), Ok(criterion), "{}", entry.name);
+        let by_unit = entry.knobs.iter().any(|knob| knob.name == "unit");
+        assert_eq!(by_unit, entry.removes == prune_core::Removes::Any, "{}", entry.name);
+        assert!(!entry.inputs.is_empty() && !entry.formula.is_empty() && !entry.when.is_empty());
     }
+    let in_recipes: Vec<&str> =
+        TABLE.iter().filter(|entry| entry.in_recipes()).map(|entry| entry.name).collect();
+    assert_eq!(in_recipes, ["magnitude", "lamp", "random", "fpgm"]);
+}
+
+#[test]
+fn patterns_are_read_from_a_line_of_words() {
+    let read = |text: &str| text.parse::<Removal>().map_err(|error| error.to_string());
+    for text in [
+        "unstructured sparsity=0.9",
+        "unstructured sparsity=0.9 scope=global",
+        "keep=2 of=4",
+        "block 4x1 sparsity=0.5",
+        "rows sparsity=0.25",
+        "columns sparsity=1",
+        "channels sparsity=0.5",
+    ] {
+        assert_eq!(read(text).unwrap().to_string(), text);
+    }
+    assert_eq!(read(" unstructured   scope=local  sparsity=0.9"), read("unstructured sparsity=0.9"));
+    assert_eq!(read("of=4 keep=2"), read("keep=2 of=4"));
+    for (text, complaint) in [
+        ("", "`` is no pattern: expected `unstructured sparsity=S`"),
+        ("2:4", "expected `unstructured sparsity=S`"),
+        ("unstructured", "there is no `sparsity=S`"),
+        ("unstructured sparsity=half", "`sparsity` is `half`, expected a number"),
+        ("unstructured sparsity=1.5", "sparsity is 1.5, expected a number in 0 ..= 1"),
+        ("unstructured sparsity=NaN", "sparsity is NaN"),
+        ("unstructured sparsity=0.5 scope=net", "`scope` is `net`, expected `local` or `global`"),
+        ("unstructured sparsity=0.5 sparsity=0.5", "`sparsity` stands there twice"),
+        ("unstructured sparsity=0.5 share=1", "`share` does not belong there"),
+        ("rows sparsity=0.5 scope=global", "`scope` does not belong there"),
+        ("rows columns sparsity=0.5", "`columns` does not belong there"),
+        ("keep=2", "there is no `of=M`"),
+        ("keep=5 of=4", "n:m pattern keeps 5 of 4"),
+        ("keep=2 of=4 sparsity=0.5", "`sparsity` does not belong there"),
+        ("block 4 sparsity=0.5", "expected a size of rows and columns behind `block`, such as `4x1`"),
+        ("block 0x1 sparsity=0.5", "such as `4x1`"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(complaint), "{text}: {error}");
+    }
+}
+
+#[test]
+fn lists_of_equal_structure_are_ranked_together() {
+    let scores = [vec![1.0, 5.0], vec![0.1, 0.2, 0.3], vec![2.0, 1.0]];
+    let keep = select::keep_within(&["conv", "heads", "conv"], &scores, sparsity(0.5)).unwrap();
+    // Of the convolutions 1.0 and 1.0 go, of the heads one: the other scale protects nobody.
+    assert_eq!(keep, [vec![false, true], vec![false, true, true], vec![true, false]]);
+    let keep = select::keep_together(&scores, sparsity(0.5)).unwrap();
+    assert_eq!(keep, [vec![true, true], vec![false; 3], vec![true, true]]);
+    // Of equal scores, the lower list's stays.
+    let keep = select::keep_together(&[[1.0], [1.0]], sparsity(0.5)).unwrap();
+    assert_eq!(keep, [[true], [false]]);
+    let error = select::keep_within(&["a"], &[[1.0], [1.0]], sparsity(0.5)).unwrap_err();
+    assert_eq!(error.to_string(), "`structures` has 1 entries, expected 2");
 }
 
 /// A criterion of someone else's: channels whose weights are spread out matter.
@@ -282,7 +366,7 @@ impl Criterion for Spread {
         let spread = |row: &[f64]| {
             row.iter().fold(f64::MIN, |a, &b| a.max(b)) - row.iter().fold(f64::MAX, |a, &b| a.min(b))
         };
-        Ok(inputs.weight.iter_rows().map(spread).collect())
+        Ok(inputs.weight()?.iter_rows().map(spread).collect())
     }
 }
 
@@ -321,7 +405,7 @@ fn is_settled(scores: &[f64], mask: &[bool]) -> bool {
 proptest! {
     #[test]
     fn unstructured_removes_exactly_what_it_says((rows, columns, scores) in matrix_of_scores(), share in 0.0..=1.0) {
-        let pattern = Pattern::Unstructured(Unstructured { sparsity: sparsity(share) });
+        let pattern = Pattern::Unstructured(Unstructured::new(sparsity(share)));
         let mask = mask(&pattern, &scores, rows, columns).unwrap();
         let removed = mask.iter().filter(|&&kept| !kept).count();
         prop_assert_eq!(removed, (share * (rows * columns) as f64 + 1e-9).floor() as usize);

@@ -192,8 +192,10 @@ pub fn brecq<const D: usize, B: Block<D>>(
         .map(|(start, weight)| Quantized { codes: weight.codes(start), ..start.clone() })
         .collect();
     let plain = device.without_autodiff();
-    let (before, after) =
-        (over_all(block, &first, knobs, &plain)?, over_all(block, &learned, knobs, &plain)?);
+    let (before, after) = (
+        block_error(&first, block, knobs.batch, &plain)?,
+        block_error(&learned, block, knobs.batch, &plain)?,
+    );
     if !before.is_finite() {
         return Err(Error::NotFiniteIn { what: "objective", index: 0, value: before }.into());
     }
@@ -203,6 +205,36 @@ pub fn brecq<const D: usize, B: Block<D>>(
         |weight: &SoftWeight| weight.v.clone().without_autodiff().into_data().iter::<f32>().collect();
     let v = soft.iter().map(values).collect();
     Ok(Reconstruction { quantized: if kept { first } else { learned }, v, before, after, kept })
+}
+
+/// The first term of [`brecq`]'s objective for codes, the mean over all samples, `batch` of them at a time; codes are in
+/// the order of its weights. λ is in proportion where it is a number times this by a weight.
+///
+/// # Errors
+///
+/// Those of the block; [`Error::Setting`] for a batch of none, [`Error::NothingSeen`] without samples, [`Error::Shapes`]
+/// where outputs are not of their targets' shape.
+pub fn block_error<const D: usize, B: Block<D>>(
+    weights: &[Quantized],
+    block: &B,
+    batch: usize,
+    device: &Device,
+) -> Result<f64, B::Error> {
+    check_knob("a batch", "of at least one sample", 0.0, batch > 0)?;
+    if block.samples() == 0 {
+        return Err(Error::NothingSeen.into());
+    }
+    let tensor = |weight: &Quantized| {
+        Tensor::from_data(TensorData::new(weight.dequantize(), [weight.rows, weight.columns]), device)
+    };
+    let weights: Vec<Tensor<2>> = weights.iter().map(tensor).collect();
+    let all: Vec<usize> = (0..block.samples()).collect();
+    let mut sum = 0.0;
+    for samples in all.chunks(batch) {
+        let mean = objective(block, &weights, samples)?.without_autodiff().into_scalar::<f32>();
+        sum += f64::from(mean) * samples.len() as f64;
+    }
+    Ok(sum / all.len() as f64)
 }
 
 fn check(knobs: &Brecq) -> Result<(), Error> {
@@ -238,26 +270,6 @@ fn objective<const D: usize, B: Block<D>>(
     let channels = dims.get(1).copied().unwrap_or(1).max(1);
     let places = (dims.iter().product::<usize>() / channels).max(1);
     Ok(squares.sum().mul_scalar(1.0 / places as f64))
-}
-
-/// The first term of codes, over all samples.
-fn over_all<const D: usize, B: Block<D>>(
-    block: &B,
-    weights: &[Quantized],
-    knobs: &Brecq,
-    device: &Device,
-) -> Result<f64, B::Error> {
-    let tensor = |weight: &Quantized| {
-        Tensor::from_data(TensorData::new(weight.dequantize(), [weight.rows, weight.columns]), device)
-    };
-    let weights: Vec<Tensor<2>> = weights.iter().map(tensor).collect();
-    let all: Vec<usize> = (0..block.samples()).collect();
-    let mut sum = 0.0;
-    for samples in all.chunks(knobs.batch) {
-        let mean = objective(block, &weights, samples)?.without_autodiff().into_scalar::<f32>();
-        sum += f64::from(mean) * samples.len() as f64;
-    }
-    Ok(sum / all.len() as f64)
 }
 
 /// β of a step; none in the warm start.

@@ -363,7 +363,7 @@ pub(crate) fn per_channel(array: &Array, axis: usize) -> WeightPlan {
     let mut observer = Observer::new(ObserverSpec::MinMax);
     observer.observe(array.data(), &layout).unwrap();
     let qparams = QParams::from_range(observer.range().unwrap(), &scheme).unwrap();
-    WeightPlan { scheme, axis: Some(axis), qparams }
+    WeightPlan { scheme, axis: Some(axis), qparams, chosen: None }
 }
 
 /// One scale.
@@ -371,5 +371,5 @@ pub(crate) fn per_tensor(array: &Array, _: usize) -> WeightPlan {
     let scheme: Scheme = "int8 tensor narrow".parse().unwrap();
     let largest = array.data().iter().fold(0f32, |a, x| a.max(x.abs()));
     let range = Range::new(vec![-largest], vec![largest]).unwrap();
-    WeightPlan { scheme, axis: None, qparams: QParams::from_range(&range, &scheme).unwrap() }
+    WeightPlan { scheme, axis: None, qparams: QParams::from_range(&range, &scheme).unwrap(), chosen: None }
 }

@@ -103,7 +103,7 @@ fn a_target_that_cannot_be_met_says_what_can() {
     let error = plan(&net, &graph, Channels::Macs(share(0.99)), Limits::default()).unwrap_err();
     let Error::MacsUnreachable { target, before: found, most: can, .. } = error else { panic!("{error}") };
     assert_eq!((target, found, can), (0.99, before, most));
-    let limits = Limits { min_units: 7, round_to: 1 };
+    let limits = Limits { min_units: 7, ..Limits::default() };
     let error = plan(&net, &graph, Channels::Macs(share(0.5)), limits).unwrap_err();
     let Error::MacsUnreachable { most, .. } = error else { panic!("{error}") };
     assert_eq!(most, before - ConvNet::macs(7, 7));
@@ -124,15 +124,18 @@ fn limits_hold() {
         (20, 1, 0.9, [8, 12]),
         (1, 16, 0.9, [8, 12]),
     ] {
-        let limits = Limits { min_units, round_to };
+        let limits = Limits { min_units, round_to, max_share: None };
         let plan = plan(&net, &graph, Channels::Sparsity(share(sparsity)), limits).unwrap();
         let found: Vec<_> = plan.axes.iter().map(|axis| axis.keep.len()).collect();
         assert_eq!(found, widths, "{limits:?} at {sparsity}");
         assert_eq!(plan.cut.is_empty(), widths == [8, 12]);
     }
+    let limits = Limits { max_share: Some(share(0.5)), ..Limits::default() };
+    let half = plan(&net, &graph, Channels::Sparsity(share(0.9)), limits).unwrap();
+    assert_eq!(half.axes.iter().map(|axis| axis.keep.len()).collect::<Vec<_>>(), [4, 6]);
     for (limits, name) in [
-        (Limits { min_units: 0, round_to: 1 }, "min-units"),
-        (Limits { min_units: 1, round_to: 0 }, "round-to"),
+        (Limits { min_units: 0, ..Limits::default() }, "min-units"),
+        (Limits { round_to: 0, ..Limits::default() }, "round-to"),
     ] {
         let error = plan(&net, &graph, Channels::Sparsity(share(0.5)), limits).unwrap_err();
         assert_eq!(error, Error::Limit { limit: name });
@@ -183,7 +186,7 @@ fn a_plan_is_written_and_read() {
         assert!(error.to_string().contains(complaint), "{error}");
     }
     let limits = serde_json::from_str::<Limits>(r#"{ "round-to": 8 }"#).unwrap();
-    assert_eq!(limits, Limits { min_units: 1, round_to: 8 });
+    assert_eq!(limits, Limits { round_to: 8, ..Limits::default() });
 }
 
 #[test]

@@ -1,0 +1,65 @@
+//! `kd explain criterion.NAME`: its definition, what it reads, what it removes, its knobs, and an example that runs.
+
+use kd_train::prune_eval::{TABLE, example, pattern_of};
+use serde_json::{Value, json};
+
+use super::{script, wrapped};
+use crate::commands::Context;
+use crate::failure::Failure;
+
+pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
+    let row = TABLE.iter().find(|row| row.name == name).ok_or_else(|| {
+        let nearest = kd_train::problem::nearest(name, TABLE.iter().map(|row| row.name));
+        Failure::UnknownCriterion { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
+    })?;
+    let recipe = match (row.in_recipes(), row.needs()) {
+        (true, _) => "Usable in a recipe.",
+        (false, Some(_)) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
+        (false, None) => "Not usable in a recipe, whose stages have weights, their gradients and a pattern.",
+    };
+    let text = || {
+        let mut out = format!("{}: {}\n\n    {}\n\n", row.name, row.summary, row.formula);
+        out += &wrapped(&format!("{}\n\nPaper: {}\nReference: {}", row.when, row.paper, row.reference));
+        out += "\nReads\n";
+        for input in row.inputs {
+            let note = if input.optional { ", may be left out" } else { "" };
+            out += &format!("    {} [{}]: {}{note}\n", input.name, input.shape.join(", "), input.meaning);
+        }
+        out += &format!("\nRemoves by\n    {}\n", row.removes.patterns());
+        if !row.knobs.is_empty() {
+            out += "\nKnobs\n";
+        }
+        for knob in row.knobs {
+            out += &format!("    {} = {}: {}\n", knob.name, knob.values, knob.summary);
+        }
+        let pattern = pattern_of(row).map(|pattern| format!("--pattern '{pattern}' ")).unwrap_or_default();
+        let command = format!(
+            "kd prune eval --criterion '{} = {}' {pattern}--in tensors.safetensors --out pruned.safetensors",
+            row.name, row.example
+        );
+        out + &format!("\n{recipe}\n\nExample\n") + &script(example(row), &command)
+    };
+    let json = || {
+        let inputs: Vec<Value> = row
+            .inputs
+            .iter()
+            .map(|input| {
+                json!({
+                    "name": input.name, "shape": input.shape, "meaning": input.meaning, "optional": input.optional,
+                })
+            })
+            .collect();
+        let knobs: Vec<Value> = row
+            .knobs
+            .iter()
+            .map(|knob| json!({ "name": knob.name, "values": knob.values, "meaning": knob.summary }))
+            .collect();
+        json!({
+            "name": row.name, "about": row.summary, "formula": row.formula, "paper": row.paper,
+            "reference": row.reference, "when": row.when, "recipe": row.in_recipes() || row.needs().is_some(),
+            "patterns": row.removes.patterns(), "inputs": inputs, "knobs": knobs,
+            "example": format!("{} = {}", row.name, row.example), "pattern": pattern_of(row),
+        })
+    };
+    context.output.data(text, json)
+}

@@ -1,0 +1,70 @@
+//! Reading of criteria: the one that an option names, and whether a stage of a recipe has what one reads.
+
+use std::ops::Range;
+
+use prune_core::{Builtin, Criterion, Needs, Removes, Unit};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::table::{Table, read};
+use crate::problem::Problem;
+
+/// The criterion that a line of TOML names, or a name alone.
+pub(crate) fn one_criterion(line: &str) -> Result<Builtin, Box<Problem>> {
+    let bare = line.trim();
+    let whole = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let text = if whole { format!("{bare:?} = {{}}") } else { line.to_owned() };
+    let table = DeTable::parse(&text).map_err(|error| {
+        let span = error.span().unwrap_or(0..line.len());
+        Box::new(Problem::new("recipe::syntax", error.message(), span, "not TOML"))
+    })?;
+    if table.get_ref().len() != 1 {
+        let found = table.get_ref().len();
+        let message = format!("expected one criterion, such as `magnitude = {{ p = 1 }}`, found {found}");
+        return Err(Box::new(Problem::new("recipe::no-name", message, 0..line.len(), "not one criterion")));
+    }
+    let span = table.span();
+    let problem = |problem: Box<Problem>| {
+        // The quotes that a bare name got are not in what was written.
+        if whole { Box::new(problem.at(0..line.len())) } else { problem }
+    };
+    read(Spanned::new(span, DeValue::Table(table.into_inner()))).map_err(problem)
+}
+
+/// The criterion of a stage that removes `unit`s by a pattern; one that needs more than the weight is noted.
+pub(super) fn of_stage(table: &mut Table<'_>, unit: Unit) -> Builtin {
+    let usual = Builtin::Magnitude(Default::default());
+    let Some((criterion, span)) = table.get::<Builtin>("criterion") else { return usual };
+    if let Some((message, label, help)) = complaint(&criterion, unit) {
+        let problem = Problem::new("recipe::bad-criterion", message, Range::clone(&span), label);
+        table.problem(problem.help(help));
+    }
+    criterion
+}
+
+fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, String)> {
+    let (name, entry) = (criterion.name(), criterion.entry());
+    let eval = format!("`kd prune eval --criterion {name}` computes it on saved tensors");
+    if entry.removes == Removes::Nothing {
+        return Some((format!("`{name}` takes no pattern, and a stage has one"), "takes no pattern", eval));
+    }
+    // A stage that sparsifies trains before masks come, and gathers gradients on the way.
+    let gathered = unit == Unit::Element && criterion.needs() != Needs::Weight;
+    if !entry.in_recipes() && !gathered {
+        let more = entry.inputs.iter().map(|input| input.name).filter(|&name| name != "weight");
+        let more = more.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let message = format!("`{name}` reads {more}, which a stage does not have");
+        return Some((message, "reads more than the weight", eval));
+    }
+    let has = criterion.unit().filter(|has| *has != unit)?;
+    let (stage, other) = match unit {
+        Unit::Element => ("sparsify", "prune"),
+        Unit::Channel => ("prune", "sparsify"),
+    };
+    let message = format!("`{name}` scores by {has}, and a stage `{stage}` removes by {unit}");
+    let help = match entry.removes {
+        Removes::Any => format!("leave `unit` out, or write a stage `{other}`"),
+        _ => format!("write a stage `{other}`, or another criterion: `kd list criteria` shows all"),
+    };
+    Some((message, "scores of the other unit", help))
+}

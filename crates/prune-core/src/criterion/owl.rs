@@ -1,0 +1,118 @@
+//! How sparse each layer should be: less where more of its scores stand out.
+//!
+//! Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning LLMs to High Sparsity",
+//! arXiv:2310.05175.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Criterion, Entry, Input, Knob, LAYER_INPUTS, NonNegative, Ranking, Removes, Unit, WEIGHT, only, wanda};
+use crate::{Error, Inputs, Sparsity};
+
+/// One sparsity a layer, around `sparsity`, from the share of outliers among Wanda's scores.
+///
+/// `D_K` = share of the scores of layer `K` above `m` times the layer's mean; `r = (D − min)/(max − min) · 2λ`;
+/// sparsity `1 − (r_K − mean r + 1 − sparsity)`. Where all `D` are equal, `sparsity` everywhere.
+///
+/// The mean is over layers, whatever their sizes, so that the total is not `sparsity` where sizes differ; a layer can
+/// leave `sparsity ± λ`, and, near 0 and 1, the range of a sparsity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Owl {
+    /// The mean of the layers' sparsities.
+    pub sparsity: Sparsity,
+    /// How many means a score has to exceed to be an outlier.
+    #[serde(default = "outlier")]
+    pub m: NonNegative,
+    /// Half the distance between the sparsest layer and the densest.
+    #[serde(default = "spread")]
+    pub lambda: NonNegative,
+}
+
+impl Owl {
+    /// The sparsity of each layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] where a layer lacks `weight` or `activations`, and what is wrong with these.
+    pub fn ratios(&self, layers: &[Inputs<'_>]) -> Result<Vec<f64>, Error> {
+        let outliers = layers.iter().map(|inputs| self.outliers(inputs)).collect::<Result<Vec<f64>, Error>>()?;
+        Ok(self.ratios_of(&outliers))
+    }
+
+    /// The share of a layer's scores that are outliers.
+    ///
+    /// # Errors
+    ///
+    /// As [`ratios`](Owl::ratios).
+    pub fn outliers(&self, inputs: &Inputs<'_>) -> Result<f64, Error> {
+        let scores = wanda::scores(inputs)?;
+        let count = scores.len().max(1) as f64;
+        let height = self.m.get() * scores.iter().sum::<f64>() / count;
+        Ok(scores.iter().filter(|&&score| score > height).count() as f64 / count)
+    }
+
+    /// The sparsity of each layer from its share of outliers.
+    pub fn ratios_of(&self, outliers: &[f64]) -> Vec<f64> {
+        let low = outliers.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = outliers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if high <= low {
+            return vec![self.sparsity.get(); outliers.len()];
+        }
+        let spread = |share: &f64| (share - low) / (high - low) * 2.0 * self.lambda.get();
+        let spread: Vec<f64> = outliers.iter().map(spread).collect();
+        let mean = spread.iter().sum::<f64>() / spread.len() as f64;
+        spread.iter().map(|r| 1.0 - (r - mean + 1.0 - self.sparsity.get())).collect()
+    }
+}
+
+/// Wanda's scores, which it counts: what to prune by once the shares are known.
+impl Criterion for Owl {
+    fn name(&self) -> &str {
+        ENTRY.name
+    }
+
+    fn unit(&self) -> Option<Unit> {
+        Some(Unit::Element)
+    }
+
+    fn ranking(&self) -> Ranking {
+        Ranking::Row
+    }
+
+    fn scores(&self, inputs: &Inputs<'_>, unit: Unit) -> Result<Vec<f64>, Error> {
+        only(&ENTRY, Unit::Element, unit)?;
+        wanda::scores(inputs)
+    }
+}
+
+fn outlier() -> NonNegative {
+    NonNegative::usual(5.0)
+}
+
+fn spread() -> NonNegative {
+    NonNegative::usual(0.08)
+}
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "owl",
+    summary: "a sparsity for each layer, lower where more scores stand out; no pattern",
+    formula: "D_K = share of Wanda's scores > m·mean;  r = (D − min)/(max − min)·2λ;  1 − (r_K − mean r + 1 − sparsity)",
+    paper: "Yin et al. 2023, arXiv:2310.05175",
+    reference: "luuyin/OWL, lib/prune_all.py, prune_wanda_outlier at dddb7a4",
+    when: "Large language models at 60 % and more. The total is not `sparsity` where layers differ in size.",
+    inputs: &[
+        Input { name: "layers.K.weight", ..WEIGHT },
+        Input { name: "layers.K.activations", ..LAYER_INPUTS },
+    ],
+    removes: Removes::Nothing,
+    knobs: &[
+        Knob { name: "sparsity", values: "a number in 0 ..= 1, must be given", summary: "mean over the layers" },
+        Knob { name: "m", values: "5.0, any number from 0 up", summary: "means that an outlier exceeds" },
+        Knob {
+            name: "lambda",
+            values: "0.08, any number from 0 up",
+            summary: "half the range of sparsities",
+        },
+    ],
+    example: "{ sparsity = 0.6 }",
+};

@@ -1,0 +1,31 @@
+//! What a criterion reads that only training can gather, so that whoever trains gathers that and nothing else.
+
+use crate::{Entry, Removes};
+
+/// What has to be gathered, step by step, for a criterion's scores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: the weight says it all.
+    #[default]
+    Weight,
+    /// The gradient of the loss by the weight in force, as a mean over the steps since masks were last recomputed.
+    Gradient,
+    /// Such a gradient that, times the weight, is Σ w·g over all steps so far: where training has been moving the weight.
+    Movement,
+}
+
+impl Entry {
+    /// What a stage that sparsifies gathers for the criterion; none where it cannot be used there.
+    pub fn needs(&self) -> Option<Needs> {
+        if matches!(self.removes, Removes::Nothing | Removes::Channels) {
+            return None;
+        }
+        let names: Vec<&str> = self.inputs.iter().map(|input| input.name).collect();
+        match names.as_slice() {
+            ["weight"] => Some(Needs::Weight),
+            ["weight", "grad"] => Some(Needs::Gradient),
+            ["weight", "grad", "weights", "grads"] => Some(Needs::Movement),
+            _ => None,
+        }
+    }
+}
