@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Check a recipe and show its plan, or everything that is wrong with it.
     Check(Check),
+    /// Show what a recipe's model computes, what it costs, and what could be removed together.
+    Graph(Graph),
     /// Measure accuracy and loss on test data.
     Eval(Eval),
     /// Write the artifacts of a stage.
@@ -156,6 +158,40 @@ pub(crate) struct Check {
     pub(crate) recipe: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
+}
+
+/// `kd graph`
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// The recipe, a TOML file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    /// Whose model.
+    #[arg(long, value_enum, default_value_t = RoleName::Student)]
+    pub(crate) of: RoleName,
+    /// A picture in place of text.
+    #[arg(long, value_enum)]
+    pub(crate) draw: Option<Draw>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+/// One of a recipe's models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// The one that is learned from.
+    Teacher,
+    /// The one that is compressed.
+    Student,
+}
+
+/// A picture's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Draw {
+    /// For Graphviz.
+    Dot,
+    /// For a browser.
+    Svg,
 }
 
 /// `kd eval`

@@ -9,6 +9,7 @@ mod dequantize;
 mod eval;
 mod explain;
 mod export;
+mod graph;
 mod init;
 mod list;
 mod loss;
@@ -44,6 +45,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
     let done = match command {
         Command::Train(args) => return train::run(args, context),
         Command::Check(args) => check::run(&args, context),
+        Command::Graph(args) => graph::run(&args, context),
         Command::Eval(args) => eval::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Report(args) => report::run(&args, context),

@@ -36,6 +36,20 @@ pub fn macs_with(graph: &Graph, shape: impl Fn(&Param) -> Vec<usize>) -> u64 {
     graph.nodes.iter().map(cost).sum()
 }
 
+/// Trainable elements that the operation at `index` of [`Graph::nodes`] is the first to read, so that the operations' counts
+/// add up to those of all parameters in use.
+pub fn node_params(graph: &Graph, index: usize) -> u64 {
+    let before = |id: ValueId| graph.nodes[..index].iter().any(|node| node.inputs.contains(&id));
+    let inputs: std::collections::BTreeSet<ValueId> = graph.nodes[index].inputs.iter().copied().collect();
+    let own = inputs.into_iter().filter(|&id| !before(id)).filter_map(|id| graph.param(id));
+    own.filter(|param| !param.buffer).map(|param| elements(&param.shape)).sum()
+}
+
+/// Bytes of the operation's result at batch 1, in 32-bit numbers.
+pub fn activation_bytes(graph: &Graph, node: &Node) -> u64 {
+    4 * elements(&graph.shape(node.output, 1))
+}
+
 /// Trainable elements of the module: all parameters, used or not, without running statistics.
 pub fn params(graph: &Graph) -> u64 {
     graph.params.iter().filter(|param| !param.buffer).map(|param| elements(&param.shape)).sum()

@@ -3,7 +3,8 @@
 //! Burn's capture device records the operations of a forward pass without running a kernel. [`capture`] records
 //! a module twice, with two batch sizes, and returns a [`Graph`]: plain data without a Burn type. From it come
 //!
-//! - [`macs`], [`node_macs`], [`params`]: exact costs;
+//! - [`macs`], [`params`], and [`node_macs`], [`node_params`], [`activation_bytes`] of an operation: exact costs;
+//! - [`dot`] and [`svg`]: pictures;
 //! - [`axes`]: the axes that structural pruning may cut, with everything that is coupled to them;
 //! - [`blocks`]: residual blocks that can go;
 //! - [`batch_norm_folds`]: batch norms that a convolution or linear layer can absorb;
@@ -33,6 +34,7 @@ mod capture;
 mod cost;
 mod display;
 mod draft;
+mod draw;
 mod error;
 mod fold;
 mod fuse;
@@ -45,7 +47,8 @@ mod solver;
 pub use axes::{Axis, Member, axes};
 pub use blocks::{Block, blocks};
 pub use capture::{Sites, capture};
-pub use cost::{macs, macs_with, node_macs, params};
+pub use cost::{activation_bytes, macs, macs_with, node_macs, node_params, params};
+pub use draw::{dot, svg};
 pub use error::Error;
 pub use fold::{Fold, batch_norm_folds};
 pub use graph::{Binary, Dim, Graph, Node, Op, Origin, Param, Unary, Value, ValueId, Window};

@@ -3,6 +3,7 @@
 //! The command line is a thin shell around these functions; a program of one's own can call them likewise.
 
 mod check;
+mod graph;
 mod open;
 mod quantize;
 mod seeds;
@@ -11,6 +12,7 @@ mod start;
 use std::path::PathBuf;
 
 pub use check::{Plan, check};
+pub use graph::{ModelGraph, graph};
 pub use open::{Evaluated, evaluate, export, report};
 pub use quantize::{CALIBRATION_BATCHES, FrontPoint, Goal, QuantizeRun, QuantizedRun, quantize};
 pub use start::{resume, start};

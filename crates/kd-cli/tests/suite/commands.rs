@@ -145,6 +145,27 @@ fn a_schedule_is_printed_one_value_a_line() {
 }
 
 #[test]
+fn a_graph_is_shown_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    let shown = done(folder.path(), &["graph", "tiny.toml", "--of", "teacher"]);
+    for part in [
+        "input  %0 [batch, ",
+        "in all\n",
+        "Units that go together\n",
+        "  stay: dimension 1 of the model's output\n",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(shown.lines().all(|line| line == line.trim_end()), "{shown}");
+    let drawn = done(folder.path(), &["graph", "tiny.toml", "--draw", "svg"]);
+    assert!(drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"), "{drawn}");
+    assert!(done(folder.path(), &["graph", "tiny.toml", "--draw", "dot"]).starts_with("digraph {\n"));
+    let found = json(&done(folder.path(), &["graph", "tiny.toml", "--format", "json"]));
+    assert!(found["axes"].as_array().is_some_and(|axes| !axes.is_empty()), "{found}");
+}
+
+#[test]
 fn a_criterion_is_computed_on_saved_tensors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

@@ -6,6 +6,7 @@ mod axes;
 mod blocks;
 mod capture;
 mod cost;
+mod draw;
 mod fold;
 mod nets;
 mod operations;
