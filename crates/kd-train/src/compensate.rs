@@ -1,7 +1,7 @@
 //! What removed channels gave to the next layer on average, put into its bias.
 //!
 //! A channel that goes takes its mean with it, and every layer that read it is off by mean · weight before it learns
-//! again. With bias b and inputs x, b'ₒ = bₒ + Σ over removed columns k of wₒₖ · E[xₖ]; a layer without a bias that a batch
+//! again. With bias b and inputs x, b'ₒ = bₒ + Σ over removed columns k of wₒₖ · E(xₖ); a layer without a bias that a batch
 //! norm follows has it in the running mean, with the other sign. Columns of a convolution are the elements of its
 //! kernel, so that borders count as they are. Training repairs the same; this is for little or no of it.
 

@@ -120,7 +120,7 @@ impl Compression {
     }
 }
 
-/// Effective weight = rounded(mask · base), or mask · values[codes] where weights share values.
+/// Effective weight = rounded(mask · base), or mask · values\[codes\] where weights share values.
 ///
 /// Without an estimator that trains it, the scale of a rounded weight follows the weight: it is computed from the masked
 /// base at every step, from the same numbers and in the same order as at export. Masked elements get no gradient, and
