@@ -24,15 +24,9 @@ pub(crate) enum Failure {
     /// A code that no problem has.
     #[error("no problem has the code `{code}`")]
     UnknownCode { code: String, nearest: Option<&'static str> },
-    /// A name that no loss has.
-    #[error("no loss is named `{name}`")]
-    UnknownLoss { name: String, nearest: Option<String> },
-    /// A name that no schedule has.
-    #[error("no schedule is named `{name}`")]
-    UnknownSchedule { name: String, nearest: Option<&'static str> },
-    /// A name that no criterion has.
-    #[error("no criterion is named `{name}`")]
-    UnknownCriterion { name: String, nearest: Option<String> },
+    /// A name that no loss, schedule or criterion has; `list` is what `kd list` calls them.
+    #[error("no {what} is named `{name}`")]
+    UnknownName { what: &'static str, list: &'static str, name: String, nearest: Option<&'static str> },
     /// A name that cannot be a recipe's.
     #[error("expected a name of letters, digits, `-`, `_` and `.`, found `{name}`")]
     RecipeName { name: String },
@@ -86,18 +80,10 @@ impl Failure {
                 Some(format!("did you mean `kd explain {nearest}`? `kd list codes` shows all"))
             }
             Failure::UnknownCode { nearest: None, .. } => Some("`kd list codes` shows all".into()),
-            Failure::UnknownLoss { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `kd explain loss.{nearest}`? `kd list losses` shows all"))
+            Failure::UnknownName { what, list, nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `kd explain {what}.{nearest}`? `kd list {list}` shows all"))
             }
-            Failure::UnknownLoss { nearest: None, .. } => Some("`kd list losses` shows all".into()),
-            Failure::UnknownSchedule { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `kd explain schedule.{nearest}`? `kd list schedules` shows all"))
-            }
-            Failure::UnknownSchedule { nearest: None, .. } => Some("`kd list schedules` shows all".into()),
-            Failure::UnknownCriterion { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `kd explain criterion.{nearest}`? `kd list criteria` shows all"))
-            }
-            Failure::UnknownCriterion { nearest: None, .. } => Some("`kd list criteria` shows all".into()),
+            Failure::UnknownName { list, nearest: None, .. } => Some(format!("`kd list {list}` shows all")),
             Failure::RecipeName { .. } => Some("the name becomes a file and the folder of the run".into()),
             Failure::RecipeExists { .. } => Some("choose another name: `kd init NAME`".into()),
             Failure::NoCache => Some("set `XDG_CACHE_HOME` or `HOME`".into()),

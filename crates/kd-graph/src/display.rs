@@ -7,10 +7,10 @@ use crate::graph::{Dim, Graph, Op, Origin, ValueId};
 impl Display for Graph {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         for &id in &self.inputs {
-            writeln!(f, "input  {}{}", Name(self, id), Shape(self, id))?;
+            writeln!(f, "input  {} {}", Name(self, id), Shape(self, id))?;
         }
         for node in &self.nodes {
-            write!(f, "{}{} = {}", Name(self, node.output), Shape(self, node.output), node.op.name())?;
+            write!(f, "{} {} = {}", Name(self, node.output), Shape(self, node.output), node.op.name())?;
             match &node.op {
                 Op::Scalar(_, value) => write!(f, " {value}")?,
                 Op::Conv { window, groups } => {
@@ -60,12 +60,14 @@ impl Display for Name<'_> {
     }
 }
 
-struct Shape<'a>(&'a Graph, ValueId);
+/// A value's shape: `[batch, 6, 28, 28]`.
+pub(crate) struct Shape<'a>(pub(crate) &'a Graph, pub(crate) ValueId);
 
 impl Display for Shape<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str("[")?;
         for (i, dim) in self.0.value(self.1).shape.iter().enumerate() {
-            write!(f, "{}", if i == 0 { " [" } else { ", " })?;
+            f.write_str(if i == 0 { "" } else { ", " })?;
             match dim {
                 Dim::Fixed(size) => write!(f, "{size}")?,
                 Dim::Batch(1) => write!(f, "batch")?,

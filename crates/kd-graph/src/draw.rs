@@ -7,7 +7,8 @@
 use std::fmt::Write;
 
 use crate::cost::{activation_bytes, node_macs, node_params};
-use crate::graph::{Dim, Graph, Node, Origin, ValueId};
+use crate::display::Shape;
+use crate::graph::{Graph, Node, Origin, ValueId};
 
 /// A box: what it says, one line after another, and the boxes whose results it reads.
 struct Drawn {
@@ -167,12 +168,7 @@ fn lines(graph: &Graph, index: usize, node: &Node) -> Vec<String> {
 }
 
 fn shape(graph: &Graph, id: ValueId) -> String {
-    let dims = graph.value(id).shape.iter().map(|dim| match dim {
-        Dim::Fixed(size) => size.to_string(),
-        Dim::Batch(1) => "batch".to_owned(),
-        Dim::Batch(factor) => format!("{factor}·batch"),
-    });
-    format!("[{}]", dims.collect::<Vec<_>>().join(", "))
+    Shape(graph, id).to_string()
 }
 
 fn escaped(text: &str) -> String {

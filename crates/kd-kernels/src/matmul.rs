@@ -18,8 +18,6 @@ use crate::simd::{Kernel, Simd};
 
 /// Rows of the batch of a register tile at most.
 const ROWS: usize = 4;
-/// Vectors of outputs of a tile at most: with four rows they fill 32 registers; 3 fill 16.
-const VECTORS: usize = 6;
 /// Inputs of a block.
 const BLOCK: usize = 256;
 /// Rows of the batch of a task.
@@ -101,14 +99,15 @@ pub(crate) fn batch(shape: [usize; 2], x: &[f32], bias: Option<&[f32]>) -> usize
     x.len() / inputs
 }
 
-/// Vectors of a tile at most.
-struct Most;
+/// Vectors of a tile at most: with four others, rows of the batch here, outputs in sparse products, 6 fill 32 registers and
+/// 3 fill 16.
+pub(crate) struct Most;
 
 impl Kernel for Most {
     type Output = usize;
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> usize {
-        if S::REGISTERS >= 32 { VECTORS } else { 3 }
+        if S::REGISTERS >= 32 { 6 } else { 3 }
     }
 }
 

@@ -81,14 +81,10 @@ impl Target {
 ///
 /// [`Error::QuantizeOption`] for what is no regular expression.
 pub fn ignore(text: &str) -> Result<regex::Regex, Error> {
-    regex::Regex::new(text).map_err(|error| {
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Error::QuantizeOption {
-            option: "--ignore".into(),
-            expected: "a regular expression".into(),
-            found: format!("`{text}`: {reason}"),
-        }
+    crate::problem::regex(text).map_err(|found| Error::QuantizeOption {
+        option: "--ignore".into(),
+        expected: "a regular expression".into(),
+        found,
     })
 }
 

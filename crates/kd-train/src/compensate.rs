@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use kd_deploy::{Array, Weights};
 use kd_graph::{Graph, Op};
 use prune_core::Cut;
+use quant_core::ptq::{Matrix, bias_correction};
 
 use crate::batches::Batch;
 use crate::error::Error;
@@ -42,13 +43,15 @@ pub fn compensate(
             without += 1;
             continue;
         };
-        let mean = stats.mean()?;
         let Some(weight) = weights.get(&layer.path) else { continue };
-        let matrix = layer.matrix(weight);
-        let lost: Vec<f64> = matrix
-            .chunks(layer.columns)
-            .map(|row| removed.iter().map(|&column| f64::from(row[column]) * mean[column]).sum())
-            .collect();
+        let whole = layer.matrix(weight);
+        let mut left = whole.clone();
+        for row in left.chunks_mut(layer.columns) {
+            removed.iter().for_each(|&column| row[column] = 0.0);
+        }
+        let matrix = |values| Matrix::new("weight", layer.rows, layer.columns, values);
+        // Removing is rounding to zero, for the mean of what is read.
+        let lost = bias_correction(matrix(&whole)?, matrix(&left)?, &stats.mean()?)?;
         let place = layer.bias.clone().map(|path| (path, 1.0)).or_else(|| running_mean(graph, layer));
         let Some((path, sign)) = place else {
             without += 1;

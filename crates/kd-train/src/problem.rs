@@ -111,6 +111,15 @@ impl Problems {
     }
 }
 
+/// A regular expression, or what was found in its place: the text with what is wrong with it.
+pub(crate) fn regex(text: &str) -> Result<regex::Regex, String> {
+    regex::Regex::new(text).map_err(|error| {
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("`{text}`: {reason}")
+    })
+}
+
 /// The candidate nearest to `word`, if one is near enough to have been meant: a similar one, one that is a slip of one
 /// letter away, or one that contains it or is contained in it.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -5,6 +5,7 @@
 //! has no illegal value left in it: whatever else can go wrong needs the data or the device.
 
 mod criterion;
+mod line;
 mod objective;
 mod optimizer;
 mod order;
@@ -22,6 +23,7 @@ pub use optimizer::{AdamSpec, AdamWSpec, LionSpec, OptimizerSpec, SgdSpec};
 pub use pin::Pin;
 
 pub(crate) use criterion::one_criterion;
+pub(crate) use line::line_table;
 pub(crate) use objective::one_loss;
 pub(crate) use table::read as read_value;
 

@@ -2,7 +2,7 @@
 
 use kd_core::{Progress, Schedule, ScheduleName};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use crate::error::Error;
 use crate::problem::{Problem, Problems};
@@ -33,9 +33,7 @@ fn one(line: &str) -> Result<Schedule, Box<Problem>> {
     if let Ok(value) = DeValue::parse(line) {
         return crate::recipe::read_value(value);
     }
-    let table = DeTable::parse(line).map_err(|error| {
-        let span = error.span().unwrap_or(0..line.len());
-        let problem = Problem::new("recipe::syntax", error.message(), span, "not TOML");
+    let table = crate::recipe::line_table(line).map_err(|problem| {
         Box::new(problem.help("write, for example, `linear = { from = 1.0, to = 0.0 }`"))
     })?;
     let only = table.get_ref().keys().next().filter(|_| table.get_ref().len() == 1);

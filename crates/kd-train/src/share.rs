@@ -41,16 +41,10 @@ pub fn shared(network: &dyn Network, spec: &ShareSpec) -> Result<Compression, Er
 
 /// The network with the values that its weights have come to share as plain weights, zeros masked.
 pub fn settle(network: &dyn Network) -> Box<dyn Network> {
-    let shared: Vec<String> = network.compression().shared.keys().cloned().collect();
     let plain = network.materialized();
-    let values = plain.weights();
     let mut masks = network.compression().masks.clone();
-    for path in shared {
-        let keep: Vec<bool> = values[&path].data().iter().map(|&x| x != 0.0).collect();
-        if keep.contains(&false) {
-            masks.insert(path, keep);
-        }
-    }
+    let zeros = weights::zeros_masked(&plain.weights(), network.compression().shared.keys());
+    masks.extend(zeros.into_iter().filter(|(_, keep)| keep.contains(&false)));
     plain.with_compression(Compression { masks, ..Compression::default() })
 }
 

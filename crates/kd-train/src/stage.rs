@@ -114,11 +114,8 @@ fn prune<'a>(
     )));
     folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
     // Masked weights are exact zeros in what was cut, and stay masked.
-    let compression = match network.compression().masks.is_empty() {
-        true => Compression::default(),
-        false => zeros_masked(network.compression(), cut.as_ref()),
-    };
-    Ok(plain(&spec.fit, cut.with_compression(compression)))
+    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
+    Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
 }
 
 /// Batches whose means biases take over.
@@ -140,15 +137,6 @@ fn compensated(
     }
     network.set_weights(&weights);
     Ok(network)
-}
-
-fn zeros_masked(before: &Compression, cut: &dyn Network) -> Compression {
-    let arrays = cut.weights();
-    let masks = before.masks.keys().filter_map(|path| {
-        let keep = arrays.get(path)?.data().iter().map(|&x| x != 0.0).collect();
-        Some((path.clone(), keep))
-    });
-    Compression { masks: masks.collect(), ..Compression::default() }
 }
 
 /// Attaches masks, those of earlier stages or such that keep everything; they tighten while the student trains.
@@ -302,7 +290,7 @@ pub(crate) fn finish(
     weights::save(model.network.as_ref(), &folder.file(files::WEIGHTS))?;
     folder.write(files::ONNX, &export::onnx(&model, WeightsContainer::Int8)?)?;
     let packed = match shares {
-        true => Some(pack(folder)?),
+        true => Some(pack(model.network.as_ref(), folder)?),
         false => None,
     };
     let size = measure::size(model.network.as_ref())?;
@@ -333,9 +321,8 @@ pub(crate) fn finish(
 }
 
 /// Writes a stage's weights, which share values, in as few bytes as they need.
-fn pack(folder: &StageDir) -> Result<PackedSummary, Error> {
-    let tensors = weights::read(&folder.file(files::WEIGHTS))?;
+fn pack(network: &dyn Network, folder: &StageDir) -> Result<PackedSummary, Error> {
     let file = folder.file(files::KDZ);
-    let packed = kdz::write(&file, &tensors.arrays, &tensors.metadata)?;
+    let packed = kdz::write(&file, &weights::named(network)?, &Default::default())?;
     Ok(share::summary(&packed, measure::bytes(&file)?))
 }

@@ -1,9 +1,10 @@
 //! Model files: weights in PyTorch's names and layout, read and written.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kd_deploy::safetensors::Tensors;
-use kd_deploy::{Weights, kdz, safetensors};
+use kd_deploy::{Array, Weights, kdz, safetensors};
 
 use crate::error::{CheckpointReason, Error};
 use crate::network::Network;
@@ -16,8 +17,28 @@ use crate::survey::Entry;
 ///
 /// The file system's.
 pub fn save(network: &dyn Network, path: &Path) -> Result<(), Error> {
-    let arrays = safetensors::to_torch(&params(&network.entries()), &masked(network))?;
-    Ok(safetensors::write(path, &arrays, &Default::default())?)
+    Ok(safetensors::write(path, &named(network)?, &Default::default())?)
+}
+
+/// The stored weights of a network as its files hold them: masks applied, in PyTorch's names and layout.
+///
+/// # Errors
+///
+/// Never, for the weights of a network of ours.
+pub fn named(network: &dyn Network) -> Result<BTreeMap<String, Array>, Error> {
+    Ok(safetensors::to_torch(&params(&network.entries()), &masked(network))?)
+}
+
+/// Masks that keep what is not zero of the weights at `paths`.
+pub(crate) fn zeros_masked<'a>(
+    weights: &Weights,
+    paths: impl IntoIterator<Item = &'a String>,
+) -> BTreeMap<String, Vec<bool>> {
+    let mask = |path: &String| {
+        let keep = weights.get(path)?.data().iter().map(|&x| x != 0.0).collect();
+        Some((path.clone(), keep))
+    };
+    paths.into_iter().filter_map(mask).collect()
 }
 
 /// The stored weights of a network with its masks applied; not rounded.
@@ -27,7 +48,7 @@ pub fn masked(network: &dyn Network) -> Weights {
         if let Some(array) = weights.get_mut(path) {
             let values = array.data().iter().zip(mask).map(|(&x, &keep)| if keep { x } else { 0.0 });
             let values: Vec<f32> = values.collect();
-            *array = kd_deploy::Array::new(array.shape().to_vec(), values).expect("the shape is the same");
+            *array = Array::new(array.shape().to_vec(), values).expect("the shape is the same");
         }
     }
     weights

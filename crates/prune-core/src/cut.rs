@@ -93,7 +93,7 @@ impl Cut {
 
     /// The indices that stay of a dimension, if not all of them.
     pub fn keep(&self, path: &str, dim: usize) -> Option<&[usize]> {
-        self.slices.get(&(path.to_owned(), dim)).map(|kept| kept.keep.as_slice())
+        self.kept(path, dim).map(|kept| kept.keep)
     }
 
     /// The same with the size of the dimension before, as [`SyncShape`](kd_nn::SyncShape) asks for it.

@@ -33,17 +33,14 @@ pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
 
 /// A loss: its definition, what it reads, its knobs, and an example that runs.
 fn loss(name: &str, context: &Context) -> Result<(), Failure> {
-    let row = TABLE.iter().find(|row| row.name == name).ok_or_else(|| {
-        let nearest = kd_train::problem::nearest(name, TABLE.iter().map(|row| row.name));
-        Failure::UnknownLoss { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
-    })?;
+    let row = TABLE.iter().find(|row| row.name == name);
+    let row = row.ok_or_else(|| unknown(["loss", "losses"], name, TABLE.iter().map(|row| row.name)))?;
     let text = || {
         let mut out = format!("{}: {}\n\n    {}\n\n", row.name, row.line, row.formula);
         out += &wrapped(&format!("{}\n\nPaper: {}\nReference: {}", row.when, row.paper, row.reference));
         out += "\nReads\n";
         for input in row.inputs {
-            let note = if input.optional { ", may be left out" } else { "" };
-            out += &format!("    {} [{}]: {}{note}\n", input.name, input.shape.join(", "), input.meaning);
+            out += &read_line(input.name, input.shape, input.meaning, input.optional);
         }
         if !row.knobs.is_empty() {
             out += "\nKnobs\n";
@@ -59,17 +56,12 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
         out + "\nExample\n" + &commands(row)
     };
     let json = || {
-        let input = |input: &Input| {
-            serde_json::json!({
-                "name": input.name, "shape": input.shape, "meaning": input.meaning, "optional": input.optional,
-            })
-        };
-        let knob = |knob: &Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
+        let input = |input: &Input| read_json(input.name, input.shape, input.meaning, input.optional);
         serde_json::json!({
             "name": row.name, "about": row.line, "formula": row.formula, "paper": row.paper,
             "reference": row.reference, "when": row.when, "recipe": row.lacks.is_none(), "lacks": row.lacks,
             "inputs": row.inputs.iter().map(input).collect::<Vec<_>>(),
-            "knobs": row.knobs.iter().map(knob).collect::<Vec<_>>(),
+            "knobs": row.knobs.iter().map(knob_json).collect::<Vec<_>>(),
             "example": format!("{} = {}", row.name, row.example),
         })
     };
@@ -79,10 +71,8 @@ fn loss(name: &str, context: &Context) -> Result<(), Failure> {
 /// A schedule: its formula, its knobs, and what it prints.
 fn schedule(name: &str, context: &Context) -> Result<(), Failure> {
     let all = || schedule_eval::names().chain(schedule_eval::sparsity_names());
-    let row = all().find(|row| row.name == name).ok_or_else(|| {
-        let nearest = kd_train::problem::nearest(name, all().map(|row| row.name));
-        Failure::UnknownSchedule { name: name.to_owned(), nearest }
-    })?;
+    let row = all().find(|row| row.name == name);
+    let row = row.ok_or_else(|| unknown(["schedule", "schedules"], name, all().map(|row| row.name)))?;
     let number = schedule_eval::names().any(|other| other.name == name);
     let example = match number {
         true => format!("kd schedule eval '{}' --steps 5", row.example),
@@ -110,13 +100,32 @@ fn schedule(name: &str, context: &Context) -> Result<(), Failure> {
         out + &format!("\nExample\n    {example}\n")
     };
     let json = || {
-        let knob = |knob: &Knob| serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning });
         serde_json::json!({
             "name": row.name, "about": row.line, "number": number,
-            "knobs": row.knobs.iter().map(knob).collect::<Vec<_>>(), "example": row.example,
+            "knobs": row.knobs.iter().map(knob_json).collect::<Vec<_>>(), "example": row.example,
         })
     };
     context.output.data(text, json)
+}
+
+/// A name of a loss, criterion or schedule that there is not; `called` is what one and what several are called.
+fn unknown(called: [&'static str; 2], name: &str, names: impl IntoIterator<Item = &'static str>) -> Failure {
+    let ([what, list], nearest) = (called, kd_train::problem::nearest(name, names));
+    Failure::UnknownName { what, list, name: name.to_owned(), nearest }
+}
+
+/// One line for a tensor that is read.
+fn read_line(name: &str, shape: &[&str], meaning: &str, optional: bool) -> String {
+    let note = if optional { ", may be left out" } else { "" };
+    format!("    {name} [{}]: {meaning}{note}\n", shape.join(", "))
+}
+
+fn read_json(name: &str, shape: &[&str], meaning: &str, optional: bool) -> serde_json::Value {
+    serde_json::json!({ "name": name, "shape": shape, "meaning": meaning, "optional": optional })
+}
+
+fn knob_json(knob: &Knob) -> serde_json::Value {
+    serde_json::json!({ "name": knob.name, "default": knob.default, "meaning": knob.meaning })
 }
 
 /// One line a knob; what has no name is described by its meaning alone.

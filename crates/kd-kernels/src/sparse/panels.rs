@@ -7,13 +7,11 @@
 use super::Sparse;
 use crate::Isa;
 use crate::buffer::{filled, scattered, with_scratch};
-use crate::matmul::PARALLEL;
+use crate::matmul::{Most, PARALLEL};
 use crate::simd::{Kernel, Simd};
 
 /// Outputs of a tile.
 pub(super) const TILE: usize = 4;
-/// Vectors of a panel at most: with a tile's four outputs they fill 32 registers; 3 fill 16.
-const VECTORS: usize = 6;
 /// Inputs of a panel that one task turns.
 const TURNED: usize = 256;
 /// Tiles of a task at most.
@@ -84,17 +82,6 @@ pub(super) fn forward<W: Rows>(
         })
     };
     y
-}
-
-/// Vectors of a panel at most.
-struct Most;
-
-impl Kernel for Most {
-    type Output = usize;
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> usize {
-        if S::REGISTERS >= 32 { VECTORS } else { 3 }
-    }
 }
 
 /// A piece of the panels: inputs, counted through all panels, from the first up to the second of `rows`.

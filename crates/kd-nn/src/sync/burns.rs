@@ -15,7 +15,7 @@ use super::{ShapeCut, SyncShape};
 unchanged!(Linear, Embedding, BatchNorm, LayerNorm, RmsNorm, Dropout, PositionalEncoding, RotaryEncoding);
 unchanged!(Relu, Gelu, Sigmoid, Tanh, HardSigmoid, LeakyRelu, PRelu, SwiGlu);
 unchanged!(AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d);
-unchanged!(CrossAttention, MultiHeadAttention);
+unchanged!(CrossAttention, MultiHeadAttention, PositionWiseFeedForward, TransformerEncoderLayer);
 
 /// Groups that are left: `[channels_out, channels_in / groups, …]` loses a group with all its output channels.
 macro_rules! convolutions {
@@ -76,29 +76,19 @@ impl SyncShape for Gru {
     }
 }
 
-impl SyncShape for BiLstm {
-    fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
-        self.forward.sync_shape(&cut.at("forward"));
-        self.reverse.sync_shape(&cut.at("reverse"));
-        self.d_hidden = self.forward.d_hidden;
-    }
+/// One layer for each direction, and a record of their width.
+macro_rules! both_ways {
+    ($($type:ty),*) => {
+        $(impl SyncShape for $type {
+            fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
+                self.forward.sync_shape(&cut.at("forward"));
+                self.reverse.sync_shape(&cut.at("reverse"));
+                self.d_hidden = self.forward.d_hidden;
+            }
+        })*
+    };
 }
-
-impl SyncShape for BiGru {
-    fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
-        self.forward.sync_shape(&cut.at("forward"));
-        self.reverse.sync_shape(&cut.at("reverse"));
-        self.d_hidden = self.forward.d_hidden;
-    }
-}
-
-impl SyncShape for PositionWiseFeedForward {
-    fn sync_shape(&mut self, _: &ShapeCut<'_>) {}
-}
-
-impl SyncShape for TransformerEncoderLayer {
-    fn sync_shape(&mut self, _: &ShapeCut<'_>) {}
-}
+both_ways!(BiLstm, BiGru);
 
 impl SyncShape for TransformerEncoder {
     fn sync_shape(&mut self, _: &ShapeCut<'_>) {

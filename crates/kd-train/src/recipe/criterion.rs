@@ -4,20 +4,16 @@ use std::ops::Range;
 
 use prune_core::{Builtin, Criterion, Needs, Removes, Unit};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
+use super::line::{line_table, with_knobs};
 use super::table::{Table, read};
 use crate::problem::Problem;
 
 /// The criterion that a line of TOML names, or a name alone.
 pub(crate) fn one_criterion(line: &str) -> Result<Builtin, Box<Problem>> {
-    let bare = line.trim();
-    let whole = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let text = if whole { format!("{bare:?} = {{}}") } else { line.to_owned() };
-    let table = DeTable::parse(&text).map_err(|error| {
-        let span = error.span().unwrap_or(0..line.len());
-        Box::new(Problem::new("recipe::syntax", error.message(), span, "not TOML"))
-    })?;
+    let (text, whole) = with_knobs(line);
+    let table = line_table(&text)?;
     if table.get_ref().len() != 1 {
         let found = table.get_ref().len();
         let message = format!("expected one criterion, such as `magnitude = {{ p = 1 }}`, found {found}");

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::TermSpec;
+use super::line::{line_table, with_knobs};
 use super::read::unknown;
 use super::table::Table;
 use crate::problem::{Problem, nearest};
@@ -144,13 +145,8 @@ pub(crate) fn one_loss(
     line: &str,
     registry: &Registry,
 ) -> Result<(String, Box<dyn DistillLoss>), Box<Problem>> {
-    let bare = line.trim();
-    let whole = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let text = if whole { format!("{bare:?} = {{}}") } else { line.to_owned() };
-    let table = DeTable::parse(&text).map_err(|error| {
-        let span = error.span().unwrap_or(0..line.len());
-        Box::new(Problem::new("recipe::syntax", error.message(), span, "not TOML"))
-    })?;
+    let (text, _) = with_knobs(line);
+    let table = line_table(&text)?;
     let entries: Vec<_> = table.get_ref().iter().collect();
     let [(name, value)] = entries.as_slice() else {
         let message =

@@ -3,6 +3,8 @@
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::problem::regex;
+
 /// A regular expression over the paths of parameters (`^block1\.`), which matches anywhere in a path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -24,11 +26,7 @@ impl TryFrom<String> for Pin {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Regex::new(&text).map(Self).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            format!("expected a regular expression, found `{text}`: {reason}")
-        })
+        regex(&text).map(Self).map_err(|found| format!("expected a regular expression, found {found}"))
     }
 }
 

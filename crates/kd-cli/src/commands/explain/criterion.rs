@@ -3,15 +3,14 @@
 use kd_train::prune_eval::{TABLE, example, pattern_of};
 use serde_json::{Value, json};
 
-use super::{script, wrapped};
+use super::{read_json, read_line, script, unknown, wrapped};
 use crate::commands::Context;
 use crate::failure::Failure;
 
 pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
-    let row = TABLE.iter().find(|row| row.name == name).ok_or_else(|| {
-        let nearest = kd_train::problem::nearest(name, TABLE.iter().map(|row| row.name));
-        Failure::UnknownCriterion { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
-    })?;
+    let row = TABLE.iter().find(|row| row.name == name);
+    let row =
+        row.ok_or_else(|| unknown(["criterion", "criteria"], name, TABLE.iter().map(|row| row.name)))?;
     let recipe = match (row.in_recipes(), row.needs()) {
         (true, _) => "Usable in a recipe.",
         (false, Some(_)) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
@@ -22,8 +21,7 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
         out += &wrapped(&format!("{}\n\nPaper: {}\nReference: {}", row.when, row.paper, row.reference));
         out += "\nReads\n";
         for input in row.inputs {
-            let note = if input.optional { ", may be left out" } else { "" };
-            out += &format!("    {} [{}]: {}{note}\n", input.name, input.shape.join(", "), input.meaning);
+            out += &read_line(input.name, input.shape, input.meaning, input.optional);
         }
         out += &format!("\nRemoves by\n    {}\n", row.removes.patterns());
         if !row.knobs.is_empty() {
@@ -43,11 +41,7 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
         let inputs: Vec<Value> = row
             .inputs
             .iter()
-            .map(|input| {
-                json!({
-                    "name": input.name, "shape": input.shape, "meaning": input.meaning, "optional": input.optional,
-                })
-            })
+            .map(|input| read_json(input.name, input.shape, input.meaning, input.optional))
             .collect();
         let knobs: Vec<Value> = row
             .knobs
