@@ -9,11 +9,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use quant_core::number::{self, Coded, Codes, Number, Scales};
+use quant_core::pack::{CANONICAL, ONNX, PACK_QUANTIZED, Packing, TRITS};
 use quant_core::{Layout, QParams, dequantize, quantize};
 use rayon::prelude::*;
 
 /// Rows and columns of the input: 64 MiB, which no cache holds.
 const SHAPE: [usize; 2] = [4096, 4096];
+
+/// Rows and columns of codes of a byte: 64 MiB too.
+const PACKED: [usize; 2] = [4096, 16384];
 
 /// Values of a task of the copy, as many as one of a cast has.
 const TASK: usize = 1 << 16;
@@ -35,6 +39,10 @@ const FORMATS: &[&str] = &[
     "q4_0",
     "q8_0",
 ];
+
+/// Layouts that codes are packed in, and the bits of a code: words of each kind, and digits.
+const PACKINGS: &[(Packing, u32)] =
+    &[(ONNX, 2), (ONNX, 4), (PACK_QUANTIZED, 4), (CANONICAL, 3), (CANONICAL, 6), (TRITS, 2)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -123,7 +131,34 @@ impl Input {
             let run = || drop(black_box(dequantize(&self.codes, layout, qparams)));
             jobs.push(Job { name: format!("dequantize {name}"), bytes, run: Box::new(run) });
         }
+        for (packing, bits) in PACKINGS {
+            jobs.extend(self.packing(packing, *bits));
+        }
         jobs
+    }
+
+    /// Codes into bytes that are at hand, and back.
+    fn packing(&self, packing: &'static Packing, bits: u32) -> [Job<'_>; 2] {
+        let [rows, columns] = PACKED;
+        let (low, high) = packing.limits(bits, true);
+        let code = |index: usize| (low + (index * 7) as i32 % (high - low + 1)) as i8;
+        let codes: Vec<i8> = (0..rows * columns).map(code).collect();
+        let mut packed = packing.pack(&codes, rows, columns, bits).expect("codes in range");
+        let bytes = codes.len() + packed.len();
+        let (from, mut to) = (packed.clone(), codes.clone());
+        let name = format!("{} int{bits}", packing.name);
+        let pack = move || {
+            packing.pack_into(&codes, rows, columns, bits, &mut packed).expect("codes in range");
+            black_box(&packed);
+        };
+        let unpack = move || {
+            packing.unpack_into(&from, rows, columns, bits, &mut to).expect("bytes of codes");
+            black_box(&to);
+        };
+        [
+            Job { name: format!("pack {name}"), bytes, run: Box::new(pack) },
+            Job { name: format!("unpack {name}"), bytes, run: Box::new(unpack) },
+        ]
     }
 
     /// f32 to f32 on all threads, into memory that is at hand.

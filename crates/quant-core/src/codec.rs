@@ -88,7 +88,10 @@ impl Body<f32, i32> for Small {
     /// sum rounds them.
     #[inline(always)]
     fn one(&self, x: f32, (scale, zero): (f32, f32)) -> i32 {
-        let q = (x / scale).max(self.qmin - zero).min(self.qmax - zero);
+        // One instruction each, which `max` and `min` are not: they have NaN to think of.
+        let (q, min, max) = (x / scale, self.qmin - zero, self.qmax - zero);
+        let q = if q > min { q } else { min };
+        let q = if q < max { q } else { max };
         ((q + WHOLE) - WHOLE + zero + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
     }
 }

@@ -17,6 +17,7 @@ mod float;
 mod gguf;
 mod int;
 mod limits;
+mod near;
 mod numerics;
 pub(crate) mod parallel;
 mod round;

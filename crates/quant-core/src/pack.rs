@@ -24,6 +24,7 @@ mod runs;
 mod table;
 mod trits;
 
+pub(crate) use bits::{BYTES, squeeze};
 pub use code::Code;
 pub use table::{
     CANONICAL, FLOAT_PACK_QUANTIZED, ONNX, PACK_QUANTIZED, PACK_QUANTIZED_ZERO_POINTS, PACKINGS, TRITS,

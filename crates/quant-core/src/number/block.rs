@@ -4,6 +4,7 @@ use super::blocked::Blocks;
 use super::element::{Fixed, FixedDecoder, MX, Powers, ScaleTable, Scaled, ScaledTwice};
 use super::float::{E2M1FN, E2M3FN, E3M2FN, E4M3FN, E5M2, E8M0FNU, UE4M3, exp2};
 use super::limits::{Limits, NV, SmallFloats};
+use super::near::Near;
 use super::numerics::OCP;
 use super::parallel::{self, Watch, Wrong};
 use super::{Float, FloatRounder, IntRounder, NanCode, Overflow, Rounding, Rule, Unsigned, Zeroless};
@@ -170,7 +171,11 @@ impl Block {
             Element::Float(float) => {
                 let rule = OCP.rule(float.name).unwrap_or(&SATURATING);
                 let (rounder, nan) = (FloatRounder::new(float, rule), float.nan_code().unwrap_or(0) as u8);
-                blocks.encode(values, &Powers { largest: self.element.largest_exponent(), nan, rounder })
+                let largest = self.element.largest_exponent();
+                match rounder.near() {
+                    Some(rounder) => blocks.encode(values, &Powers { largest, nan, rounder }),
+                    None => blocks.encode(values, &Powers { largest, nan, rounder }),
+                }
             }
             Element::Fixed { bits, fraction } => {
                 let most = (1 << (bits - 1)) - 1;
@@ -184,7 +189,7 @@ impl Block {
     /// Codes and scales of [`BlockScale::Ue4m3`] with a global scale of `factor`.
     fn small_floats(&self, values: &[f32], blocks: Blocks, factor: f32) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
         let coder = SmallFloats {
-            rounder: FloatRounder::new(&UE4M3, &SATURATING),
+            rounder: Near::new(&UE4M3, UE4M3.largest_code()),
             factor,
             most: self.element.max(),
             limits: Limits::new(factor),

@@ -18,10 +18,25 @@ pub(crate) trait Coder<const LEN: usize, const WIDTH: usize>: Sync {
 
     /// A block of fewer than `LEN` values, `count`, is filled with zeros. Implementations are `#[inline(always)]`.
     fn block(&self, values: &[f32; LEN], count: usize) -> ([Self::Code; WIDTH], Self::Scale);
+
+    /// [`Self::block`] of whole blocks, for coders that do a step of all of them before the next. Implementations are
+    /// `#[inline(always)]`.
+    #[inline(always)]
+    fn group(&self, blocks: &[[f32; LEN]; GROUP]) -> Coded<Self::Code, Self::Scale, WIDTH> {
+        let mut codes = [[Self::Code::default(); WIDTH]; GROUP];
+        let mut scales = [Self::Scale::default(); GROUP];
+        for ((block, codes), scale) in blocks.iter().zip(&mut codes).zip(&mut scales) {
+            (*codes, *scale) = self.block(block, LEN);
+        }
+        (codes, scales)
+    }
 }
 
-/// Blocks that are made together, so that what they share is made ready once.
-const GROUP: usize = 8;
+/// Codes and scales of a group.
+pub(crate) type Coded<X, S, const WIDTH: usize> = ([[X; WIDTH]; GROUP], [S; GROUP]);
+
+/// Blocks that are made together, so that what they share is made ready once, and their scales are one vector.
+pub(crate) const GROUP: usize = 8;
 
 /// Whole blocks, compiled for each instruction set.
 struct Group<'a, const LEN: usize, const WIDTH: usize, C> {
@@ -30,16 +45,11 @@ struct Group<'a, const LEN: usize, const WIDTH: usize, C> {
 }
 
 impl<const LEN: usize, const WIDTH: usize, C: Coder<LEN, WIDTH>> WithSimd for Group<'_, LEN, WIDTH, C> {
-    type Output = ([[C::Code; WIDTH]; GROUP], [C::Scale; GROUP]);
+    type Output = Coded<C::Code, C::Scale, WIDTH>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        let mut codes = [[C::Code::default(); WIDTH]; GROUP];
-        let mut scales = [C::Scale::default(); GROUP];
-        for ((block, codes), scale) in self.blocks.iter().zip(&mut codes).zip(&mut scales) {
-            (*codes, *scale) = self.coder.block(block, LEN);
-        }
-        (codes, scales)
+        self.coder.group(self.blocks)
     }
 }
 

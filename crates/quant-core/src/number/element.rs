@@ -2,6 +2,7 @@
 
 use super::blocked::{Coder, Decoder};
 use super::float::{Decoder as FloatDecoder, exp2};
+use super::near::Near;
 use super::{FloatRounder, IntRounder, parallel};
 
 /// Values under a power of two.
@@ -41,6 +42,13 @@ impl<R: ElementRounder> Coder<MX, MX> for Powers<R> {
 /// Rounds elements, to nearest even.
 pub(super) trait ElementRounder: Sync {
     fn element(&self, x: f32) -> i32;
+}
+
+impl ElementRounder for Near {
+    #[inline(always)]
+    fn element(&self, x: f32) -> i32 {
+        self.code(x)
+    }
 }
 
 impl ElementRounder for FloatRounder {

@@ -5,11 +5,14 @@
 //! Codes are computed from the step in f32, whose inverse is rounded too; only then is the step stored, as fp16.
 //! Ties go up or away from zero, never to even.
 
+use std::cmp::Ordering;
+
 use burn::tensor::f16;
 
 use super::blocked::{Blocks, Coder};
 use super::parallel::{self, Watch, Wrong};
 use crate::Error;
+use crate::pack::{BYTES, squeeze};
 
 /// A GGUF block format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,25 +141,19 @@ impl Gguf {
     /// Blocks of rows of `columns` values, unless a value is not finite. A last block that is not full is filled with
     /// zeros, which count in no statistic.
     pub(crate) fn quantize(&self, values: &[f32], columns: usize) -> Result<Vec<u8>, Wrong> {
-        match (self.len, self.bytes()) {
-            (32, 18) => self.blocks::<32, 18>(values, columns),
-            (32, 20) => self.blocks::<32, 20>(values, columns),
-            (32, 22) => self.blocks::<32, 22>(values, columns),
-            (32, 24) => self.blocks::<32, 24>(values, columns),
-            (32, 34) => self.blocks::<32, 34>(values, columns),
-            (256, 66) => self.blocks::<256, 66>(values, columns),
-            (len, bytes) => panic!("{}: no loop is compiled for {len} values in {bytes} bytes", self.name),
+        // Each row has a loop of its own, in which all that differs between rows is a constant: a third of the time.
+        macro_rules! rows {
+            ($($row:literal)*) => {
+                match GGUFS.iter().position(|row| row == self) {
+                    $(Some($row) => {
+                        blocks::<$row, { GGUFS[$row].len }, { GGUFS[$row].bytes() }>(values, columns)
+                    })*
+                    _ => panic!("{}: not a row of the table, so no loop is compiled for it", self.name),
+                }
+            };
         }
-    }
-
-    fn blocks<const LEN: usize, const BYTES: usize>(
-        &self,
-        values: &[f32],
-        columns: usize,
-    ) -> Result<Vec<u8>, Wrong> {
-        let coder = Encoder::<BYTES> { gguf: *self, watch: Watch::default() };
-        let (bytes, _) = Blocks { columns, len: LEN }.encode::<LEN, BYTES, _>(values, &coder);
-        coder.watch.finish(bytes)
+        const { assert!(GGUFS.len() == 6, "a loop for each row") };
+        rows!(0 1 2 3 4 5)
     }
 
     pub(crate) fn dequantize(&self, bytes: &[u8], len: usize, columns: usize) -> Vec<f32> {
@@ -175,66 +172,50 @@ impl Gguf {
     /// `values`, of which the first `count` count.
     #[inline(always)]
     fn encode<const LEN: usize>(&self, values: &[f32; LEN], count: usize, bytes: &mut [u8]) {
-        // Loops are written out: what is long inside of a closure is not vectorized for the instruction set.
-        let mut codes = [0i32; LEN];
-        let each = codes.iter_mut().zip(values);
         let most = ((1i32 << self.bits) - 1) as f32;
+        let half = (1 << (self.bits - 1)) as f32;
         let (step, minimum) = match self.statistic {
-            Statistic::Signed => {
-                let half = (1 << (self.bits - 1)) as f32;
-                let step = first_of_largest(values) / -half;
-                let inverse = inverse(step);
-                for (code, &x) in each {
-                    *code = whole(x * inverse + (half + 0.5), most);
-                }
-                (step, None)
-            }
+            Statistic::Signed => (first_of_largest(values) / -half, None),
             Statistic::Affine => {
-                let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
-                for &x in &values[..count] {
-                    (min, max) = (min.min(x), max.max(x));
-                }
-                let step = (max - min) / most;
-                let inverse = inverse(step);
-                for (code, &x) in each {
-                    *code = whole((x - min) * inverse + 0.5, most);
-                }
-                (step, Some(min))
+                let (min, max) = if count == LEN { range(values) } else { range(&values[..count]) };
+                ((max - min) / most, Some(min))
             }
-            Statistic::Largest { steps, offset } => {
-                let step = f32::from_bits(parallel::largest_bits(values)) / f32::from(steps);
-                let inverse = inverse(step);
-                for (code, &x) in each {
-                    *code = nearest(x * inverse) + i32::from(offset);
-                }
-                (step, None)
+            Statistic::Largest { steps, .. } => {
+                (f32::from_bits(parallel::largest_bits(values)) / f32::from(steps), None)
             }
         };
-        let codes = parallel::narrow(codes);
         let (step_at, codes_at) = self.places();
         bytes[step_at..step_at + 2].copy_from_slice(&f16::from_f32(step).to_le_bytes());
         if let Some(minimum) = minimum {
             bytes[step_at + 2..step_at + 4].copy_from_slice(&f16::from_f32(minimum).to_le_bytes());
         }
-        let low = self.low();
-        if self.bits > low {
-            let high = (0..32).fold(0u32, |word, i| word | u32::from(codes[i] >> low) << i);
-            bytes[codes_at - 4..codes_at].copy_from_slice(&high.to_le_bytes());
-        }
-        let bytes = &mut bytes[codes_at..codes_at + LEN * low as usize / 8];
-        if low == 8 {
-            bytes.copy_from_slice(&codes);
-            return;
-        }
-        let mask = ((1u32 << low) - 1) as u8;
+        let (inverse, minimum) = (inverse(step), minimum.unwrap_or(0.0));
+        // One long loop makes codes and packs them: short loops over what it leaves become no vector instructions.
+        let low = self.low() as usize;
+        let mut codes = [0i32; LEN];
         let groups =
-            bytes.chunks_exact_mut(self.plane).zip(codes.chunks_exact(self.plane * (8 / low as usize)));
-        for (bytes, codes) in groups {
-            for (index, codes) in codes.chunks_exact(self.plane).enumerate() {
-                let shift = index as u32 * low;
-                for (byte, code) in bytes.iter_mut().zip(codes) {
-                    *byte |= (code & mask) << shift;
+            values.chunks_exact(self.plane * 8 / low).zip(codes.chunks_exact_mut(self.plane * 8 / low));
+        let packed = bytes[codes_at..codes_at + LEN * low / 8].chunks_exact_mut(self.plane);
+        for ((values, codes), packed) in groups.zip(packed) {
+            for (at, byte) in packed.iter_mut().enumerate() {
+                let mut all = 0;
+                for part in 0..8 / low {
+                    let x = values[part * self.plane + at];
+                    let code = match self.statistic {
+                        Statistic::Signed => whole(x * inverse + (half + 0.5), most),
+                        Statistic::Affine => whole((x - minimum) * inverse + 0.5, most),
+                        Statistic::Largest { offset, .. } => nearest(x * inverse) + i32::from(offset),
+                    };
+                    codes[part * self.plane + at] = code;
+                    all |= (code & ((1 << low) - 1)) << (part * low);
                 }
+                *byte = all as u8;
+            }
+        }
+        if self.bits > self.low() {
+            let codes = parallel::narrow(codes);
+            for (high, codes) in bytes[codes_at - 4..codes_at].iter_mut().zip(codes.as_chunks::<8>().0) {
+                *high = squeeze::<1>((u64::from_le_bytes(*codes) >> low) & BYTES) as u8;
             }
         }
     }
@@ -294,13 +275,22 @@ impl Gguf {
     }
 }
 
-/// Writes blocks.
-struct Encoder<const BYTES: usize> {
-    gguf: Gguf,
+/// Blocks of `GGUFS[ROW]`.
+fn blocks<const ROW: usize, const LEN: usize, const BYTES: usize>(
+    values: &[f32],
+    columns: usize,
+) -> Result<Vec<u8>, Wrong> {
+    let coder = Encoder::<ROW> { watch: Watch::default() };
+    let (bytes, _) = Blocks { columns, len: LEN }.encode::<LEN, BYTES, _>(values, &coder);
+    coder.watch.finish(bytes)
+}
+
+/// Writes blocks of `GGUFS[ROW]`.
+struct Encoder<const ROW: usize> {
     watch: Watch,
 }
 
-impl<const LEN: usize, const BYTES: usize> Coder<LEN, BYTES> for Encoder<BYTES> {
+impl<const ROW: usize, const LEN: usize, const BYTES: usize> Coder<LEN, BYTES> for Encoder<ROW> {
     type Code = u8;
     type Scale = ();
 
@@ -308,41 +298,58 @@ impl<const LEN: usize, const BYTES: usize> Coder<LEN, BYTES> for Encoder<BYTES> 
     fn block(&self, values: &[f32; LEN], count: usize) -> ([u8; BYTES], ()) {
         self.watch.see(!parallel::finite(parallel::largest_bits(values)));
         let mut bytes = [0u8; BYTES];
-        self.gguf.encode(values, count, &mut bytes);
+        const { GGUFS[ROW] }.encode(values, count, &mut bytes);
         (bytes, ())
     }
 }
 
+/// 0 of 0, and NaN where it would be infinite, for a step below 2.9e-39: then all codes are 0.
 fn inverse(step: f32) -> f32 {
-    if step == 0.0 { 0.0 } else { 1.0 / step }
+    let inverse = if step == 0.0 { 0.0 } else { 1.0 / step };
+    if inverse.is_finite() { inverse } else { f32::NAN }
 }
 
 /// The first of the numbers of largest magnitude; 0 of zeros.
 #[inline(always)]
 fn first_of_largest(values: &[f32]) -> f32 {
-    let most = f32::from_bits(parallel::largest_bits(values));
-    let (mut above, mut below) = (false, false);
-    for &x in values {
-        above |= x == most;
-        below |= x == -most;
+    // As signed integers, numbers above zero are above all others and in order; as unsigned ones, those below zero are.
+    let (mut above, mut below) = (0i32, 1u32 << 31);
+    for x in values {
+        above = above.max(x.to_bits() as i32);
+        below = below.max(x.to_bits());
     }
-    match (above, below) {
-        (true, false) => most,
-        (false, true) => -most,
+    let (above, below) = (f32::from_bits(above as u32), f32::from_bits(below));
+    match above.partial_cmp(&-below) {
+        Some(Ordering::Greater) => above,
+        Some(Ordering::Less) => below,
         // Both signs, which is rare, or NaN.
-        _ => values.iter().copied().find(|x| x.abs() == most && most > 0.0).unwrap_or(0.0),
+        _ => values.iter().copied().find(|x| x.abs() == above && above > 0.0).unwrap_or(0.0),
     }
+}
+
+/// Smallest and largest number.
+#[inline(always)]
+fn range(values: &[f32]) -> (f32, f32) {
+    // Integers in the order of the numbers: a maximum of floats is not vectorized.
+    let (mut min, mut max) = (i32::MAX, i32::MIN);
+    for x in values {
+        let bits = x.to_bits() as i32;
+        let key = bits ^ ((bits >> 31) & i32::MAX);
+        (min, max) = (min.min(key), max.max(key));
+    }
+    let number = |key: i32| f32::from_bits((key ^ ((key >> 31) & i32::MAX)) as u32);
+    (number(min), number(max))
 }
 
 /// 2^23: adding it leaves a whole number.
 const WHOLE: f32 = 8_388_608.0;
 
-/// Towards zero, from 0 to `most`, which is below 2^22; 0 of what is infinite or NaN, which the inverse of a step below
-/// 2.9e-39 makes.
+/// Towards zero, from 0 to `most`, which is below 2^22; 0 of NaN.
 #[inline(always)]
 fn whole(x: f32, most: f32) -> i32 {
-    let x = if x.abs() < f32::INFINITY { x } else { 0.0 };
-    let x = x.max(0.0).min(most);
+    // One instruction each, which `max` and `min` are not: they have NaN to think of.
+    let x = if x > 0.0 { x } else { 0.0 };
+    let x = if x < most { x } else { most };
     let near = x + WHOLE;
     // Rounded to the nearest one, which may be above.
     near.to_bits() as i32 - WHOLE.to_bits() as i32 - i32::from(near - WHOLE > x)

@@ -1,16 +1,16 @@
 //! Blocks of e2m1fn under a ue4m3 scale, found by comparing.
 
-use super::FloatRounder;
-use super::blocked::Coder;
+use super::blocked::{Coded, Coder, GROUP};
 use super::float::{E2M1FN, UE4M3};
-use super::parallel::{self, Watch};
+use super::near::Near;
+use super::parallel::{self, INFINITY, Watch};
 
 /// Values under a ue4m3.
 pub(super) const NV: usize = 16;
 
 /// Codes under a small float.
 pub(super) struct SmallFloats {
-    pub(super) rounder: FloatRounder,
+    pub(super) rounder: Near,
     pub(super) factor: f32,
     pub(super) most: f32,
     pub(super) limits: Limits,
@@ -23,10 +23,39 @@ impl Coder<NV, NV> for SmallFloats {
 
     #[inline(always)]
     fn block(&self, values: &[f32; NV], _: usize) -> ([u8; NV], u8) {
-        let largest = f32::from_bits(parallel::largest_bits(values));
-        self.watch.see(largest.is_nan());
-        let scale = self.rounder.nearest(self.factor * largest / self.most) as u8;
+        let largest = parallel::largest_bits(values);
+        self.watch.see(largest > INFINITY);
+        let scale = self.scale(largest);
         (self.limits.codes(values, scale), scale)
+    }
+
+    /// Largest magnitudes first, then all scales in one vector, then codes.
+    #[inline(always)]
+    fn group(&self, blocks: &[[f32; NV]; GROUP]) -> Coded<u8, u8, NV> {
+        let mut largest = [0u32; GROUP];
+        let mut most = 0;
+        for (largest, block) in largest.iter_mut().zip(blocks) {
+            *largest = parallel::largest_bits(block);
+            most = most.max(*largest);
+        }
+        self.watch.see(most > INFINITY);
+        let mut scales = [0u8; GROUP];
+        for (scale, largest) in scales.iter_mut().zip(largest) {
+            *scale = self.scale(largest);
+        }
+        let mut codes = [[0u8; NV]; GROUP];
+        for ((codes, block), &scale) in codes.iter_mut().zip(blocks).zip(&scales) {
+            *codes = self.limits.codes(block, scale);
+        }
+        (codes, scales)
+    }
+}
+
+impl SmallFloats {
+    /// Of a block whose largest magnitude has these bits.
+    #[inline(always)]
+    fn scale(&self, largest: u32) -> u8 {
+        self.rounder.code(self.factor * f32::from_bits(largest) / self.most) as u8
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) const TASK: usize = 1 << 16;
 pub(crate) const STRIP: usize = 256;
 
 /// Bits of infinity; what is above is NaN.
-const INFINITY: u32 = 0x7f80_0000;
+pub(crate) const INFINITY: u32 = 0x7f80_0000;
 
 /// A value that has no code was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,19 @@ impl<X, T, F: Fn(X) -> T + Sync> Body<X, T> for F {
     }
 }
 
+/// A look for NaN in a strip, compiled for each instruction set.
+struct HasNan<'a>(&'a [f32]);
+
+impl WithSimd for HasNan<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        // Integers, as of the few ways to write this it is the one that becomes vector instructions everywhere.
+        largest_bits(self.0) > INFINITY
+    }
+}
+
 /// A loop over a strip, compiled for each instruction set.
 struct Strip<'a, X, T, F> {
     from: &'a [X],
@@ -126,10 +139,26 @@ pub(crate) fn map_numbers<T: Copy + Default + Send>(
     let (arch, watch) = (Arch::new(), Watch::default());
     let done = strips(values.len(), |range| {
         let from = &values[range];
-        watch.see(any(from, f32::is_nan));
+        watch.see(arch.dispatch(HasNan(from)));
         arch.dispatch(Strip { from, body: &f, to: PhantomData })
     });
     watch.finish(done)
+}
+
+/// `numbers(value)` of every value, but `all(value)` of strips with NaN among them.
+pub(crate) fn map_either<T: Copy + Default + Send>(
+    values: &[f32],
+    numbers: impl Body<f32, T>,
+    all: impl Body<f32, T>,
+) -> Vec<T> {
+    let arch = Arch::new();
+    strips(values.len(), |range| {
+        let from = &values[range];
+        match arch.dispatch(HasNan(from)) {
+            false => arch.dispatch(Strip { from, body: &numbers, to: PhantomData }),
+            true => arch.dispatch(Strip { from, body: &all, to: PhantomData }),
+        }
+    })
 }
 
 /// Whether `wrong` says so of a value, without stopping at it.
@@ -179,30 +208,32 @@ pub(crate) fn finite(most: u32) -> bool {
     most < INFINITY
 }
 
-/// Sums of the magnitudes of parts of `len` values each, in f64 and in the order of the values.
+/// Sums of the magnitudes of parts of `len` values each, in f64. Sixteen sums of a part are made side by side and then
+/// added, always in the same order.
 pub(crate) fn magnitudes(values: &[f32], len: usize) -> Vec<f64> {
-    // A sum waits for each of its additions; four at once leave no time unused.
-    const TOGETHER: usize = 4;
-    let sums = |part: &[f32]| -> [f64; TOGETHER] {
-        let mut sums = [0.0; TOGETHER];
-        if part.len() == TOGETHER * len {
-            let (a, rest) = part.split_at(len);
-            let (b, rest) = rest.split_at(len);
-            let (c, d) = rest.split_at(len);
-            for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-                for (sum, x) in sums.iter_mut().zip([a, b, c, d]) {
-                    *sum += f64::from(x.abs());
-                }
-            }
-        } else {
-            for (sum, part) in sums.iter_mut().zip(part.chunks(len)) {
-                *sum = part.iter().map(|x| f64::from(x.abs())).sum();
+    let arch = Arch::new();
+    let parts = values.par_chunks(len).with_min_len(TASK.div_ceil(len));
+    parts.map(|part| arch.dispatch(Magnitudes(part))).collect()
+}
+
+/// The sum of magnitudes, compiled for each instruction set.
+struct Magnitudes<'a>(&'a [f32]);
+
+impl WithSimd for Magnitudes<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let mut sums = [0f64; 16];
+        let (whole, rest) = self.0.as_chunks::<16>();
+        for part in whole {
+            for (sum, x) in sums.iter_mut().zip(part) {
+                *sum += f64::from(x.abs());
             }
         }
-        sums
-    };
-    let parts = values.par_chunks(TOGETHER * len).with_min_len(TASK.div_ceil(TOGETHER * len)).map(sums);
-    let mut sums = parts.collect::<Vec<_>>().into_flattened();
-    sums.truncate(values.len().div_ceil(len));
-    sums
+        for (sum, x) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(x.abs());
+        }
+        sums.iter().sum()
+    }
 }

@@ -4,6 +4,7 @@
 //! instructions; `Rounding` is known outside of the loop.
 
 use super::draw::draw;
+use super::near::{Near, Nearest};
 use super::numerics::{NanCode, Overflow, Rule, Unsigned, Zeroless};
 use super::parallel::{self, Wrong};
 use super::{Float, Int, Specials};
@@ -144,6 +145,10 @@ impl FloatRounder {
     ) -> Vec<T> {
         // Matched here, so that each loop is compiled for its rounding.
         match self.rounding {
+            Rounding::NearestEven if let Some(near) = self.near() => {
+                let plain = Plain { rounder: self, store: &store };
+                parallel::map_either(values, Nearest { near, store: &store }, plain)
+            }
             Rounding::NearestEven if self.is_plain() => parallel::map(values, Plain { rounder: self, store }),
             Rounding::NearestEven => {
                 parallel::map(values, |x| store(self.round(x, Rounding::NearestEven, 0)))
@@ -159,8 +164,8 @@ impl FloatRounder {
         store: impl Fn(u32) -> T + Sync,
     ) -> Result<Vec<T>, Wrong> {
         match self.rounding {
-            Rounding::NearestEven if self.is_plain() => {
-                parallel::map_numbers(values, Plain { rounder: self, store })
+            Rounding::NearestEven if let Some(near) = self.near() => {
+                parallel::map_numbers(values, Nearest { near, store })
             }
             _ if parallel::exists(values, f32::is_nan) => Err(Wrong),
             _ => Ok(self.codes(values, store)),
@@ -171,6 +176,12 @@ impl FloatRounder {
     #[inline(always)]
     pub(crate) fn nearest(&self, x: f32) -> u32 {
         self.round(x, Rounding::NearestEven, 0)
+    }
+
+    /// The same to nearest even of what is not NaN, if there is a faster way.
+    pub(crate) fn near(&self) -> Option<Near> {
+        let fits = self.is_plain() && Near::fits(&self.float, self.overflow);
+        fits.then(|| Near::new(&self.float, self.overflow))
     }
 
     /// Whether [`Self::plain`] is the same rounder.
@@ -323,7 +334,9 @@ impl IntRounder {
     fn round(&self, x: f32, rounding: Rounding, index: usize) -> i32 {
         /// 1.5 · 2^23: adding it leaves the whole part in the mantissa, to nearest even, of either sign.
         const WHOLE: f32 = 12_582_912.0;
-        let x = x.max(self.min).min(self.max);
+        // One instruction each, which `max` and `min` are not: they have NaN to think of.
+        let x = if x > self.min { x } else { self.min };
+        let x = if x < self.max { x } else { self.max };
         let x = match rounding {
             Rounding::NearestEven => x,
             Rounding::HalfAway => x.round(),

@@ -71,13 +71,13 @@ const fn low(bits: usize) -> u64 {
 }
 
 /// A byte, two bytes, four bytes repeated over the word.
-const BYTES: u64 = 0x0101_0101_0101_0101;
+pub(crate) const BYTES: u64 = 0x0101_0101_0101_0101;
 const PAIRS: u64 = 0x0001_0001_0001_0001;
 const QUADS: u64 = 0x0000_0001_0000_0001;
 
 /// Eight fields, one a byte, next to one another. Bits above the fields' are undefined.
 #[inline(always)]
-const fn squeeze<const B: usize>(x: u64) -> u64 {
+pub(crate) const fn squeeze<const B: usize>(x: u64) -> u64 {
     let gap = 8 - B;
     if B == 1 {
         // The bit at 8i times 2^(7·(8 − i)) comes to stand at 56 + i; no two products meet, so nothing carries.
