@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! networks FOLDER                              writes the files that are compared, and prints a line for each:
-//!                                              its name, multiply-accumulates, trainable numbers and the file
+//!                                              its name, widths, multiply-accumulates, trainable numbers and the
+//!                                              file
 //! measure ENGINE BATCH SHAPE ROUNDS FILE …     prints a line for each file: its seconds in each round
 //! ```
 //!
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use kd_benches::networks::build;
 use kd_benches::{device, pruned, values};
 use kd_deploy::{Engine, OnnxRuntime, Session, Tract};
+use kd_train::network::Network;
 use prune_core::{Channels, Limits, Share};
 
 /// How long a turn lasts, or one run where that takes longer.
@@ -58,7 +60,12 @@ fn networks(folder: &Path) -> Result<(), String> {
         let limits = Limits { round_to, ..Limits::default() };
         pruned::channels(whole.as_ref(), half, limits).map_err(|error| error.to_string())
     };
-    let networks = [("whole", whole.inference()), ("pruned", cut(1)?), ("pruned to multiples of 8", cut(8)?)];
+    let networks = [
+        ("whole", whole.inference()),
+        ("pruned", cut(1)?),
+        ("pruned to multiples of 8", cut(8)?),
+        ("pruned to multiples of 16", cut(16)?),
+    ];
     for (name, network) in &networks {
         let macs = pruned::macs(network.as_ref()).map_err(|error| error.to_string())?;
         let entries = network.entries();
@@ -68,9 +75,18 @@ fn networks(folder: &Path) -> Result<(), String> {
         let model = pruned::onnx(network.as_ref()).map_err(|error| error.to_string())?;
         std::fs::write(&file, model)
             .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
-        println!("{name}\t{macs}\t{params}\t{}", file.display());
+        println!("{name}\t{}\t{macs}\t{params}\t{}", widths(network.as_ref()), file.display());
     }
     Ok(())
+}
+
+/// Outputs of the convolutions, each number once where it comes several times in a row.
+fn widths(network: &dyn Network) -> String {
+    let entries = network.entries();
+    let mut widths: Vec<usize> =
+        entries.iter().filter(|entry| entry.shape.len() == 4).map(|entry| entry.shape[0]).collect();
+    widths.dedup();
+    widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
 }
 
 fn measure(engine: &str, batch: &str, shape: &str, rounds: &str, files: &[&str]) -> Result<(), String> {

@@ -20,7 +20,6 @@ impl<'a> Latency<'a> {
     /// Builds it. The engine is ONNX Runtime if `ORT_DYLIB_PATH` names it or `cargo xtask ci onnxruntime` has brought it,
     /// else tract.
     ///
-    /// All of the workspace takes part in the choice of features, so that Burn is not built once more.
     pub(crate) fn build(sh: &'a Shell, profile: &'a str) -> Result<Self> {
         let library = onnxruntime::variable().map(|(_, library)| library);
         let engine = library.filter(|library| library.is_file()).unwrap_or_else(|| "tract".into());
@@ -30,8 +29,10 @@ impl<'a> Latency<'a> {
         Ok(this)
     }
 
-    fn words(&self) -> [&str; 6] {
-        ["bench", "--workspace", "--profile", self.profile, "--bench", "latency"]
+    fn words(&self) -> Vec<&str> {
+        // Under the profile of the tests another selection of packages than theirs would build Burn once more.
+        let packages: &[&str] = if self.profile == "dev" { &["--workspace"] } else { &["-p", "kd-benches"] };
+        [&["bench"], packages, &["--profile", self.profile, "--bench", "latency"]].concat()
     }
 
     /// The engine's name.

@@ -69,6 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 #[derive(Debug, PartialEq)]
 struct Network {
     name: String,
+    /// Channels of its convolutions.
+    widths: String,
     macs: u64,
     params: u64,
     file: PathBuf,
@@ -76,9 +78,11 @@ struct Network {
 
 fn networks(lines: &str) -> Result<Vec<Network>> {
     let read = |line: &str| {
-        let [name, macs, params, file] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
+        let [name, widths, macs, params, file] = line.split('\t').collect::<Vec<_>>()[..] else {
+            return None;
+        };
         let (macs, params) = (macs.parse().ok()?, params.parse().ok()?);
-        Some(Network { name: name.to_owned(), macs, params, file: file.into() })
+        Some(Network { name: name.to_owned(), widths: widths.to_owned(), macs, params, file: file.into() })
     };
     let found: Vec<Network> = lines
         .lines()
@@ -90,23 +94,26 @@ fn networks(lines: &str) -> Result<Vec<Network>> {
 
 /// A line a network, and whether the goal is met.
 fn table(networks: &[Network], seconds: &[Vec<f64>]) -> Result<String> {
-    let mut out = "| network | MACs | parameters | ms | whole MACs / its | whole time / its |\n\
-                   | --- | --: | --: | --: | --: | --: |\n"
+    let mut out = "| network | channels | MACs | parameters | ms | whole MACs / its | whole time / its |\n\
+                   | --- | --- | --: | --: | --: | --: | --: |\n"
         .to_owned();
     let mut verdict = String::new();
     for (network, own) in networks.iter().zip(seconds) {
-        let Network { name, macs, params, .. } = network;
+        let Network { name, widths, macs, params, .. } = network;
         let ms = median(own).context("no round was measured")? * 1e3;
         let less = networks[0].macs as f64 / *macs as f64;
         if name == &networks[0].name {
-            let _ = writeln!(out, "| {name} | {macs} | {params} | {ms:.2} | 1 | 1 |");
+            let _ = writeln!(out, "| {name} | {widths} | {macs} | {params} | {ms:.2} | 1 | 1 |");
             continue;
         }
         let ratios = ratios(&seconds[0], own);
         let ratio = median(&ratios).context("no round was measured")?;
         let spread =
             interval(&ratios).map_or_else(String::new, |(low, high)| format!(" ({low:.2} – {high:.2})"));
-        let _ = writeln!(out, "| {name} | {macs} | {params} | {ms:.2} | {less:.2} | {ratio:.2}{spread} |");
+        let _ = writeln!(
+            out,
+            "| {name} | {widths} | {macs} | {params} | {ms:.2} | {less:.2} | {ratio:.2}{spread} |"
+        );
         let met = if ratio >= GOAL { "met" } else { "NOT met" };
         let _ = writeln!(verdict, "- {name}: {ratio:.2} times as fast; {GOAL} was the goal, and is {met}.");
     }
@@ -129,14 +136,15 @@ fn about_others(paused: Ticks) -> String {
 mod tests {
     use super::*;
 
-    const LINES: &str = "whole\t1000\t90\ta.onnx\nhalf\t500\t40\tb.onnx\nless\t490\t40\tc.onnx";
+    const LINES: &str =
+        "whole\t16-32\t1000\t90\ta.onnx\nhalf\t11-22\t500\t40\tb.onnx\nless\t16\t490\t40\tc.onnx";
 
     #[test]
     fn a_goal_that_is_not_met_is_said() -> Result<()> {
         let networks = networks(LINES)?;
         let text = table(&networks, &[vec![0.02, 0.04], vec![0.01, 0.02], vec![0.02, 0.04]])?;
-        assert!(text.contains("| whole | 1000 | 90 | 30.00 | 1 | 1 |\n"), "{text}");
-        assert!(text.contains("| half | 500 | 40 | 15.00 | 2.00 | 2.00 |\n"), "{text}");
+        assert!(text.contains("| whole | 16-32 | 1000 | 90 | 30.00 | 1 | 1 |\n"), "{text}");
+        assert!(text.contains("| half | 11-22 | 500 | 40 | 15.00 | 2.00 | 2.00 |\n"), "{text}");
         assert!(text.contains("- half: 2.00 times as fast; 1.3 was the goal, and is met.\n"), "{text}");
         assert!(text.contains("- less: 1.00 times as fast; 1.3 was the goal, and is NOT met.\n"), "{text}");
         Ok(())
