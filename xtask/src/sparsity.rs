@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let experiment = Experiment::new(&sh, &kd, &args.device, args.seeds, args.quick)?;
     let mut reached = experiment.run()?;
     let rounds = if args.quick { QUICK_ROUNDS } else { ROUNDS };
-    reached.seconds = experiment.seconds(&latency, rounds)?;
+    reached.times = experiment.times(&latency, rounds)?;
     let text = table::render(&reached, latency.engine(), &experiment.about()?)?;
     println!("{text}");
     eprintln!("{:.0} s", begun.elapsed().as_secs_f64());

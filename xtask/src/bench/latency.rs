@@ -1,11 +1,16 @@
 //! How long an engine takes for ONNX files: the benchmark `latency`, built, asked and read.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
+use super::quiet::{self, Ticks};
 use crate::ci::onnxruntime;
+
+/// How long the machine is watched before and after.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The program that measures.
 #[derive(Debug)]
@@ -46,14 +51,14 @@ impl<'a> Latency<'a> {
         Ok(cmd!(sh, "cargo {bench...} -- {words...}").read()?)
     }
 
-    /// Seconds of each file for a batch of examples of `shape`, on one thread, a number for each round.
+    /// Times of each file for a batch of examples of `shape`, on one thread.
     pub(crate) fn measure(
         &self,
         batch: usize,
         shape: &[usize],
         rounds: u32,
         files: &[PathBuf],
-    ) -> Result<Vec<Vec<f64>>> {
+    ) -> Result<Times> {
         let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
         let mut words = vec![
             "measure".to_owned(),
@@ -63,9 +68,38 @@ impl<'a> Latency<'a> {
             rounds.to_string(),
         ];
         words.extend(files.iter().map(|file| file.to_string_lossy().into_owned()));
-        let found = seconds(&self.ask(&words)?)?;
-        ensure!(found.len() == files.len(), "expected {} measurements, found {}", files.len(), found.len());
-        Ok(found)
+        let mut paused = Ticks::paused(PAUSE);
+        let seconds = seconds(&self.ask(&words)?)?;
+        paused += Ticks::paused(PAUSE);
+        let (expected, found) = (files.len(), seconds.len());
+        ensure!(found == expected, "expected {expected} measurements, found {found}");
+        Ok(Times { seconds, paused })
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    /// Of each file, a number for each round.
+    pub(crate) seconds: Vec<Vec<f64>>,
+    /// What else the processors did.
+    pub(crate) paused: Ticks,
+}
+
+impl Times {
+    /// How busy the machine was with something else, in a line.
+    pub(crate) fn about_others(&self) -> String {
+        match self.paused.share() {
+            Some(share) if share > quiet::MOST => format!(
+                "**Other programs kept {:.0} % of the processors busy, which hits both sides of a ratio, but not \
+                 equally.**\n",
+                share * 100.0
+            ),
+            Some(share) => {
+                format!("Before and after, the processors were {:.0} % busy.\n", share * 100.0)
+            }
+            None => String::new(),
+        }
     }
 }
 

@@ -5,14 +5,12 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::latency::{Latency, ratios};
 use super::machine::{self, Machine};
 use super::page::Page;
-use super::quiet::{self, Ticks};
 use super::statistics::{about_intervals, interval, median};
 use crate::workspace;
 
@@ -28,9 +26,6 @@ pub(crate) struct Args {
     #[arg(long)]
     write: bool,
 }
-
-/// How long the machine is watched before and after.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Examples of a run.
 const BATCH: usize = 32;
@@ -49,18 +44,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let networks =
         networks(&latency.ask(&["networks".to_owned(), folder.path().to_string_lossy().into_owned()])?)?;
     let files: Vec<PathBuf> = networks.iter().map(|network| network.file.clone()).collect();
-    let mut paused = Ticks::paused(PAUSE);
-    let seconds = latency.measure(BATCH, &SHAPE, args.rounds, &files)?;
-    paused += Ticks::paused(PAUSE);
-    let mut text = table(&networks, &seconds)?;
+    let times = latency.measure(BATCH, &SHAPE, args.rounds, &files)?;
+    let mut text = table(&networks, &times.seconds)?;
     let _ = writeln!(text, "\n{}, one thread, batches of {BATCH}.", latency.engine());
     let _ = writeln!(text, "{}.", Machine::this());
     let _ = writeln!(text, "Revision {}.", machine::revision(&sh));
     let _ = writeln!(text, "Medians of {} rounds{}.", args.rounds, about_intervals(args.rounds as usize));
-    text += &about_others(paused);
+    text += &times.about_others();
     println!("\n{text}");
     match page {
-        Some(page) => page.write(&sh, &text, paused),
+        Some(page) => page.write(&sh, &text, times.paused),
         None => Ok(()),
     }
 }
@@ -118,18 +111,6 @@ fn table(networks: &[Network], seconds: &[Vec<f64>]) -> Result<String> {
         let _ = writeln!(verdict, "- {name}: {ratio:.2} times as fast; {GOAL} was the goal, and is {met}.");
     }
     Ok(format!("{out}\n{verdict}"))
-}
-
-/// How busy the machine was with something else.
-fn about_others(paused: Ticks) -> String {
-    match paused.share() {
-        Some(share) if share > quiet::MOST => format!(
-            "**Other programs kept {:.0} % of the processors busy, which hits both sides of a ratio, but not equally.**\n",
-            share * 100.0
-        ),
-        Some(share) => format!("Before and after, the processors were {:.0} % busy.\n", share * 100.0),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use xshell::Shell;
 
 use super::ways::{STEPS, WAYS, Way};
-use crate::bench::latency::Latency;
+use crate::bench::latency::{Latency, Times};
 use crate::runs::{Manifest, Stage, Summary, Wanted};
 use crate::{recipes, workspace};
 
@@ -37,8 +37,8 @@ pub(crate) struct Reached {
     pub(crate) before: Vec<f64>,
     /// For each of [`WAYS`].
     pub(crate) ways: Vec<Taken>,
-    /// Seconds of a batch in each round, for each of [`WAYS`].
-    pub(crate) seconds: Vec<Vec<f64>>,
+    /// Of a batch, for each of [`WAYS`].
+    pub(crate) times: Times,
 }
 
 /// What became of the student on one way.
@@ -104,8 +104,8 @@ impl<'a> Experiment<'a> {
         Ok(reached)
     }
 
-    /// Seconds of a batch for what each way has left of the first seed's student, in turns.
-    pub(crate) fn seconds(&self, latency: &Latency<'_>, rounds: u32) -> Result<Vec<Vec<f64>>> {
+    /// Times of a batch for what each way has left of the first seed's student, in turns.
+    pub(crate) fn times(&self, latency: &Latency<'_>, rounds: u32) -> Result<Times> {
         let first = *self.seeds.first().context("no seed")?;
         let files = WAYS.iter().map(|way| self.folder(way.folder, first).join("2-sparse/model.onnx"));
         latency.measure(BATCH, &SHAPE, rounds, &files.collect::<Vec<_>>())

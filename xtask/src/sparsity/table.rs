@@ -20,9 +20,9 @@ pub(crate) fn render(reached: &Reached, engine: &str, about: &str) -> Result<Str
          | --- | --: | --: | --: | --: | --- | --: | --: | --: | --: | --: |\n",
     );
     let _ = writeln!(out, "| as trained | {} | | | | | | | | | |", plain(&reached.before));
-    let (dense, first) = (reached.ways.first().context("no way")?, reached.seconds.first());
+    let (dense, first) = (reached.ways.first().context("no way")?, reached.times.seconds.first());
     let (mut broken, mut nothing) = (Vec::new(), Vec::new());
-    for ((way, taken), seconds) in WAYS.iter().zip(&reached.ways).zip(&reached.seconds) {
+    for ((way, taken), seconds) in WAYS.iter().zip(&reached.ways).zip(&reached.times.seconds) {
         let gains = ratios(first.context("no time")?, seconds);
         let gain = medians::median(&gains).context("no round was measured")?;
         let mut cells = vec![way.name.to_owned(), plain(&taken.accuracy)];
@@ -64,10 +64,11 @@ pub(crate) fn render(reached: &Reached, engine: &str, about: &str) -> Result<Str
         "\nMean ± standard deviation over {} seed{} on {} test examples. Lost is the accuracy of the dense student less that \
          of the one in the line, seed by seed, after the same number of further steps; a minus sign is a gain.\n\
          Time is the first seed's, {engine}, one thread, batches of 32, the median of the rounds' ratios with its 95 % \
-         interval.\n{about}\n",
+         interval.\n{}{about}\n",
         reached.seeds,
         if reached.seeds == 1 { "" } else { "s" },
         reached.examples,
+        reached.times.about_others(),
     );
     Ok(out)
 }
@@ -133,6 +134,7 @@ fn range(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::latency::Times;
 
     fn taken(accuracy: [f64; 2], masked: f64) -> Taken {
         Taken {
@@ -155,7 +157,10 @@ mod tests {
                 taken([99.1, 99.3], 0.0),
                 taken([99.2, 99.5], 500.0),
             ],
-            seconds: vec![vec![0.02; 2], vec![0.02; 2], vec![0.01; 2], vec![0.0198; 2]],
+            times: Times {
+                seconds: vec![vec![0.02; 2], vec![0.02; 2], vec![0.01; 2], vec![0.0198; 2]],
+                ..Times::default()
+            },
         }
     }
 
