@@ -10,6 +10,7 @@ use kd_train::network::{Built, Network};
 
 pub mod losses;
 pub mod networks;
+pub mod pruned;
 
 /// Examples of a training batch.
 pub const BATCH: usize = 128;

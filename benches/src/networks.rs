@@ -92,7 +92,8 @@ fn batch(name: &str) -> usize {
     }
 }
 
-fn build(name: &str, device: &Device) -> Option<Box<dyn Network>> {
+/// An untrained network, from a fixed seed; `None` where [`NETWORKS`] does not have the name.
+pub fn build(name: &str, device: &Device) -> Option<Box<dyn Network>> {
     let digits = Task { input: vec![1, 28, 28], classes: 10 };
     let images = Task { input: vec![3, 32, 32], classes: 10 };
     let text = Task { input: vec![64], classes: 26 };

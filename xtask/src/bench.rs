@@ -15,14 +15,16 @@ use crate::workspace;
 use measured::Row;
 use record::Record;
 
+pub(crate) mod latency;
 mod machine;
 mod measured;
 mod numbers;
 mod page;
+mod pruned;
 mod quiet;
 mod record;
 mod sparse;
-mod statistics;
+pub(crate) mod statistics;
 mod table;
 mod train;
 
@@ -50,6 +52,8 @@ enum Other {
     Numbers(numbers::Args),
     /// Measure sparse products beside dense ones, ours and the `gemm` crate's
     Sparse(sparse::Args),
+    /// Measure a network beside itself with half its arithmetic, by channels, on ONNX Runtime
+    Pruned(pruned::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -57,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(Other::Train(args)) => return train::run(args),
         Some(Other::Numbers(args)) => return numbers::run(args),
         Some(Other::Sparse(args)) => return sparse::run(args),
+        Some(Other::Pruned(args)) => return pruned::run(args),
         None => {}
     }
     let sh = workspace::shell()?;
@@ -153,6 +158,8 @@ mod tests {
         assert!(matches!(numbers.other, Some(Other::Numbers(_))), "{numbers:?}");
         let sparse = parse("bench sparse --threads 1,2").expect("it is right");
         assert!(matches!(sparse.other, Some(Other::Sparse(_))), "{sparse:?}");
+        let pruned = parse("bench pruned --rounds 9 --profile dev").expect("it is right");
+        assert!(matches!(pruned.other, Some(Other::Pruned(_))), "{pruned:?}");
         let filtered = parse("bench step/train --save").expect("it is right");
         assert!(filtered.other.is_none() && filtered.filter.as_deref() == Some("step/train"), "{filtered:?}");
         assert!(parse("bench train --rounds 0").is_err());

@@ -14,7 +14,7 @@ use xshell::{Shell, cmd};
 use crate::workspace;
 
 mod neon;
-mod onnxruntime;
+pub(crate) mod onnxruntime;
 mod smoke;
 mod wgpu;
 

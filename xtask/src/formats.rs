@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use xshell::Shell;
 
+use crate::runs::Built;
 use crate::{recipes, runs, statistics, workspace};
 use experiment::Experiment;
 use rows::{LIMITS, ROWS, Row};
@@ -46,7 +47,7 @@ const PAGE: &str = "docs/formats.md";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let sh = workspace::shell()?;
-    let kd = runs::build(&sh)?;
+    let kd = runs::build(&sh, &Built::SHIPPED)?;
     if args.limits {
         let seeds = args.seeds.unwrap_or(5);
         let experiment = Experiment::new(&sh, &kd, "mnist", seeds, args.quick)?;

@@ -16,6 +16,7 @@ mod golden;
 mod recipes;
 mod results;
 mod runs;
+mod sparsity;
 mod statistics;
 mod sweep;
 mod tidy;
@@ -41,6 +42,8 @@ enum Task {
     Sweep(sweep::Args),
     /// Round one student to each of many number formats, and say what each costs
     Formats(formats::Args),
+    /// Take weights and channels from one student, and say what that costs and saves
+    Sparsity(sparsity::Args),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Docs(args) => docs::run(&args),
         Task::Sweep(args) => sweep::run(&args),
         Task::Formats(args) => formats::run(&args),
+        Task::Sparsity(args) => sparsity::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

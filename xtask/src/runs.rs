@@ -30,6 +30,10 @@ pub(crate) struct Stage {
     name: String,
     pub(crate) accuracy_last: f64,
     examples: usize,
+    pub(crate) params: u64,
+    pub(crate) nonzero: u64,
+    pub(crate) macs: u64,
+    pub(crate) bytes: u64,
     /// Of a stage that quantizes.
     pub(crate) rounded: Option<Rounded>,
 }
@@ -135,12 +139,31 @@ impl Wanted {
     }
 }
 
-/// Builds `kd` as it is shipped, and says where it is.
-pub(crate) fn build(sh: &Shell) -> Result<PathBuf> {
-    cmd!(sh, "cargo build --quiet --release").quiet().run()?;
+/// How `kd` is built.
+#[derive(Debug)]
+pub(crate) struct Built<'a> {
+    /// Cargo's profile.
+    pub(crate) profile: &'a str,
+    /// A device that it has to have.
+    pub(crate) device: &'a str,
+}
+
+impl Built<'_> {
+    /// As it is shipped.
+    pub(crate) const SHIPPED: Self = Built { profile: "release", device: "flex" };
+}
+
+/// Builds `kd`, and says where it is.
+pub(crate) fn build(sh: &Shell, Built { profile, device }: &Built<'_>) -> Result<PathBuf> {
+    // Other features or another selection of packages than the tests have would build Burn once more.
+    let all: &[&str] = if *profile == "dev" { &["--workspace", "--bins", "--tests"] } else { &[] };
+    let features = (*device != "flex").then(|| ["--features".to_owned(), format!("kd-cli/{device}")]);
+    let features = features.into_iter().flatten();
+    cmd!(sh, "cargo build --quiet --profile {profile} {all...} {features...}").quiet().run()?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
-    Ok(target.join("release").join(format!("kd{}", std::env::consts::EXE_SUFFIX)))
+    let folder = if *profile == "dev" { "debug" } else { profile };
+    Ok(target.join(folder).join(format!("kd{}", std::env::consts::EXE_SUFFIX)))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {

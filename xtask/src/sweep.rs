@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use xshell::Shell;
 
-use crate::runs::{self, Manifest, Summary, Wanted};
+use crate::runs::{self, Built, Manifest, Summary, Wanted};
 use crate::{recipes, statistics, workspace};
 use losses::{ALONE, LOSSES, Loss};
 use table::{Reached, Row};
@@ -90,7 +90,7 @@ impl<'a> Sweep<'a> {
             .with_context(|| format!("`{RECIPE}` has no stage that is named `teacher`"))?;
         let student = workspace::root().join(&runs).join("student.toml");
         sh.write_file(&student, without)?;
-        let kd = runs::build(sh)?;
+        let kd = runs::build(sh, &Built::SHIPPED)?;
         Ok(Self { sh, kd, runs, student, seeds: (first..first + args.seeds).collect(), quick: args.quick })
     }
 

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use crate::run::Env;
 use crate::summary::{LatencySummary, SeedsSummary, StageSummary, Summary};
 
+pub(crate) mod masked;
+
 /// What a reader should know about the numbers of a summary.
 pub fn notes(summary: &Summary, env: &Env) -> Vec<String> {
     let mut notes = env.absent.clone();
@@ -19,6 +21,7 @@ pub fn notes(summary: &Summary, env: &Env) -> Vec<String> {
             }
         }
     }
+    notes.extend(masked::notes(summary));
     if let Some(baseline) = &summary.baseline
         && let Some(distilled) = summary.stages.iter().find(|stage| stage.kind == "distill")
         && distilled.accuracy <= baseline.accuracy

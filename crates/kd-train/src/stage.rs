@@ -18,10 +18,11 @@ use crate::fit::{Fitted, Job, fit};
 use crate::network::Network;
 use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
+use crate::report::masked as masked_report;
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
-use crate::summary::{PackedSummary, StageSummary};
+use crate::summary::{PackedSummary, SparseSummary, StageSummary};
 use crate::{export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
@@ -316,8 +317,21 @@ pub(crate) fn finish(
             _ => None,
         },
         packed,
+        sparse: sparse(run, folder.name(), model.network.as_ref()),
     };
     Ok((model, summary))
+}
+
+/// The masks of a stage that sparsifies.
+fn sparse(run: &Run<'_>, stage: &str, network: &dyn Network) -> Option<SparseSummary> {
+    let StageKind::Sparsify(spec) = &run.recipe.stage(stage)?.kind else { return None };
+    let all = || network.compression().masks.values().flatten();
+    Some(SparseSummary {
+        pattern: spec.pattern.to_string(),
+        masked: all().filter(|keep| !**keep).count() as u64,
+        elements: all().count() as u64,
+        kernel: masked_report::kernel(&spec.pattern).map(str::to_owned),
+    })
 }
 
 /// Writes a stage's weights, which share values, in as few bytes as they need.

@@ -64,6 +64,23 @@ pub struct StageSummary {
     /// Its packed weights; of a stage that makes them share values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<PackedSummary>,
+    /// Its masks; of a stage that sparsifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse: Option<SparseSummary>,
+}
+
+/// The masks of a stage, those of stages before it among them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SparseSummary {
+    /// Where its zeros may stand, and how many.
+    pub pattern: String,
+    /// Elements that masks hold at zero.
+    pub masked: u64,
+    /// Elements of the masked weights.
+    pub elements: u64,
+    /// The product of `kd-kernels` that skips zeros of this pattern, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
 }
 
 /// The `.kdz` file of a stage.

@@ -12,7 +12,7 @@ use super::{Args, Outcome, on_path, scratch};
 /// Fixed, so that a new release changes results on the day that we choose.
 const PACKAGE: &str = "onnxruntime==1.32.0";
 
-pub(crate) fn install(sh: &Shell, _args: &Args) -> Result<Outcome> {
+pub(super) fn install(sh: &Shell, _args: &Args) -> Result<Outcome> {
     if let Some((_, library)) = variable() {
         println!("already there: {}", library.display());
         return Ok(Outcome::Done);

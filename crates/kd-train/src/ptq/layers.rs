@@ -78,9 +78,14 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
 impl Layer {
     /// The weight as `[rows, columns]`, row-major.
     pub fn matrix(&self, weight: &Array) -> Vec<f32> {
+        self.in_rows(weight.data())
+    }
+
+    /// What belongs to each element of the weight, in the order of [`Layer::matrix`].
+    pub(super) fn in_rows<T: Copy>(&self, values: &[T]) -> Vec<T> {
         match self.kind {
-            Kind::Conv(_) | Kind::Left => weight.data().to_vec(),
-            Kind::Linear | Kind::Right => transposed(weight.data(), self.columns, self.rows),
+            Kind::Conv(_) | Kind::Left => values.to_vec(),
+            Kind::Linear | Kind::Right => transposed(values, self.columns, self.rows),
         }
     }
 
@@ -118,7 +123,7 @@ impl Layer {
     }
 }
 
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+fn transposed<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     (0..rows * columns).map(|index| values[index % rows * columns + index / rows]).collect()
 }
 

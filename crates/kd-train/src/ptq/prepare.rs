@@ -25,6 +25,8 @@ pub struct Prepared {
     pub layers: Vec<Layer>,
     /// Path of the parameter that is added to each layer's outputs, if there is one.
     pub biases: Vec<Option<String>>,
+    /// Masks by the weight's path, in the weight's own layout: what they do not keep is 0 now and after rounding.
+    masks: BTreeMap<String, Vec<bool>>,
     /// E\[x\] of each input channel of a layer, from the batch norm that the inputs come from.
     pub(super) means: Vec<Option<Vec<f64>>>,
 }
@@ -36,6 +38,7 @@ impl Prepared {
     ///
     /// A forward pass that cannot be captured.
     pub fn new(network: &dyn Network) -> Result<Self, Error> {
+        let masks = network.compression().masks.clone();
         let plain = network.materialized();
         let before = plain.graph()?;
         let folds = kd_graph::batch_norm_folds(&before);
@@ -51,7 +54,13 @@ impl Prepared {
         let biases = layers.iter().map(bias).collect();
         let means = layers.iter().map(|layer| mean_of_inputs(&before, &stored, layer));
         let means = means.collect::<Result<_, _>>()?;
-        Ok(Self { network, graph, layers, biases, means })
+        Ok(Self { network, graph, layers, biases, masks, means })
+    }
+
+    /// Which elements of a layer's weight `[rows, columns]` stay; none where it has no mask.
+    pub(super) fn keep(&self, layer: &Layer) -> Option<Vec<bool>> {
+        let keep = self.masks.get(&layer.path)?;
+        Some(layer.in_rows(keep))
     }
 
     /// A parameter's name in PyTorch's spelling.

@@ -20,6 +20,8 @@ pub struct Coded {
     pub outliers: Vec<Outlier>,
     /// What is added to all of it.
     pub low_rank: Option<LowRank>,
+    /// Whether masked weights are 0 in the place of what all that says, for which a bit a weight has to be stored.
+    pub masked: bool,
 }
 
 /// A weight as it can be stored, and the values that it stands for.
@@ -35,7 +37,7 @@ pub struct Rounded {
 
 impl Coded {
     /// Bits on disk: codes, scales and zero points, float zero points as f32, 64 bits an outlier (value and place), the
-    /// low-rank factors as f32.
+    /// low-rank factors as f32, one bit a weight where a mask is stored.
     pub fn bits(&self) -> u64 {
         let encoded = &self.encoded;
         let mut bits = encoded.scheme.bits(encoded.rows, encoded.columns);
@@ -43,11 +45,23 @@ impl Coded {
             bits += zeros.len() as u64 * u64::from(32 - int.bits);
         }
         bits += 64 * self.outliers.len() as u64;
+        bits += if self.masked { (encoded.rows * encoded.columns) as u64 } else { 0 };
         bits + self.low_rank.as_ref().map_or(0, |pair| 32 * (pair.left.len() + pair.right.len()) as u64)
     }
 }
 
-/// Rounds `matrix`, the weight of `layer`; `stats` are its inputs', one a group.
+impl Rounded {
+    /// Puts 0 where `keep` says that a weight is masked, if codes and corrections left something else there.
+    pub(super) fn hold(&mut self, keep: &[bool]) {
+        for (value, _) in self.values.iter_mut().zip(keep).filter(|(value, keep)| !**keep && **value != 0.0) {
+            *value = 0.0;
+            self.coded.masked = true;
+        }
+    }
+}
+
+/// Rounds `matrix`, the weight of `layer`; `stats` are its inputs', one a group. Elements that `keep` says are masked
+/// are 0 in `matrix`, and become the code of 0 where the scheme has one.
 ///
 /// # Errors
 ///
@@ -58,6 +72,7 @@ pub(super) fn round(
     scheme: &Scheme,
     rounding: &Rounding,
     stats: &[InputStats],
+    keep: Option<&[bool]>,
 ) -> Result<Rounded, Error> {
     let named = |source| Error::WeightTensor { name: layer.name.clone(), source };
     let plain = |scheme: &Scheme, outliers: Vec<Outlier>| -> Result<Rounded, Error> {
@@ -66,7 +81,11 @@ pub(super) fn round(
         outliers
             .iter()
             .for_each(|outlier| values[outlier.row * layer.columns + outlier.column] = outlier.value);
-        Ok(Rounded { coded: Coded { encoded, float_zeros: None, outliers, low_rank: None }, values, kept: 0 })
+        Ok(Rounded {
+            coded: Coded { encoded, float_zeros: None, outliers, low_rank: None, masked: false },
+            values,
+            kept: 0,
+        })
     };
     match rounding {
         Rounding::Rtn => return plain(scheme, Vec::new()),
@@ -90,11 +109,16 @@ pub(super) fn round(
     for (group, weight) in matrix.chunks(rows * layer.columns).enumerate() {
         let weight = Matrix::new("weight", rows, layer.columns, weight).map_err(named)?;
         let hessian = || stats[group].hessian().map_err(named);
+        let keep = keep.map(|keep| &keep[group * rows * layer.columns..][..rows * layer.columns]);
         match rounding {
             Rounding::Hqq(knobs) => all.float(&ptq::hqq(weight, &grid, knobs).map_err(named)?),
             Rounding::Gptq(knobs) => {
                 let hessian = hessian()?;
-                let mut done = ptq::gptq(weight, &hessian, &grid, knobs).map_err(named)?.quantized;
+                let found = match keep {
+                    Some(keep) => ptq::gptq_masked(weight, keep, &hessian, &grid, knobs),
+                    None => ptq::gptq(weight, &hessian, &grid, knobs),
+                };
+                let mut done = found.map_err(named)?.quantized;
                 all.kept += keep_nearest(weight, &hessian, &mut done).map_err(named)?;
                 all.whole(&done, rounding, scheme)?;
             }
@@ -106,7 +130,11 @@ pub(super) fn round(
                 all.whole(&done.quantized, rounding, scheme)?;
             }
             Rounding::Spqr(knobs) => {
-                let done = ptq::spqr(weight, &hessian()?, &grid, knobs).map_err(named)?;
+                let found = match keep {
+                    Some(keep) => ptq::spqr_masked(weight, keep, &hessian()?, &grid, knobs),
+                    None => ptq::spqr(weight, &hessian()?, &grid, knobs),
+                };
+                let done = found.map_err(named)?;
                 all.whole(&done.quantized, rounding, scheme)?;
                 let moved = |outlier: &Outlier| Outlier { row: outlier.row + group * rows, ..*outlier };
                 all.outliers.extend(done.outliers.iter().map(moved));
@@ -277,7 +305,11 @@ impl Parts {
         };
         let float_zeros = (!self.float_zeros.is_empty())
             .then(|| self.float_zeros.iter().map(|zero| zero + shift as f32).collect());
-        Rounded { coded: Coded { encoded, float_zeros, outliers, low_rank: None }, values, kept }
+        Rounded {
+            coded: Coded { encoded, float_zeros, outliers, low_rank: None, masked: false },
+            values,
+            kept,
+        }
     }
 }
 

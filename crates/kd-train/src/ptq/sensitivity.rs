@@ -106,7 +106,7 @@ pub fn sensitivities(
             let (bits, loss) = match scheme {
                 None => (32 * layer.len() as u64, 0.0),
                 Some(scheme) => {
-                    let rounded = round(layer, &matrix, scheme, &Rounding::Rtn, &[])?.values;
+                    let rounded = round(layer, &matrix, scheme, &Rounding::Rtn, &[], None)?.values;
                     let loss = match (&float, &information) {
                         (Some(float), _) => {
                             let changed = Weights::from([(layer.path.clone(), layer.array(&rounded, given))]);

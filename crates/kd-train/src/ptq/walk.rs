@@ -321,15 +321,22 @@ impl Walker<'_> {
             }
         }
         let inputs = seen.as_deref().map_or(&[] as &[InputStats], Vec::as_slice);
+        let keep = self.prepared.keep(layer);
         let (mut done, block) = match given {
             Some((rounded, block)) => (rounded, Some(block)),
-            None => (round(layer, &matrix, scheme, &rounding, inputs)?, None),
+            None => (round(layer, &matrix, scheme, &rounding, inputs, keep.as_deref())?, None),
         };
         if done.kept > 0 {
             notes.push(format!("{} of {} rows kept the nearest codes", done.kept, layer.rows));
         }
         if let Some(rank) = self.method.lorc {
             self.correct(layer, &matrix, rank, &mut done)?;
+        }
+        if let Some(keep) = &keep {
+            done.hold(keep);
+            if done.coded.masked {
+                notes.push("its codes alone do not keep the mask".into());
+            }
         }
         let (before, after) = match seen.as_deref() {
             None => (None, None),
@@ -367,9 +374,10 @@ impl Walker<'_> {
     fn nearest(&self, at: usize, scheme: &Scheme) -> Result<Vec<f32>, Error> {
         let layer = &self.prepared.layers[at];
         let given = layer.matrix(self.original.get(&layer.path));
-        let nearest = round(layer, &given, scheme, &Rounding::Rtn, &[])?.values;
+        let mut nearest = round(layer, &given, scheme, &Rounding::Rtn, &[], None)?;
+        self.prepared.keep(layer).iter().for_each(|keep| nearest.hold(keep));
         let factor = |index: usize| self.factors[at].of(layer, index / layer.columns, index % layer.columns);
-        Ok(nearest.into_iter().enumerate().map(|(index, w)| w * factor(index)).collect())
+        Ok(nearest.values.into_iter().enumerate().map(|(index, w)| w * factor(index)).collect())
     }
 
     fn correct(&self, layer: &Layer, matrix: &[f32], rank: usize, done: &mut Rounded) -> Result<(), Error> {

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::start;
 use crate::checkpoint::State;
-use crate::compress::{SCALE, START};
+use crate::compress::{Compression, SCALE, START};
 use crate::error::Error;
 use crate::evaluate::Predictions;
+use crate::network::Network;
 use crate::recipe::{Recipe, StageKind};
 use crate::registry::Registry;
 use crate::run::{Env, Model, load_data};
@@ -17,7 +18,7 @@ use crate::run_dir::{Status, files, manifest, read_json};
 use crate::summary::Summary;
 use crate::{
     batches::Data, device, evaluate as scoring, export as artifacts, quantize as rounding, report as reports,
-    weights,
+    sparsify, weights,
 };
 
 /// A score over all test examples.
@@ -181,6 +182,24 @@ pub fn report(runs: &[PathBuf]) -> Result<(String, serde_json::Value), Error> {
     Ok((reports::side_by_side(&summaries), json))
 }
 
+impl Opened {
+    /// Whether this stage or one before it masks weights.
+    fn masked(&self) -> bool {
+        let stages = &self.recipe.stages;
+        let until = stages.iter().position(|stage| stage.name == self.kind).map_or(0, |at| at + 1);
+        stages[..until].iter().any(|stage| matches!(stage.kind, StageKind::Sparsify(_)))
+    }
+}
+
+/// The network with masks over what is stored as 0 of the weights that stages mask. No file has masks, and needs none: a
+/// masked weight is an exact zero.
+fn masked(network: Box<dyn Network>) -> Box<dyn Network> {
+    let paths: Vec<String> = sparsify::masked(&network.entries()).into_iter().map(|(path, _)| path).collect();
+    let mut masks = weights::zeros_masked(&network.weights(), &paths);
+    masks.retain(|_, keep| keep.contains(&false));
+    network.with_compression(Compression { masks, ..Compression::default() })
+}
+
 /// Opens a run's stage, or a stage by its folder.
 pub(super) fn open(path: &Path, stage: Option<&str>, registry: &Registry) -> Result<Opened, Error> {
     let (run, own) = match manifest(path) {
@@ -239,6 +258,9 @@ pub(super) fn model(opened: &Opened, data: &Data, device: &burn::tensor::Device)
         reason,
     })?;
     weights::load(network.as_mut(), &opened.folder.join(files::WEIGHTS))?;
+    if !teacher && opened.masked() {
+        network = masked(network);
+    }
     let Some(StageKind::Quantize(quantize)) = stage.map(|stage| &stage.kind) else {
         return Ok(Model { network: network.inference(), activations: None });
     };

@@ -87,8 +87,9 @@ pub struct FrontPoint {
 /// Quantizes a run's last stage, or a stage by its folder, and writes the folder `out`.
 ///
 /// Weights of linear layers and convolutions go to the layouts of [`checkpoint_quant`]. Other products with a parameter,
-/// and what no layout holds (sparse outliers, low-rank factors), are written as the floats that their codes stand for, so that the folder is what was
-/// scored; the report says so. Batch norm is folded: its parameters are those of an identity.
+/// and what no layout holds (sparse outliers, low-rank factors, masks where codes have no zero), are written as the floats
+/// that their codes stand for, so that the folder is what was scored; the report says so. Weights that the run has masked
+/// are exactly 0 in what is written. Batch norm is folded: its parameters are those of an identity.
 ///
 /// # Errors
 ///
@@ -196,7 +197,8 @@ fn write(
     };
     let stored = |name: &str| {
         let layer = layers.get(name).filter(|layer| upright(&layer.name))?;
-        let whole = layer.coded.outliers.is_empty() && layer.coded.low_rank.is_none();
+        let coded = &layer.coded;
+        let whole = coded.outliers.is_empty() && coded.low_rank.is_none() && !coded.masked;
         whole.then_some(*layer)
     };
     let mut plan = BTreeMap::new();

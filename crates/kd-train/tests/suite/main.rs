@@ -11,6 +11,7 @@ mod convolutional;
 mod errors;
 mod estimators;
 mod loss_eval;
+mod masks_kept;
 mod network;
 mod pack;
 mod prune_eval;

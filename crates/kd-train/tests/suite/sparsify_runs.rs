@@ -2,9 +2,10 @@
 //! that stay exactly 0 in everything that follows.
 use std::path::Path;
 
-use kd_deploy::{onnx, safetensors};
+use kd_deploy::{WeightsContainer, onnx, safetensors};
 use kd_train::event::Silent;
 use kd_train::summary::Summary;
+use kd_train::{Registry, session};
 
 use crate::common::{StopAfter, exact_files, go_on, run};
 
@@ -168,6 +169,7 @@ fn masked_weights_stay_zero_in_what_is_stored_and_what_is_exported() {
     for (weights, activations, estimator) in [
         ("int8 channel narrow", "activations = \"int8 tensor affine\"", ""),
         ("int4 channel symmetric", "activations = \"int8 tensor affine\"", "estimator.lsq = {}"),
+        ("int4 group=16 affine", "activations = \"int8 tensor affine\"", ""),
         ("ternary tensor", "", ""),
         ("binary channel", "", "estimator.binary = {}"),
     ] {
@@ -209,6 +211,17 @@ fn masked_weights_stay_zero_in_what_is_stored_and_what_is_exported() {
                 .collect();
             let across = turned.iter().zip(&exported).all(|(masked, zero)| *zero || !masked);
             assert!(forward || across, "{weights}: {weight} in the export");
+        }
+        // What is exported from a stage that is opened again has the masks too.
+        let again = outcome.dir.join("again");
+        let (env, registry) = (crate::common::env(), Registry::builtin());
+        session::export(&outcome.dir, Some("rounded"), &again, WeightsContainer::Int8, &env, &registry)
+            .unwrap();
+        for file in std::fs::read_dir(&again).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "onnx") {
+                let first = outcome.dir.join("export").join(file.file_name().unwrap());
+                assert!(std::fs::read(&file).unwrap() == std::fs::read(first).unwrap(), "{weights}");
+            }
         }
         let rounded = summary(&outcome.dir).stages.pop().unwrap();
         assert_eq!(rounded.params - rounded.nonzero, gone as u64);

@@ -60,6 +60,8 @@ pub struct AdaRounded {
 /// hundreds it never does, V stays undecided, and rounding it at the end loses what was learned. Scale λ with
 /// [`rtn`]'s error per weight then. A step costs rows · K² operations.
 ///
+/// A weight that is exactly 0 stays so: every grid has it, and where weights are masked it must not move.
+///
 /// Source: Nagel et al. 2020, arXiv 2004.10568; aimet, `adaround_loss.py`, which draws batches of inputs.
 ///
 /// # Errors
@@ -106,7 +108,7 @@ struct Row {
     scale: Vec<f64>,
     /// ⌊w / s⌋.
     floor: Vec<f64>,
-    /// qmin − z and qmax − z.
+    /// qmin − z and qmax − z; 0 and 0 where the weight is exactly 0.
     limits: Vec<(f64, f64)>,
     zero: Vec<i32>,
     v: Vec<f64>,
@@ -122,14 +124,15 @@ impl Row {
             let rest = ratio - ratio.floor();
             -((ZETA - GAMMA) / (rest - GAMMA) - 1.0).ln()
         };
+        let limits = |(w, cell): (&f32, &super::Cell)| match *w == 0.0 {
+            true => (0.0, 0.0),
+            false => (f64::from(qmin - cell.zero_point), f64::from(qmax - cell.zero_point)),
+        };
         Self {
             w: w.iter().map(|&w| f64::from(w)).collect(),
             scale: cells.iter().map(|cell| f64::from(cell.scale)).collect(),
             floor: ratios.iter().map(|ratio| ratio.floor()).collect(),
-            limits: cells
-                .iter()
-                .map(|cell| (f64::from(qmin - cell.zero_point), f64::from(qmax - cell.zero_point)))
-                .collect(),
+            limits: w.iter().zip(&cells).map(limits).collect(),
             zero: cells.iter().map(|cell| cell.zero_point).collect(),
             v: ratios.iter().map(start).collect(),
         }

@@ -137,7 +137,7 @@ pub struct Reconstruction {
 /// ```
 ///
 /// with Adam (0.9, 0.999, 1e-8) in the 32-bit floats of `device`, then rounds up where h(V) ≥ ½. V starts where W̃ = W, but
-/// for 1e-4 of a step.
+/// for 1e-4 of a step. A weight that is exactly 0 stays so, as in [`adaround`](super::adaround).
 /// Each step takes other samples: the seed shuffles them, and once more when they run out. If, over all samples, the
 /// codes that it started from have the smaller objective, they stay: the result is never worse than these.
 ///

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::grid::numbered;
-use super::matrix::check_knob;
+use super::matrix::{check_knob, check_size};
 use super::refit::{Refit, refit};
 use super::rounding::{FloatGrid, Rounding};
 use super::sweep::{Sweep, Swept};
@@ -142,9 +142,40 @@ pub struct GptqFloat {
 ///
 /// [`Error::Setting`], [`Error::Size`], [`Error::NotPositive`] where no damping up to 1 helps, [`Error::TooWide`].
 pub fn gptq(weight: Matrix<'_>, hessian: &Hessian, grid: &Grid, knobs: &Gptq) -> Result<GptqWeight, Error> {
+    swept(weight, None, hessian, grid, knobs)
+}
+
+/// [`gptq`] of a weight with a mask `[rows, columns]`, row-major: elements that it does not keep are exactly 0 afterwards,
+/// which every [`Grid`] has a code for.
+///
+/// In its turn such an element has taken on errors of the columns before, as every other one has; it becomes 0, and what
+/// that costs goes to the columns behind it. This is what SparseGPT does with a mask that is given (Frantar and Alistarh
+/// 2023, arXiv 2301.00774).
+///
+/// # Errors
+///
+/// As [`gptq`], and [`Error::Size`] for a mask of another size.
+pub fn gptq_masked(
+    weight: Matrix<'_>,
+    mask: &[bool],
+    hessian: &Hessian,
+    grid: &Grid,
+    knobs: &Gptq,
+) -> Result<GptqWeight, Error> {
+    check_size("elements of the mask", weight.values().len(), mask.len())?;
+    swept(weight, Some(mask), hessian, grid, knobs)
+}
+
+fn swept(
+    weight: Matrix<'_>,
+    mask: Option<&[bool]>,
+    hessian: &Hessian,
+    grid: &Grid,
+    knobs: &Gptq,
+) -> Result<GptqWeight, Error> {
     let len = grid.group_len(weight.columns());
     let fit = |group: &[f32]| knobs.range.fit(grid, group.iter().copied());
-    let (swept, damping) = run(weight, hessian, grid, len, knobs, &fit)?;
+    let (swept, damping) = run(weight, mask, hessian, grid, len, knobs, &fit)?;
     let (rows, columns) = (weight.rows(), weight.columns());
     let Swept { codes, cells, group_of } = swept;
     Ok(GptqWeight { quantized: Quantized { grid: *grid, rows, columns, codes, cells, group_of }, damping })
@@ -172,7 +203,7 @@ pub fn gptq_float(
     check_knob("a grid for float zero points", "that is affine", f64::from(grid.bits()), affine)?;
     let len = grid.group_len(weight.columns());
     let fit = |group: &[f32]| knobs.range.fit_float(grid, group);
-    let (swept, damping) = run(weight, hessian, &FloatGrid(grid), len, knobs, &fit)?;
+    let (swept, damping) = run(weight, None, hessian, &FloatGrid(grid), len, knobs, &fit)?;
     let Swept { codes, cells, group_of } = swept;
     let quantized = FloatZero {
         grid: *grid,
@@ -193,6 +224,7 @@ type Fit<'a, C> = dyn Fn(&[f32]) -> Result<C, Error> + 'a;
 /// Fits groups of `len`, makes the pass, fits once more; also the damping that was enough.
 fn run<R: Rounding<Cell: Refit>>(
     weight: Matrix<'_>,
+    mask: Option<&[bool]>,
     hessian: &Hessian,
     rounding: &R,
     len: usize,
@@ -214,7 +246,7 @@ fn run<R: Rounding<Cell: Refit>>(
         }
     };
     let narrowed = |_: usize, group: &[f64]| fit(&group.iter().map(|&w| w as f32).collect::<Vec<_>>());
-    let (mut swept, _) = sweep.run(weight, rounding, cells, f64::INFINITY, &narrowed)?;
+    let (mut swept, _) = sweep.run(weight, mask, rounding, cells, f64::INFINITY, &narrowed)?;
     if knobs.refit {
         refit(weight, hessian, &sweep, &mut swept);
     }

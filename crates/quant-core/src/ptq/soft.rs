@@ -29,10 +29,12 @@ pub(super) struct SoftWeight {
     second: Tensor<2>,
     /// s · clamp(⌊w / s⌋, qmin − z, qmax − z).
     base: Tensor<2>,
-    /// s, or 0 where both codes are clipped to the same one.
+    /// s, or 0 where both codes are clipped to the same one or the weight is exactly 0.
     step: Tensor<2>,
     /// ⌊w / s⌋.
     floor: Vec<i32>,
+    /// Weights that are exactly 0.
+    pinned: Vec<bool>,
 }
 
 impl SoftWeight {
@@ -40,7 +42,8 @@ impl SoftWeight {
     pub(super) fn new(weight: Matrix<'_>, start: &Quantized, device: &Device) -> Self {
         let shape = [weight.rows(), weight.columns()];
         let (qmin, qmax) = start.grid.limits();
-        let (mut v, mut base, mut step, mut floor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut v, mut base, mut step) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut floor, mut pinned) = (Vec::new(), Vec::new());
         for (index, &w) in weight.values().iter().enumerate() {
             let Cell { scale, zero_point } = start.cell(index / shape[1], index % shape[1]);
             let ratio = f64::from(w / scale);
@@ -50,7 +53,10 @@ impl SoftWeight {
             let rest = (ratio - ratio.floor()).clamp(EDGE, 1.0 - EDGE);
             v.push(-((ZETA - GAMMA) / (rest - GAMMA) - 1.0).ln() as f32);
             base.push(below.clamp(low, high) as f32 * scale);
-            step.push(if (low..high).contains(&below) { scale } else { 0.0 });
+            // A weight that is exactly 0 is on every grid, and may be masked: it does not move.
+            let moves = w != 0.0 && (low..high).contains(&below);
+            step.push(if moves { scale } else { 0.0 });
+            pinned.push(w == 0.0);
             floor.push(below);
         }
         let plain = device.clone().without_autodiff();
@@ -58,7 +64,7 @@ impl SoftWeight {
         let v = Tensor::<2>::from_data(TensorData::new(v, shape), device).require_grad();
         let zeros = || constant(vec![0.0; floor.len()]);
         let (first, second) = (zeros(), zeros());
-        Self { v, first, second, base: constant(base), step: constant(step), floor }
+        Self { v, first, second, base: constant(base), step: constant(step), floor, pinned }
     }
 
     /// s · (clamp(⌊w / s⌋ + h + z, qmin, qmax) − z) for bits h of V.
@@ -84,7 +90,8 @@ impl SoftWeight {
         let bits = soft_bits(self.v.clone().without_autodiff()).into_data();
         let code = |(index, up): (usize, f32)| {
             let zero = start.cell(index / start.columns, index % start.columns).zero_point;
-            (self.floor[index] + i32::from(up >= 0.5) + zero).clamp(qmin, qmax)
+            let up = up >= 0.5 && !self.pinned[index];
+            (self.floor[index] + i32::from(up) + zero).clamp(qmin, qmax)
         };
         bits.iter::<f32>().enumerate().map(code).collect()
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::matrix::check_knob;
+use super::matrix::{check_knob, check_size};
 use super::sweep::{Sweep, Swept};
 use super::{Cell, Grid, Hessian, Matrix, Order, Quantized};
 use crate::Error;
@@ -73,6 +73,32 @@ impl SpqrWeight {
 ///
 /// As [`gptq`](super::gptq).
 pub fn spqr(weight: Matrix<'_>, hessian: &Hessian, grid: &Grid, knobs: &Spqr) -> Result<SpqrWeight, Error> {
+    swept(weight, None, hessian, grid, knobs)
+}
+
+/// [`spqr`] of a weight with a mask, as [`gptq_masked`](super::gptq_masked); no masked element is an outlier.
+///
+/// # Errors
+///
+/// As [`gptq_masked`](super::gptq_masked).
+pub fn spqr_masked(
+    weight: Matrix<'_>,
+    mask: &[bool],
+    hessian: &Hessian,
+    grid: &Grid,
+    knobs: &Spqr,
+) -> Result<SpqrWeight, Error> {
+    check_size("elements of the mask", weight.values().len(), mask.len())?;
+    swept(weight, Some(mask), hessian, grid, knobs)
+}
+
+fn swept(
+    weight: Matrix<'_>,
+    mask: Option<&[bool]>,
+    hessian: &Hessian,
+    grid: &Grid,
+    knobs: &Spqr,
+) -> Result<SpqrWeight, Error> {
     weight.check_columns(hessian.columns())?;
     check_knob("a threshold", "above 0", knobs.threshold, knobs.threshold > 0.0)?;
     let sweep = Sweep::new(hessian, knobs.damping, knobs.order)?;
@@ -80,7 +106,7 @@ pub fn spqr(weight: Matrix<'_>, hessian: &Hessian, grid: &Grid, knobs: &Spqr) ->
     let sensitivity = sweep.order().iter().zip(&pivots).map(|(&j, u)| variance(weight, j) / (u * u));
     let most = knobs.threshold * sensitivity.sum::<f64>() / weight.columns() as f64;
     let fit = |p: usize, group: &[f64]| fit_without_outliers(grid, group, &pivots[p..], most);
-    let (Swept { codes, cells, group_of }, kept) = sweep.run(weight, grid, None, most, &fit)?;
+    let (Swept { codes, cells, group_of }, kept) = sweep.run(weight, mask, grid, None, most, &fit)?;
     let (rows, columns) = (weight.rows(), weight.columns());
     let quantized = Quantized { grid: *grid, rows, columns, codes, cells, group_of };
     let outliers = kept.into_iter().map(|(row, column, value)| Outlier { row, column, value }).collect();

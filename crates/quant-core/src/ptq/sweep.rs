@@ -78,10 +78,12 @@ impl Sweep {
     }
 
     /// One pass. Cells are those given, by stored column, or `fit`ted when a group's turn comes (position of its first
-    /// column, its weights). A weight whose squared error e² exceeds `most` stays as it is, with the code of 0.
+    /// column, its weights). A weight whose squared error e² exceeds `most` stays as it is, with the code of 0. A weight
+    /// that `mask` does not keep becomes 0, and others make up for all that it would have been.
     pub(crate) fn run<R: Rounding>(
         &self,
         weight: Matrix<'_>,
+        mask: Option<&[bool]>,
         rounding: &R,
         cells: Option<Vec<R::Cell>>,
         most: f64,
@@ -96,6 +98,7 @@ impl Sweep {
             self.order.iter().enumerate().for_each(|(p, &j)| group_of[j] = p / len);
         }
         let mut cells = cells.unwrap_or_else(|| vec![R::UNIT; rows * groups]);
+        let masked = |row: usize, column: usize| mask.is_some_and(|keep| !keep[row * columns + column]);
         let (mut codes, mut kept) = (vec![0; rows * columns], Vec::new());
         for first in (0..rows).step_by(ROWS) {
             let mut block: Vec<Vec<f64>> = (first..rows.min(first + ROWS))
@@ -107,12 +110,15 @@ impl Sweep {
                 for (row, w) in (first..).zip(&mut block) {
                     let cell = &mut cells[row * groups + group_of[j]];
                     if !fixed && p % len == 0 {
-                        *cell = fit(p, &w[p..columns.min(p + len)])
+                        let places = self.order[p..].iter().zip(&w[p..]).take(len);
+                        let group = places.map(|(&j, &w)| if masked(row, j) { 0.0 } else { w });
+                        *cell = fit(p, &group.collect::<Vec<f64>>())
                             .map_err(|error| numbered(error, row * groups + p / len))?;
                     }
-                    let mut code = rounding.code(*cell, w[p] as f32);
+                    let gone = masked(row, j);
+                    let mut code = rounding.code(*cell, if gone { 0.0 } else { w[p] as f32 });
                     let mut error = (w[p] - f64::from(rounding.value(*cell, code))) / pivot;
-                    if error * error > most {
+                    if !gone && error * error > most {
                         let value = w[p] as f32;
                         kept.push((row, j, value));
                         code = rounding.code(*cell, 0.0);

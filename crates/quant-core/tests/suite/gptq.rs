@@ -183,3 +183,42 @@ fn layers_with_nothing_to_fit_are_no_trouble() {
     let error = gptq_float(view(4, &[1.0; 12]), &one_dead, &grid, &Gptq::default());
     assert!(matches!(error, Err(Error::Size { .. })));
 }
+
+#[test]
+fn masked_weights_are_zero_and_the_others_make_up_for_them() {
+    let mut random = Lcg(11);
+    for kind in KINDS {
+        let mut layer = Layer::new(&mut random, kind, 64, 256);
+        let keep: Vec<bool> = (0..layer.w.len()).map(|at| (at * 7 + at / 64) % 3 != 0).collect();
+        layer.w.iter_mut().zip(&keep).filter(|(_, keep)| !**keep).for_each(|(w, _)| *w = 0.0);
+        let (weight, grid) = (layer.weight(), affine(3, 16));
+        let nearest = layer.error(&rtn(weight, &grid).unwrap().dequantize());
+        for knobs in all_knobs() {
+            let found =
+                gptq_masked(weight, &keep, &layer.seen, &grid, &knobs).unwrap().quantized.dequantize();
+            assert!(found.iter().zip(&keep).all(|(x, keep)| *keep || *x == 0.0), "{} {knobs:?}", kind.name);
+            assert!(layer.error(&found) < nearest, "{} {knobs:?}", kind.name);
+        }
+        let done = spqr_masked(weight, &keep, &layer.seen, &grid, &Spqr::default()).unwrap();
+        assert!(done.dequantize().iter().zip(&keep).all(|(x, keep)| *keep || *x == 0.0), "{}", kind.name);
+        let short = gptq_masked(weight, &keep[1..], &layer.seen, &grid, &Gptq::default());
+        assert!(matches!(short, Err(Error::Size { what: "elements of the mask", .. })));
+    }
+}
+
+#[test]
+fn a_mask_that_keeps_everything_changes_nothing() {
+    let layer = Layer::new(&mut Lcg(5), KINDS[0], 48, 128);
+    let (keep, grid, knobs) = (vec![true; layer.w.len()], affine(4, 16), Gptq::default());
+    let plain = gptq(layer.weight(), &layer.seen, &grid, &knobs).unwrap();
+    assert_eq!(gptq_masked(layer.weight(), &keep, &layer.seen, &grid, &knobs).unwrap(), plain);
+}
+
+#[test]
+fn weights_that_are_zero_stay_zero_where_bits_are_learned() {
+    let mut layer = Layer::new(&mut Lcg(9), KINDS[0], 32, 128);
+    layer.w.iter_mut().step_by(2).for_each(|w| *w = 0.0);
+    let knobs = AdaRound { iterations: 200, ..AdaRound::default() };
+    let done = adaround(layer.weight(), &layer.seen, &affine(3, 16), &knobs).unwrap();
+    assert!(done.quantized.dequantize().iter().step_by(2).all(|x| *x == 0.0));
+}
