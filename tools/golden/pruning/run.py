@@ -13,6 +13,7 @@ import json
 import pathlib
 import platform
 
+import coupled
 import formulas
 import numpy as np
 import public
@@ -368,6 +369,8 @@ def main():
     shared = ",\n".join(tensors)
     OUT.write_text(f'{{"header":{json.dumps(header)},"tensors":[\n{shared}\n],"cases":[\n{lines}\n]}}\n')
     print(f"{len(cases)} cases, {OUT.stat().st_size // 1024} KiB")
+    if public.FOLDER is not None:
+        coupled.write()
 
 
 if __name__ == "__main__":

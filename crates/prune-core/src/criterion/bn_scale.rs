@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, Input, Removes, Unit, only};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Inputs};
 
 /// `|γ|` of the batch norm behind the layer, per channel.
 ///
@@ -16,6 +16,10 @@ use crate::{Error, Inputs};
 pub struct BnScale {}
 
 impl Criterion for BnScale {
+    fn counts(&self) -> Counts {
+        Counts::BatchScales
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }

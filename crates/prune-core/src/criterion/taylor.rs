@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, GRAD, Knob, Removes, UNIT, Unit, WEIGHT, rows};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Gathers, Inputs};
 
 /// Weight times gradient over the elements of a unit, in one of four forms.
 ///
@@ -50,6 +50,14 @@ impl Form {
 }
 
 impl Criterion for Taylor {
+    fn gathers(&self) -> Gathers {
+        Gathers::Gradients
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Weights
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
