@@ -253,7 +253,8 @@ fn effects(
         let gradients = lesson.backward(student.as_ref(), &batch, Some(&mut masks))?;
         let examples = batch.classes.len() as f64;
         for (place, leaf) in &masks.leaves {
-            let gradient = leaf.grad(&gradients).unwrap_or_else(|| leaf.clone().without_autodiff().zeros_like());
+            let gradient =
+                leaf.grad(&gradients).unwrap_or_else(|| leaf.clone().without_autodiff().zeros_like());
             rows.add(place, gradient, examples);
         }
     }
@@ -272,9 +273,10 @@ impl Rewrite for Masks<'_> {
         let mut x = x;
         for place in self.places.iter().filter(|place| place.0 == site) {
             let dims = x.dims();
-            let leaf = Tensor::<2>::ones([dims[0], dims[place.1]], self.device).require_grad();
-            x = x.map(&mut Multiplied { leaf: &leaf, dim: place.1 });
-            self.leaves.insert(place.clone(), leaf);
+            // One mask for a site that is reached twice.
+            let ones = || Tensor::<2>::ones([dims[0], dims[place.1]], self.device).require_grad();
+            let leaf = &*self.leaves.entry(place.clone()).or_insert_with(ones);
+            x = x.map(&mut Multiplied { leaf, dim: place.1 });
         }
         x
     }

@@ -90,26 +90,48 @@ fn prune<'a>(
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let graph = network.graph()?;
+    let cut = match known_cut(folder)? {
+        Some(cut) => cut,
+        None => planned_cut(run, spec, network.as_ref(), &graph, folder, sink)?,
+    };
+    let network = match spec.compensate {
+        true => compensated(run, network, &graph, &cut, sink)?,
+        false => network,
+    };
+    let cut = network.cut(&cut)?;
+    // Masked weights are exact zeros in what was cut, and stay masked.
+    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
+    Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
+}
+
+/// The cut that an earlier session made: gradients over batches need not be the same bits on every device.
+fn known_cut(folder: &StageDir) -> Result<Option<Cut>, Error> {
+    let file = folder.file(files::CUT);
+    if file.is_file() { crate::run_dir::read_json(&file).map(Some) } else { Ok(None) }
+}
+
+/// Chooses channels, proves that removing them is silencing them, and writes the cut down.
+fn planned_cut(
+    run: &Run<'_>,
+    spec: &PruneSpec,
+    network: &dyn Network,
+    graph: &Graph,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Cut, Error> {
     let stored = prune_core::Weights::from_arrays(
-        weights::masked(network.as_ref())
-            .into_iter()
-            .map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
+        weights::masked(network).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
     );
-    let mut axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    let mut axes = provable::pinned(graph, follow::axes(network, graph));
     for pin in &spec.pinned {
         prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
     }
-    let gathered = gathered(run, spec, network.as_ref(), (&graph, &axes), folder.name(), sink)?;
+    let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
     let (criterion, evidence) = (spec.criterion.as_ref(), gathered.evidence(&stored));
-    let score = |axis: &Axis| prune_core::score_group(criterion, &graph, axis, &evidence, spec.group);
-    let plan = prune_core::plan_scoped(&graph, &axes, score, spec.pattern, spec.limits, spec.scope)?;
+    let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
+    let plan = prune_core::plan_scoped(graph, &axes, score, spec.pattern, spec.limits, spec.scope)?;
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
-    let network = match spec.compensate {
-        true => compensated(run, network, &graph, &plan.cut, sink)?,
-        false => network,
-    };
-    let cut = network.cut(&plan.cut)?;
     sink.event(Event::Note(format!(
         "{}: {} of {} multiply-accumulates stay; removing differs from masking by {difference:.1e} of the largest logit",
         folder.name(),
@@ -117,9 +139,7 @@ fn prune<'a>(
         plan.before.macs,
     )));
     folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
-    // Masked weights are exact zeros in what was cut, and stay masked.
-    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
-    Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
+    Ok(plan.cut)
 }
 
 /// What the criterion reads beside weights: of the stage's own objective, before its first step.

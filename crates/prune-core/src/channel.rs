@@ -85,7 +85,8 @@ fn of_parameters(
             }
             _ => {
                 let view = |of: &Weight| Matrix::from_weight(&member.path, &of.shape, &of.values, member.dim);
-                let gathered = |of: Option<&Weights>| of.and_then(|of| of.get(&member.path)).map(view).transpose();
+                let gathered =
+                    |of: Option<&Weights>| of.and_then(|of| of.get(&member.path)).map(view).transpose();
                 let matrix = view(weight)?;
                 let (gradient, squares) = (gathered(evidence.gradients())?, gathered(evidence.squares())?);
                 let mut inputs = Inputs::new(&matrix).of_layer(&member.path);

@@ -44,7 +44,8 @@ pub(super) fn of_stage(table: &mut Table<'_>, unit: Unit) -> Builtin {
 pub(super) fn calibration(table: &mut Table<'_>, criterion: &Builtin) -> usize {
     let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
     if criterion.gathers() == Gathers::Weights {
-        let message = format!("`calibration` would change nothing: `{}` looks at weights alone", criterion.name());
+        let message =
+            format!("`calibration` would change nothing: `{}` looks at weights alone", criterion.name());
         let problem = Problem::new("recipe::no-effect", message, span, "no effect");
         table.problem(problem.help("take it out, or name a criterion that reads gradients or activations"));
     }

@@ -26,14 +26,14 @@ pub struct Carrier {
 ///
 /// An axis of another graph, or one whose units cannot be cut one by one: [`Error::Misfit`].
 pub fn carriers(graph: &Graph, axis: &Axis) -> Result<Vec<Carrier>, Error> {
-    let mut found = BTreeMap::<(usize, usize), Vec<Vec<usize>>>::new();
+    let mut found = BTreeMap::<(String, usize), Vec<Vec<usize>>>::new();
     for unit in 0..axis.size {
         for (place, gone) in gone(graph, axis, unit)? {
             found.entry(place).or_insert_with(|| vec![Vec::new(); axis.size])[unit] = gone;
         }
     }
     let even = |index: &Vec<Vec<usize>>| index.iter().all(|it| it.len() == index[0].len());
-    let carrier = |((site, dim), index): ((usize, usize), _)| Carrier { site: graph.sites[site].0.clone(), dim, index };
+    let carrier = |((site, dim), index)| Carrier { site, dim, index };
     Ok(found.into_iter().filter(|(_, index)| even(index)).map(carrier).collect())
 }
 
@@ -43,24 +43,24 @@ pub fn carriers(graph: &Graph, axis: &Axis) -> Result<Vec<Carrier>, Error> {
 ///
 /// As [`carriers`].
 pub fn sites_of(graph: &Graph, axis: &Axis) -> Result<Vec<(String, usize)>, Error> {
-    let places = gone(graph, axis, 0)?.into_iter();
-    Ok(places.map(|((site, dim), _)| (graph.sites[site].0.clone(), dim)).collect())
+    Ok(gone(graph, axis, 0)?.into_keys().collect())
 }
 
-/// What goes of activations without one unit, by number of the site and dimension.
-fn gone(graph: &Graph, axis: &Axis, unit: usize) -> Result<Vec<((usize, usize), Vec<usize>)>, Error> {
+/// What goes of activations without one unit, by site and dimension. A site that is reached twice is one.
+fn gone(graph: &Graph, axis: &Axis, unit: usize) -> Result<BTreeMap<(String, usize), Vec<usize>>, Error> {
     let keep: Vec<usize> = (0..axis.size).filter(|&other| other != unit).collect();
     let cut = cut_of(graph, [(axis, keep.as_slice())])?;
     let flow = Flow::run(graph, &cut)?;
-    let mut found = Vec::new();
-    for (site, &(_, value)) in graph.sites.iter().enumerate() {
-        if graph.value(value).shape.first() != Some(&Dim::Batch(1)) {
+    let mut found = BTreeMap::new();
+    for (site, value) in &graph.sites {
+        if graph.value(*value).shape.first() != Some(&Dim::Batch(1)) {
             continue;
         }
         for (dim, units) in flow.values[value.0].iter().enumerate().skip(1) {
             if let Some(keep) = &units.keep {
                 let stays = |index: &usize| keep.binary_search(index).is_ok();
-                found.push(((site, dim), (0..flow.size(value, dim)).filter(|at| !stays(at)).collect()));
+                let gone = (0..flow.size(*value, dim)).filter(|at| !stays(at)).collect();
+                found.insert((site.clone(), dim), gone);
             }
         }
     }
