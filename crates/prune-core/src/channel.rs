@@ -34,7 +34,7 @@ pub fn score_axis(
 /// ([`Group::normalization`]), or by what the criterion has for that.
 ///
 /// With the defaults the same as Torch-Pruning 1.6, `GroupMagnitudeImportance(p)` and `GroupTaylorImportance()` in
-/// `torch_pruning/pruner/importance.py`, which compute in single precision.
+/// `torch_pruning/pruner/importance.py`, which compute in single precision and leave depthwise convolutions out.
 ///
 /// # Errors
 ///

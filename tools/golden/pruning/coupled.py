@@ -40,6 +40,7 @@ def trained():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    net.zero_grad()
     return net.eval()
 
 
@@ -85,7 +86,10 @@ def write():
         "seed": SEED,
         "tolerance": TOLERANCE,
     }
-    short = lambda values: [float(f"{value:.6g}") for value in values]
+
+    def short(values):
+        return [float(f"{value:.6g}") for value in values]
+
     for case in cases:
         if "scores" in case:
             case["scores"] = {name: short(values) for name, values in case["scores"].items()}

@@ -157,6 +157,10 @@ def of_formulas(kind, rng):
         total = sum(x.sum() for x in parts) if normalize else np.asarray(1, kind)
         outputs = {f"layers.{k}.scores": x / total for k, x in enumerate(parts)}
         add(f"snip {normalize}", {"snip": {"normalize": normalize}}, many, outputs)
+    scores = matrix(np.abs(w * g)).sum(1)
+    keep = formulas.strike(scores, 2)
+    outputs = {"scores": scores, "mask": keep, "weight": w * keep[:, None, None, None]}
+    add("snip channels", {"snip": {}}, both, outputs, ("channels", 0.4))
 
     ws, gs = normal(4, 3, 5), normal(4, 3, 5)
     scores = formulas.movement(ws, gs, 0.5)

@@ -95,7 +95,8 @@ def half(path, criterion, train, batch, target):
     while low <= high:
         middle = (low + high) // 2
         net = load(path)
-        gradients(net, *train, batch)
+        if criterion.startswith("taylor"):
+            gradients(net, *train, batch)
         kept = resnet.chosen(net, example, resnet.IMPORTANCES[criterion](), shares[middle])
         resnet.pruner(net, example, resnet.IMPORTANCES[criterion](), shares[middle]).step()
         if before - macs(net) >= math.ceil(target * before - 1e-9):

@@ -9,7 +9,7 @@ use crate::{Counts, Error, Inputs};
 
 /// `|γ|` of the batch norm behind the layer, per channel.
 ///
-/// Does not help without the penalty `λ Σ|γ|` during training: the next layer can undo any scale, so that a small γ
+/// Does not help without the penalty `λ Σ|γ|` during training (`bn-scale-penalty` in stages of recipes): the next layer can undo any scale, so that a small γ
 /// alone says little.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -39,7 +39,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "|γ| of the batch norm behind the layer",
     formula: "s = |γ|",
     paper: "Liu et al. 2017, arXiv:1708.06519",
-    reference: "VainF/Torch-Pruning 1.6, importance.py, BNScaleImportance(normalizer=None)",
+    reference: "VainF/Torch-Pruning 1.6, importance.py, BNScaleImportance(), of coupled channels too",
     when: "After training with a penalty on Σ|γ|. Without it the next layer can undo any scale, and the score says little.",
     inputs: &[Input {
         name: "bn.weight",
