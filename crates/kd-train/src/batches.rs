@@ -52,10 +52,9 @@ impl Batch {
 
     /// Its examples, a batch each.
     pub fn examples(self) -> impl Iterator<Item = Self> {
-        let features = self.rows.dims()[1];
         (0..self.classes.len()).map(move |at| Self {
-            rows: self.rows.clone().slice([at..at + 1, 0..features]),
-            labels: self.labels.clone().slice([at..at + 1]),
+            rows: self.rows.clone().narrow(0, at, 1),
+            labels: self.labels.clone().narrow(0, at, 1),
             classes: vec![self.classes[at]],
         })
     }
