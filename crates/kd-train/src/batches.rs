@@ -42,6 +42,24 @@ pub struct Batch {
     pub classes: Vec<u32>,
 }
 
+impl Batch {
+    /// The same on another device.
+    #[must_use]
+    pub fn on(self, device: &Device) -> Self {
+        let move_to = |rows: Tensor<2>| Tensor::from_data(rows.into_data(), device);
+        Self { rows: move_to(self.rows), labels: Tensor::from_data(self.labels.into_data(), device), ..self }
+    }
+
+    /// Its examples, a batch each.
+    pub fn examples(self) -> impl Iterator<Item = Self> {
+        (0..self.classes.len()).map(move |at| Self {
+            rows: self.rows.clone().narrow(0, at, 1),
+            labels: self.labels.clone().narrow(0, at, 1),
+            classes: vec![self.classes[at]],
+        })
+    }
+}
+
 impl Data {
     /// Puts a loaded set, its split and the recipe's words about them together.
     pub fn new(set: Arc<Dataset>, split: Split, spec: &DataSpec) -> Self {

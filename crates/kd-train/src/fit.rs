@@ -177,6 +177,9 @@ pub fn fit(
             if let Some(sparsifier) = job.sparsifier {
                 sparsifier.behind_backward(&mut now.memory, now.student.as_ref(), &mut own, done)?;
             }
+            if let Some(by) = job.spec.bn_scale_penalty {
+                now.student.shrink_scales(&mut own, by);
+            }
             if let Some(most) = job.spec.clip {
                 now.student.clip(&mut own, most);
             }
@@ -266,7 +269,7 @@ fn scales(student: &dyn Network, sites: Option<&Sites>) -> Vec<Entry> {
 }
 
 /// Logits and wanted features of the teacher, out of reach of gradients.
-fn observe(teacher: &dyn Network, batch: &Batch, sites: &[String]) -> Observed {
+pub(crate) fn observe(teacher: &dyn Network, batch: &Batch, sites: &[String]) -> Observed {
     let mut tap = match sites.is_empty() {
         true => Tap::none(),
         false => Tap::wanting(sites.iter().map(String::as_str)),

@@ -13,6 +13,7 @@ pub mod activations;
 pub mod compress;
 pub mod estimator;
 pub mod follow;
+pub mod gather;
 pub mod learned;
 pub mod network;
 pub mod observing;

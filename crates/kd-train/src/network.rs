@@ -75,6 +75,9 @@ pub trait Network: Send + Sync {
     /// Adds the gradient of a penalty `by/2 · Σ w²` over the weights' elements that are 1 in `condemned`.
     fn penalize(&self, own: &mut GradientsParams, condemned: &Weights, by: f64);
 
+    /// Adds the gradient of a penalty `by · Σ|γ|` over the scales of all batch norms: `by` times their signs.
+    fn shrink_scales(&self, own: &mut GradientsParams, by: f64);
+
     /// Replaces what outputs of rounded weights are multiplied by before rounding ([`Compression::factors`]); 1 where a
     /// weight is not named.
     fn set_factors(&mut self, factors: BTreeMap<String, Vec<f32>>);
@@ -259,6 +262,11 @@ impl<M: Model> Network for Built<M> {
         self.module().visit(&mut Penalty { place, gradients: own, condemned, by });
     }
 
+    fn shrink_scales(&self, own: &mut GradientsParams, by: f64) {
+        let place = survey::Place::default();
+        self.module().visit(&mut Shrink { place, gradients: own, by });
+    }
+
     fn set_factors(&mut self, factors: BTreeMap<String, Vec<f32>>) {
         if !(self.compression.factors.is_empty() && factors.is_empty()) {
             self.map(|module| compress::refactor(module, &factors));
@@ -401,6 +409,33 @@ impl ModuleVisitor for Penalty<'_> {
             let ones = TensorData::new(condemned.data().to_vec(), weight.dims());
             let condemned = Tensor::from_data(ones, &weight.device());
             let penalty = (weight * condemned).mul_scalar(self.by);
+            self.gradients.register::<D>(param.id, gradient + penalty);
+        }
+    }
+}
+
+/// The penalty of Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", arXiv:1708.06519.
+struct Shrink<'a> {
+    place: survey::Place,
+    gradients: &'a mut GradientsParams,
+    by: f64,
+}
+
+impl ModuleVisitor for Shrink<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.place.layer() != "BatchNorm" || !self.place.path().ends_with("gamma") {
+            return;
+        }
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let penalty = param.base().without_autodiff().sign().mul_scalar(self.by);
             self.gradients.register::<D>(param.id, gradient + penalty);
         }
     }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
 use kd_deploy::WeightsContainer;
-use prune_core::{Builtin, Channels, Limits, Pattern};
+use prune_core::{Builtin, Channels, Group, Limits, Pattern, Ranked};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
 use serde::{Deserialize, Serialize};
@@ -198,6 +198,12 @@ pub struct PruneSpec {
     pub pattern: Channels,
     /// Which channels stay.
     pub criterion: Arc<Builtin>,
+    /// How scores of coupled tensors become one.
+    pub group: Group,
+    /// Which axes are ranked together.
+    pub scope: Ranked,
+    /// Training batches over which a criterion gathers gradients or activations.
+    pub calibration: usize,
     /// Bounds for each axis: `min-units`, `round-to`, `max-share`.
     pub limits: Limits,
     /// Paths of parameters whose axes stay whole.
@@ -279,6 +285,8 @@ pub struct FitSpec {
     pub learning_rate: Schedule,
     /// Largest global norm of the gradients.
     pub clip: Option<f64>,
+    /// λ of a penalty λ Σ|γ| on the scales of batch norms.
+    pub bn_scale_penalty: Option<f64>,
     /// What is learned from.
     pub objective: Arc<Objective>,
     /// The stage's own terms, where it has some.

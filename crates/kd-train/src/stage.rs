@@ -6,15 +6,17 @@ use std::sync::Arc;
 use kd_core::Objective;
 use kd_deploy::{WeightsContainer, kdz};
 use kd_graph::{Axis, Fold, Graph};
-use prune_core::Cut;
+use prune_core::{Criterion, Cut, Gathers};
 
 use crate::checkpoint::State;
 use crate::compensate::compensate;
 use crate::compress::Compression;
+use crate::connect;
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
+use crate::gather::{Gathered, Lesson, gather};
 use crate::network::Network;
 use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
@@ -89,24 +91,48 @@ fn prune<'a>(
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let graph = network.graph()?;
+    let cut = match known_cut(folder)? {
+        Some(cut) => cut,
+        None => planned_cut(run, spec, network.as_ref(), &graph, folder, sink)?,
+    };
+    let network = match spec.compensate {
+        true => compensated(run, network, &graph, &cut, sink)?,
+        false => network,
+    };
+    let cut = network.cut(&cut)?;
+    // Masked weights are exact zeros in what was cut, and stay masked.
+    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
+    Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
+}
+
+/// The cut that an earlier session made: gradients over batches need not be the same bits on every device.
+fn known_cut(folder: &StageDir) -> Result<Option<Cut>, Error> {
+    let file = folder.file(files::CUT);
+    if file.is_file() { crate::run_dir::read_json(&file).map(Some) } else { Ok(None) }
+}
+
+/// Chooses channels, proves that removing them is silencing them, and writes the cut down.
+fn planned_cut(
+    run: &Run<'_>,
+    spec: &PruneSpec,
+    network: &dyn Network,
+    graph: &Graph,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Cut, Error> {
     let stored = prune_core::Weights::from_arrays(
-        weights::masked(network.as_ref())
-            .into_iter()
-            .map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
+        weights::masked(network).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
     );
-    let mut axes = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
+    let mut axes = provable::pinned(graph, follow::axes(network, graph));
     for pin in &spec.pinned {
         prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
     }
-    let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
-    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, spec.limits)?;
+    let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
+    let (criterion, evidence) = (spec.criterion.as_ref(), gathered.evidence(&stored));
+    let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
+    let plan = prune_core::plan_scoped(graph, &axes, score, spec.pattern, spec.limits, spec.scope)?;
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
-    let network = match spec.compensate {
-        true => compensated(run, network, &graph, &plan.cut, sink)?,
-        false => network,
-    };
-    let cut = network.cut(&plan.cut)?;
     sink.event(Event::Note(format!(
         "{}: {} of {} multiply-accumulates stay; removing differs from masking by {difference:.1e} of the largest logit",
         folder.name(),
@@ -114,9 +140,29 @@ fn prune<'a>(
         plan.before.macs,
     )));
     folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
-    // Masked weights are exact zeros in what was cut, and stay masked.
-    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
-    Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
+    Ok(plan.cut)
+}
+
+/// What the criterion reads beside weights: of the stage's own objective, before its first step.
+fn gathered(
+    run: &Run<'_>,
+    spec: &PruneSpec,
+    network: &dyn Network,
+    places: (&Graph, &[Axis]),
+    order: &str,
+    sink: &mut dyn Sink,
+) -> Result<Gathered, Error> {
+    let criterion = spec.criterion.as_ref();
+    if criterion.gathers() == Gathers::Weights {
+        return Ok(Gathered::default());
+    }
+    let what = format!("gathering what `{}` reads over {} batches", criterion.name(), spec.calibration);
+    sink.event(Event::Working { what });
+    let job = job(run, order, &spec.fit, &spec.fit.objective);
+    let connectors = connect::connectors(&job, network, &run.device.clone().autodiff())?;
+    let lesson = Lesson { objective: job.objective, teacher: job.teacher, connectors: &connectors };
+    let batches = run.data.calibration(spec.calibration, &run.device);
+    gather(network, places, criterion, lesson, batches, &run.device)
 }
 
 /// Batches whose means biases take over.
@@ -221,6 +267,23 @@ fn round<'a>(
     })
 }
 
+/// What a stage trains on, and from whom, where nothing happens on the way.
+fn job<'a>(run: &'a Run<'_>, order: &'a str, spec: &'a FitSpec, objective: &'a Objective) -> Job<'a> {
+    let teacher = run.teacher.as_ref().map(|teacher| teacher.network.as_ref());
+    Job {
+        seed: run.recipe.seed,
+        order,
+        data: &run.data,
+        spec,
+        objective,
+        teacher: teacher.filter(|_| objective.needs_teacher()),
+        folds: &[],
+        sparsifier: None,
+        ready: 0.0,
+        device: &run.device,
+    }
+}
+
 /// Trains what was prepared, or goes on where the folder's state says.
 pub(crate) fn train(
     run: &Run<'_>,
@@ -232,20 +295,10 @@ pub(crate) fn train(
     let mut network = prepared.network;
     network.set_trains(&|path| !prepared.fixed.contains(path));
     let job = Job {
-        seed: run.recipe.seed,
-        order,
-        data: &run.data,
-        spec: prepared.spec,
-        objective: &prepared.objective,
-        teacher: run
-            .teacher
-            .as_ref()
-            .map(|teacher| teacher.network.as_ref())
-            .filter(|_| prepared.objective.needs_teacher()),
         folds: &prepared.folds,
         sparsifier: prepared.sparsifier.as_ref(),
         ready: prepared.ready,
-        device: &run.device,
+        ..job(run, order, prepared.spec, &prepared.objective)
     };
     fit(&job, network, prepared.regime, folder, sink)
 }

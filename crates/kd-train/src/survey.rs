@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::compress::{MASK, SCALE, START};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 use kd_deploy::{Array, Weights};
 
@@ -114,7 +115,7 @@ impl Place {
     }
 
     /// The innermost struct around here, without Burn's prefix.
-    fn layer(&self) -> String {
+    pub(crate) fn layer(&self) -> String {
         let name = self.layers.iter().rev().find_map(|layer| layer.strip_prefix("Struct:"));
         name.unwrap_or_default().to_owned()
     }
@@ -246,6 +247,17 @@ impl<F: Fn(&str) -> bool> ModuleMapper for RequireGrad<F> {
             return param;
         }
         param.set_require_grad((self.trains)(&path))
+    }
+}
+
+/// The gradient of a parameter on the host, if there is one.
+pub(crate) fn gradient(gradients: &GradientsParams, entry: &Entry) -> Option<Array> {
+    match entry.shape.len() {
+        1 => gradients.get::<1>(entry.id).map(to_array),
+        2 => gradients.get::<2>(entry.id).map(to_array),
+        3 => gradients.get::<3>(entry.id).map(to_array),
+        4 => gradients.get::<4>(entry.id).map(to_array),
+        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::entry::{Entry, Input, Knob, Removes};
 use self::entry::{FEATURES, GRAD, GRADS, LAYER_INPUTS, UNIT, WEIGHT};
 pub use self::knobs::{Bits, NonNegative, Norm};
-use crate::{Error, Inputs, Needs, Pattern, Pruned};
+use crate::{Counts, Error, Gathers, Inputs, Needs, Pattern, Pruned};
 
 /// A rule that scores the weights of a layer.
 ///
@@ -26,6 +26,16 @@ pub trait Criterion: Debug + Send + Sync {
     /// What training has to gather for it.
     fn needs(&self) -> Needs {
         Needs::Weight
+    }
+
+    /// What has to be gathered before coupled channels are removed by it.
+    fn gathers(&self) -> Gathers {
+        Gathers::Weights
+    }
+
+    /// Which members of a coupled group speak for a unit.
+    fn counts(&self) -> Counts {
+        Counts::Everything
     }
 
     /// Its name in recipes.
@@ -54,6 +64,21 @@ pub trait Criterion: Debug + Send + Sync {
     /// As [`scores`](Criterion::scores).
     fn scores_of(&self, layers: &[Inputs<'_>], unit: Unit) -> Result<Vec<Vec<f64>>, Error> {
         layers.iter().map(|inputs| self.scores(inputs, unit)).collect()
+    }
+
+    /// What each row of a member of a coupled group says, before members become one score.
+    ///
+    /// # Errors
+    ///
+    /// As [`scores`](Criterion::scores).
+    fn of_member(&self, inputs: &Inputs<'_>) -> Result<Vec<f64>, Error> {
+        self.scores(inputs, Unit::Channel)
+    }
+
+    /// Scores of a whole group as other groups may be compared with, in place of the division by their mean.
+    fn of_group(&self, scores: &[f64]) -> Option<Vec<f64>> {
+        let _ = scores;
+        None
     }
 
     /// Which scores of a layer the pattern `unstructured` ranks against each other.
@@ -189,6 +214,14 @@ impl Criterion for Builtin {
         self.entry().needs().unwrap_or_default()
     }
 
+    fn gathers(&self) -> Gathers {
+        self.as_criterion().gathers()
+    }
+
+    fn counts(&self) -> Counts {
+        self.as_criterion().counts()
+    }
+
     fn name(&self) -> &str {
         self.as_criterion().name()
     }
@@ -207,6 +240,14 @@ impl Criterion for Builtin {
 
     fn scores_of(&self, layers: &[Inputs<'_>], unit: Unit) -> Result<Vec<Vec<f64>>, Error> {
         self.as_criterion().scores_of(layers, unit)
+    }
+
+    fn of_member(&self, inputs: &Inputs<'_>) -> Result<Vec<f64>, Error> {
+        self.as_criterion().of_member(inputs)
+    }
+
+    fn of_group(&self, scores: &[f64]) -> Option<Vec<f64>> {
+        self.as_criterion().of_group(scores)
     }
 
     fn ranking(&self) -> Ranking {

@@ -262,11 +262,13 @@ pub enum Error {
         /// Scores given.
         found: usize,
     },
-    /// An axis that no layer writes.
-    #[error("no weight that writes the axis of `{path}` can be scored")]
+    /// An axis of which a criterion has nothing to look at.
+    #[error("`{criterion}` finds nothing to score on the axis of `{path}`")]
     Unwritten {
         /// First member of the axis.
         path: String,
+        /// The criterion.
+        criterion: String,
     },
     /// A pin that no parameter's path matches.
     #[error("`{pattern}` pins nothing: it matches none of {}", paths.join(", "))]

@@ -23,7 +23,7 @@
 //! tensors by name.
 //!
 //! **Removing** takes units out of every tensor that they are coupled to. `kd-graph` finds the coupled axes of a
-//! captured module, [`plan_channels`] scores their units, chooses how many of each go and counts the cost of what is
+//! captured module, [`plan_channels`] scores their units ([`score_group`] also from gradients and activations), chooses how many of each go and counts the cost of what is
 //! left, and [`apply`] cuts the module. The [`Cut`] is a receipt in JSON that turns a freshly built network into the
 //! pruned one's shape again. [`mask_equals_remove`] and [`verify_cut`] prove it.
 //!
@@ -83,10 +83,13 @@ mod prune;
 pub mod select;
 
 mod channel;
+mod evidence;
 mod follow;
+mod group;
 mod plan;
 mod predict;
 mod roles;
+mod scope;
 
 mod cut;
 mod optimizer;
@@ -98,7 +101,7 @@ mod error;
 mod linear;
 mod walk;
 
-pub use channel::score_axis;
+pub use channel::{score_axis, score_group};
 pub use criterion::{
     ActivationNorm, Bits, BnScale, Builtin, Criterion, Entry, Form, Fpgm, GroupFisher, Input, Knob, Lamp,
     Magnitude, Movement, NonNegative, Norm, Obd, Obs, Owl, Random, Ranking, Removes, Snip, SparseGpt, TABLE,
@@ -106,17 +109,20 @@ pub use criterion::{
 };
 pub use cut::{Cut, Slice, apply};
 pub use error::Error;
+pub use evidence::{Activations, Evidence};
 pub use follow::settle_numbers;
+pub use group::{Counts, Group, Members, Normalization, Reduction};
 pub use inputs::{Inputs, Samples};
 pub use mask::mask;
 pub use matrix::Matrix;
 pub use named::{Array, Named, Output, Outputs};
-pub use needs::Needs;
+pub use needs::{Gathers, Needs};
 pub use optimizer::{Ids, cut_optimizer};
 pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
-pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
-pub use predict::{Cost, Prediction, predict};
+pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels, plan_scoped};
+pub use predict::{Carrier, Cost, Prediction, carriers, predict, sites_of};
 pub use prune::{Pruned, prune};
+pub use scope::Ranked;
 pub use sync::{apply_synced, pin};
 pub use verify::{Comparison, TOLERANCE, mask_equals_remove, mask_equals_removed, verify_cut};
 pub use weights::{Weight, Weights};

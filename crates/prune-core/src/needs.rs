@@ -1,6 +1,6 @@
 //! What a criterion reads that only training can gather, so that whoever trains gathers that and nothing else.
 
-use crate::{Entry, Removes};
+use crate::{Entry, Norm, Removes};
 
 /// What has to be gathered, step by step, for a criterion's scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,7 +14,29 @@ pub enum Needs {
     Movement,
 }
 
+/// What has to be gathered over calibration batches before coupled channels are scored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gathers {
+    /// Nothing: weights say it all.
+    #[default]
+    Weights,
+    /// The mean over batches of the loss's gradient by weights: [`Evidence::with_gradients`](crate::Evidence).
+    Gradients,
+    /// The mean over single examples of its square: [`Evidence::with_squares`](crate::Evidence).
+    Squares,
+    /// Magnitudes of activations, the mean of |a| over an example's positions or the root of the mean of a²:
+    /// [`Evidence::with_activations`](crate::Evidence).
+    Activations(Norm),
+    /// What silencing them changes of each example's loss, Σ over positions of a·∂L/∂a: the same.
+    Effects,
+}
+
 impl Entry {
+    /// Whether a stage that removes coupled channels can use it.
+    pub fn removes_channels(&self) -> bool {
+        matches!(self.removes, Removes::Any | Removes::Channels)
+    }
+
     /// What a stage that sparsifies gathers for the criterion; none where it cannot be used there.
     pub fn needs(&self) -> Option<Needs> {
         if matches!(self.removes, Removes::Nothing | Removes::Channels) {

@@ -1,16 +1,20 @@
 //! From a target to a cut: how many units of each axis go, and which.
 //!
-//! Every axis loses the same share of its units (local scope): a global ranking would compare scores of layers that
-//! have no common scale, and empties some of them. A target in multiply-accumulates is met by the smallest such
+//! Every axis loses the same share of its units, or every set of axes that are ranked together does ([`Ranked`]). A
+//! target in multiply-accumulates is met by the smallest such
 //! share; cost is counted on the predicted graph and not estimated, because a channel is paid for in the layer
 //! that writes it and in those that read it, and both shrink.
+
+use std::collections::BTreeMap;
 
 use kd_graph::{Axis, Graph, Kind, axes};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::label;
+use crate::scope::Ranking;
 use crate::{
-    Channels, Cost, Criterion, Cut, Error, Prediction, Share, Slice, Weights, predict, score_axis, select,
+    Channels, Cost, Criterion, Cut, Error, Prediction, Ranked, Share, Slice, Weights, predict, score_axis,
+    select,
 };
 
 /// Bounds on what a plan may do to one axis.
@@ -39,7 +43,8 @@ impl Default for Limits {
 pub struct Plan {
     /// The receipt.
     pub cut: Cut,
-    /// Share of units that every axis loses, before rounding to whole units and limits.
+    /// Share of units that every axis, or every set that is ranked together, loses before rounding to whole units and
+    /// limits.
     pub share: f64,
     /// Axes that take part, in the graph's order.
     pub axes: Vec<PlannedAxis>,
@@ -98,44 +103,71 @@ pub fn plan_channels(
     plan_axes(graph, &axes(graph), score, target, limits)
 }
 
+/// [`plan_scoped`] with each axis ranked by itself.
+///
+/// # Errors
+///
+/// As [`plan_scoped`].
+pub fn plan_axes(
+    graph: &Graph,
+    axes: &[Axis],
+    score: impl FnMut(&Axis) -> Result<Vec<f64>, Error>,
+    target: Channels,
+    limits: Limits,
+) -> Result<Plan, Error> {
+    plan_scoped(graph, axes, score, target, limits, Ranked::Local)
+}
+
 /// Plans to remove channels of the `axes` of `graph`, those with the lowest scores first.
 ///
-/// An axis of `n` units loses `⌊share · n + 1e-9⌋`, less where [`Limits`] say so. For [`Channels::Sparsity`] the
+/// A set of axes that are ranked together, `n` units in all, loses `⌊share · n + 1e-9⌋`, less where [`Limits`] say so. For [`Channels::Sparsity`] the
 /// share is given. For [`Channels::Macs`] it is the smallest one that removes at least `⌈target · macs − 1e-9⌉`
 /// multiply-accumulates. Pinned axes, and those that cannot be cut without changing a plain number in the module,
-/// stay whole and are listed with the reason. `score` is asked once for each axis that takes part.
+/// stay whole and are listed with the reason, and so do axes on which the criterion finds nothing to score, unless it
+/// finds nothing on any. What limits keep of one axis is not taken from another. `score` is asked once for each axis that
+/// takes part.
 ///
 /// # Errors
 ///
 /// [`Error::MacsUnreachable`] when the target cannot be met, [`Error::Scores`] and [`Error::ScoreNaN`] for scores
 /// that do not rank the axis, [`Error::Limit`], and whatever `score` returns.
-pub fn plan_axes(
+pub fn plan_scoped(
     graph: &Graph,
     axes: &[Axis],
     mut score: impl FnMut(&Axis) -> Result<Vec<f64>, Error>,
     target: Channels,
     limits: Limits,
+    ranked: Ranked,
 ) -> Result<Plan, Error> {
     for (limit, value) in [("min-units", limits.min_units), ("round-to", limits.round_to)] {
         if value == 0 {
             return Err(Error::Limit { limit });
         }
     }
-    let (mut ranked, mut whole) = (Vec::new(), Vec::new());
+    let (mut parts, mut whole, mut unscored) = (Vec::new(), Vec::new(), None);
     for axis in axes {
-        match obstacle(graph, axis) {
-            Some(reason) => whole.push(WholeAxis { path: label(axis), size: axis.size, reason }),
-            None => ranked.push(Ranked::new(axis, &score(axis)?)?),
+        let stays = |reason| WholeAxis { path: label(axis), size: axis.size, reason };
+        match obstacle(graph, axis).map_or_else(|| Ok(score(axis)), Err) {
+            Err(reason) => whole.push(stays(reason)),
+            Ok(Err(error @ Error::Unwritten { .. })) => {
+                whole.push(stays(error.to_string()));
+                unscored = unscored.or(Some(error));
+            }
+            Ok(scores) => parts.push(Part::new(axis, scores?)?),
         }
     }
+    if let Some(error) = unscored.filter(|_| parts.is_empty()) {
+        return Err(error);
+    }
     let before = Cost::of(graph);
-    let shrink = |share| Shrunk::at(share, graph, &ranked, limits);
+    let rankings = rankings(ranked, graph, &parts)?;
+    let shrink = |share| Shrunk::at(share, graph, &parts, &rankings, limits);
     let (share, shrunk) = match target {
         Channels::Sparsity(share) => (share.get(), shrink(share.get())?),
         Channels::Macs(target) => {
             let wanted = (target.get() * before.macs as f64 - 1e-9).ceil() as u64;
             let saves = |shrunk: &Shrunk| before.macs - shrunk.prediction.cost.macs;
-            let shares = shares(&ranked);
+            let shares = shares(&rankings);
             // A larger share keeps a subset of the units, so that cost falls with the share.
             let (mut low, mut high) = (0, shares.len() - 1);
             let most = shrink(shares[high])?;
@@ -156,12 +188,12 @@ pub fn plan_axes(
             (shares[high], best)
         }
     };
-    let planned = ranked.iter().zip(shrunk.keeps).map(|(ranked, keep)| PlannedAxis {
-        path: label(ranked.axis),
-        kind: ranked.axis.kind,
-        size: ranked.axis.size,
+    let planned = parts.iter().zip(shrunk.keeps).map(|(part, keep)| PlannedAxis {
+        path: label(part.axis),
+        kind: part.axis.kind,
+        size: part.axis.size,
         keep,
-        across: ranked.axis.across.clone(),
+        across: part.axis.across.clone(),
     });
     let axes = planned.collect();
     Ok(Plan { cut: shrunk.cut, share, axes, whole, before, after: shrunk.prediction.cost })
@@ -180,7 +212,7 @@ pub fn cut_of<'a>(
     graph: &Graph,
     keeps: impl IntoIterator<Item = (&'a Axis, &'a [usize])>,
 ) -> Result<Cut, Error> {
-    let mut kept = std::collections::BTreeMap::<(&str, usize), Vec<bool>>::new();
+    let mut kept = BTreeMap::<(&str, usize), Vec<bool>>::new();
     for (axis, keep) in keeps {
         let mut stays = vec![false; axis.size];
         for &unit in keep {
@@ -214,30 +246,38 @@ pub fn cut_of<'a>(
     }))
 }
 
-/// An axis with its units in the order in which they go.
-struct Ranked<'a> {
+/// An axis that takes part, with its units in the order in which they go.
+struct Part<'a> {
     axis: &'a Axis,
+    scores: Vec<f64>,
     order: Vec<usize>,
 }
 
-impl<'a> Ranked<'a> {
-    fn new(axis: &'a Axis, scores: &[f64]) -> Result<Self, Error> {
+impl<'a> Part<'a> {
+    fn new(axis: &'a Axis, scores: Vec<f64>) -> Result<Self, Error> {
         if scores.len() != axis.size {
             let (expected, found) = (axis.size, scores.len());
             return Err(Error::Scores { path: label(axis), expected, found });
         }
-        Ok(Self { axis, order: select::order(scores)? })
+        Ok(Self { axis, order: select::order(&scores)?, scores })
     }
 
-    fn keep(&self, share: f64, limits: Limits) -> Vec<usize> {
+    /// What stays when `removed` units should go.
+    fn keep(&self, removed: usize, limits: Limits) -> Vec<usize> {
         let size = self.axis.size;
-        let share = limits.max_share.map_or(share, |most| share.min(most.get()));
-        let kept = (size - select::removed_of(share, size)).max(limits.min_units);
+        let most = limits.max_share.map_or(size, |most| select::removed_of(most.get(), size));
+        let kept = (size - removed.min(most)).max(limits.min_units);
         let kept = kept.next_multiple_of(limits.round_to).min(size);
         let mut keep = self.order[size - kept..].to_vec();
         keep.sort_unstable();
         keep
     }
+}
+
+fn rankings(ranked: Ranked, graph: &Graph, parts: &[Part<'_>]) -> Result<Vec<Ranking>, Error> {
+    let (axes, scores): (Vec<&Axis>, Vec<Vec<f64>>) =
+        parts.iter().map(|part| (part.axis, part.scores.clone())).unzip();
+    ranked.rankings(graph, &axes, &scores)
 }
 
 struct Shrunk {
@@ -247,10 +287,18 @@ struct Shrunk {
 }
 
 impl Shrunk {
-    fn at(share: f64, graph: &Graph, ranked: &[Ranked<'_>], limits: Limits) -> Result<Self, Error> {
-        let keeps: Vec<_> = ranked.iter().map(|ranked| ranked.keep(share, limits)).collect();
-        let cut =
-            cut_of(graph, ranked.iter().map(|ranked| ranked.axis).zip(keeps.iter().map(Vec::as_slice)))?;
+    fn at(
+        share: f64,
+        graph: &Graph,
+        parts: &[Part<'_>],
+        rankings: &[Ranking],
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let removed: BTreeMap<usize, usize> =
+            rankings.iter().flat_map(|ranking| ranking.removed(share)).collect();
+        let keep = |(number, part): (usize, &Part<'_>)| part.keep(removed[&number], limits);
+        let keeps: Vec<_> = parts.iter().enumerate().map(keep).collect();
+        let cut = cut_of(graph, parts.iter().map(|part| part.axis).zip(keeps.iter().map(Vec::as_slice)))?;
         let prediction = predict(graph, &cut)?;
         Ok(Self { keeps, cut, prediction })
     }
@@ -276,9 +324,9 @@ fn obstacle(graph: &Graph, axis: &Axis) -> Option<String> {
     tried.err().map(|error| error.to_string())
 }
 
-/// All shares at which some axis loses one unit more, ascending, and 0.
-fn shares(ranked: &[Ranked<'_>]) -> Vec<f64> {
-    let sizes = ranked.iter().map(|ranked| ranked.axis.size);
+/// All shares at which one unit more goes of some ranking, ascending, and 0.
+fn shares(rankings: &[Ranking]) -> Vec<f64> {
+    let sizes = rankings.iter().map(Ranking::units);
     let mut shares: Vec<f64> =
         sizes.flat_map(|size| (1..=size).map(move |removed| removed as f64 / size as f64)).collect();
     shares.push(0.0);

@@ -10,6 +10,7 @@
 //! `kd-graph` finds which indices belong together without looking at a particular cut; this file checks a particular
 //! cut without looking at how it was found. Neither trusts the other.
 
+mod carried;
 mod elements;
 mod flow;
 mod layers;
@@ -23,6 +24,7 @@ use std::collections::BTreeSet;
 use kd_graph::Graph;
 use serde::{Deserialize, Serialize};
 
+pub use self::carried::{Carrier, carriers, sites_of};
 use self::flow::Flow;
 pub(crate) use self::reshape::groups;
 use crate::roles::{Role, uses};

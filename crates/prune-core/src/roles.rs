@@ -5,14 +5,18 @@ use kd_graph::{Dim, Graph, Node, Op, Param, ValueId};
 use crate::predict::groups;
 
 /// What the slices of a parameter along one dimension do for the unit that they belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// They compute it, as products with something else: the outputs of a weight.
     Weight,
-    /// They move or scale it: biases, and a normalization's parameters but its variance.
-    Shift,
     /// They are what it is multiplied by, or divided by: the inputs of a weight, a variance.
     Reads,
+    /// They scale it: γ of a batch norm.
+    BatchScale,
+    /// They scale it: γ of a layer norm.
+    LayerScale,
+    /// They move it: biases, a normalization's shift and mean.
+    Shift,
 }
 
 /// A dimension of a parameter, as an operation uses it.
@@ -28,7 +32,7 @@ pub(crate) struct Use {
 /// A parameter may be read in another shape: what an operation does along a dimension, it does along all dimensions of
 /// the parameter that were merged into it.
 pub(crate) fn uses(graph: &Graph) -> Vec<Use> {
-    use Role::{Reads, Shift, Weight};
+    use Role::{BatchScale, LayerScale, Reads, Shift, Weight};
     let mut uses = Vec::new();
     for node in &graph.nodes {
         // Pairs of input and dimension.
@@ -40,8 +44,8 @@ pub(crate) fn uses(graph: &Graph) -> Vec<Use> {
                 uses.extend(product(graph, node));
                 continue;
             }
-            Op::BatchNorm { .. } => &[(1, 0, Shift), (2, 0, Shift), (3, 0, Shift), (4, 0, Reads)],
-            Op::LayerNorm { .. } => &[(1, 0, Shift), (2, 0, Shift)],
+            Op::BatchNorm { .. } => &[(1, 0, BatchScale), (2, 0, Shift), (3, 0, Shift), (4, 0, Reads)],
+            Op::LayerNorm { .. } => &[(1, 0, LayerScale), (2, 0, Shift)],
             Op::Embedding => &[(0, 1, Weight)],
             _ => continue,
         };

@@ -13,6 +13,7 @@ import json
 import pathlib
 import platform
 
+import coupled
 import formulas
 import numpy as np
 import public
@@ -156,6 +157,10 @@ def of_formulas(kind, rng):
         total = sum(x.sum() for x in parts) if normalize else np.asarray(1, kind)
         outputs = {f"layers.{k}.scores": x / total for k, x in enumerate(parts)}
         add(f"snip {normalize}", {"snip": {"normalize": normalize}}, many, outputs)
+    scores = matrix(np.abs(w * g)).sum(1)
+    keep = formulas.strike(scores, 2)
+    outputs = {"scores": scores, "mask": keep, "weight": w * keep[:, None, None, None]}
+    add("snip channels", {"snip": {}}, both, outputs, ("channels", 0.4))
 
     ws, gs = normal(4, 3, 5), normal(4, 3, 5)
     scores = formulas.movement(ws, gs, 0.5)
@@ -368,6 +373,8 @@ def main():
     shared = ",\n".join(tensors)
     OUT.write_text(f'{{"header":{json.dumps(header)},"tensors":[\n{shared}\n],"cases":[\n{lines}\n]}}\n')
     print(f"{len(cases)} cases, {OUT.stat().st_size // 1024} KiB")
+    if public.FOLDER is not None:
+        coupled.write()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use kd_core::Tap;
@@ -19,7 +18,7 @@ use super::score::divergence;
 use crate::batches::Batch;
 use crate::error::Error;
 use crate::evaluate::predict;
-use crate::survey::{Entry, to_array};
+use crate::survey::{Entry, gradient, to_array};
 
 /// How the loss of a layer's rounding is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -188,14 +187,4 @@ fn fisher(prepared: &Prepared, batches: impl Iterator<Item = Batch>) -> Weights 
         (path.to_owned(), array)
     };
     sums.into_iter().map(array).collect()
-}
-
-fn gradient(gradients: &GradientsParams, entry: &Entry) -> Option<Array> {
-    match entry.shape.len() {
-        1 => gradients.get::<1>(entry.id).map(to_array),
-        2 => gradients.get::<2>(entry.id).map(to_array),
-        3 => gradients.get::<3>(entry.id).map(to_array),
-        4 => gradients.get::<4>(entry.id).map(to_array),
-        _ => None,
-    }
 }

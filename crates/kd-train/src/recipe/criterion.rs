@@ -1,8 +1,9 @@
 //! Reading of criteria: the one that an option names, and whether a stage of a recipe has what one reads.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use prune_core::{Builtin, Criterion, Needs, Removes, Unit};
+use prune_core::{Builtin, Criterion, Gathers, Needs, Removes, Unit};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -38,6 +39,22 @@ pub(super) fn of_stage(table: &mut Table<'_>, unit: Unit) -> Builtin {
     criterion
 }
 
+/// Training batches over which a criterion of channels gathers what it reads; a number that one of weights would not
+/// look at is noted.
+pub(super) fn calibration(table: &mut Table<'_>, criterion: &Builtin) -> usize {
+    let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
+    if criterion.gathers() == Gathers::Weights {
+        let message =
+            format!("`calibration` would change nothing: `{}` looks at weights alone", criterion.name());
+        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+        table.problem(problem.help("take it out, or name a criterion that reads gradients or activations"));
+    }
+    batches.get()
+}
+
+/// With the usual batches of 128 about a thousand examples, which published criteria take.
+const CALIBRATION: usize = 8;
+
 fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, String)> {
     let (name, entry) = (criterion.name(), criterion.entry());
     let eval = format!("`kd prune eval --criterion {name}` computes it on saved tensors");
@@ -45,7 +62,11 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
         return Some((format!("`{name}` takes no pattern, and a stage has one"), "takes no pattern", eval));
     }
     // A stage that sparsifies trains before masks come, and gathers gradients on the way.
-    let gathered = unit == Unit::Element && criterion.needs() != Needs::Weight;
+    // One that prunes gathers over calibration batches what the scores of coupled channels read.
+    let gathered = match unit {
+        Unit::Element => criterion.needs() != Needs::Weight,
+        Unit::Channel => entry.removes_channels(),
+    };
     if !entry.in_recipes() && !gathered {
         let more = entry.inputs.iter().map(|input| input.name).filter(|&name| name != "weight");
         let more = more.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use prune_core::Limits;
+use prune_core::{Criterion, Gathers, Limits};
 use serde::Serialize;
 use toml::Value;
 
@@ -53,6 +53,10 @@ fn kind(text: &mut Text, kind: &StageKind) {
         StageKind::Prune(spec) => {
             text.named("pattern.channels", &value(spec.pattern));
             text.entry("criterion", spec.criterion.as_ref());
+            text.entry("group", spec.group).entry("scope", spec.scope);
+            if spec.criterion.gathers() != Gathers::Weights {
+                text.entry("calibration", spec.calibration);
+            }
             let Limits { min_units, round_to, max_share } = spec.limits;
             text.entry("round-to", round_to).entry("min-units", min_units).maybe("max-share", max_share);
             text.entry("pinned", &spec.pinned).entry("compensate", spec.compensate);
@@ -92,7 +96,7 @@ fn fit(text: &mut Text, header: &str, fit: &FitSpec) {
     text.entry("epochs", fit.epochs)
         .entry("optimizer", fit.optimizer)
         .entry("learning-rate", &fit.learning_rate);
-    text.maybe("gradient-clipping", fit.clip);
+    text.maybe("gradient-clipping", fit.clip).maybe("bn-scale-penalty", fit.bn_scale_penalty);
     terms(text, &format!("{header}.objective"), fit.terms.as_deref());
 }
 

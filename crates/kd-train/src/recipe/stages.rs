@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kd_core::Schedule;
 use kd_deploy::WeightsContainer;
-use prune_core::{Channels, Limits, Share, Unit};
+use prune_core::{Channels, Group, Limits, Ranked, Share, Unit};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
 use serde::Deserialize;
@@ -107,6 +107,9 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             }
             let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
             let criterion = criterion::of_stage(table, Unit::Channel);
+            let group = table.or("group", Group::default());
+            let scope = table.or("scope", Ranked::default());
+            let calibration = criterion::calibration(table, &criterion);
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
             let min_units = table.or("min-units", NonZeroUsize::MIN).get();
             let max_share = table.get::<Share>("max-share").map(|(share, _)| share);
@@ -116,7 +119,17 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let (OfChannels { channels: pattern }, _) = pattern?;
             let criterion = Arc::new(criterion);
             let limits = Limits { min_units, round_to, max_share };
-            Some(StageKind::Prune(PruneSpec { pattern, criterion, limits, pinned, compensate, fit: fit? }))
+            Some(StageKind::Prune(PruneSpec {
+                pattern,
+                criterion,
+                group,
+                scope,
+                calibration,
+                limits,
+                pinned,
+                compensate,
+                fit: fit?,
+            }))
         }
         "sparsify" => {
             let masks = sparsify::masks(table);
@@ -169,11 +182,13 @@ fn fit(table: &mut Table<'_>, learns: bool, learning: Learning) -> Option<FitSpe
     let default = if learns { default_rate() } else { default_recovery_rate() };
     let learning_rate = rules::rate(table, "learning-rate", default);
     let clip = rules::positive(table, "gradient-clipping");
+    let bn_scale_penalty = rules::positive(table, "bn-scale-penalty");
     Some(FitSpec {
         epochs: epochs?,
         optimizer,
         learning_rate,
         clip,
+        bn_scale_penalty,
         objective: learning.objective,
         terms: learning.own,
         alone: learning.alone,

@@ -10,6 +10,7 @@ mod compensate;
 mod convolutional;
 mod errors;
 mod estimators;
+mod gather;
 mod loss_eval;
 mod masks_kept;
 mod network;

@@ -1186,6 +1186,8 @@ fn a_resolved_recipe_spells_out_every_default() {
     [stage.prune]
     pattern.channels = { sparsity = 0.25 }
     criterion.magnitude = { p = 1 }
+    group = { members = "coupled", normalization = "mean", reduction = "mean" }
+    scope = "local"
     round-to = 1
     min-units = 1
     pinned = []
@@ -1245,7 +1247,10 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
     let said = of("wanda = {}", masks.0, masks.1)
         + &of("threshold = { value = 0.1 }", masks.0, masks.1)
         + &of("fpgm = {}", masks.0, masks.1)
-        + &of("magnitude = { unit = \"element\" }", cut.0, cut.1);
+        + &of("magnitude = { unit = \"element\" }", cut.0, cut.1)
+        + &of("wanda = {}", cut.0, cut.1)
+        + &of("obd = {}", masks.0, masks.1)
+        + &of("lamp = {}\ncalibration = 4", cut.0, cut.1);
     insta::assert_snapshot!(said, @"
     recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
       help: `kd prune eval --criterion wanda` computes it on saved tensors
@@ -1255,6 +1260,12 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
       help: write a stage `prune`, or another criterion: `kd list criteria` shows all
     recipe::bad-criterion: `magnitude` scores by element, and a stage `prune` removes by channel
       help: leave `unit` out, or write a stage `sparsify`
+    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
+      help: `kd prune eval --criterion wanda` computes it on saved tensors
+    recipe::bad-criterion: `obd` reads `grads`, `hessian`, which a stage does not have
+      help: `kd prune eval --criterion obd` computes it on saved tensors
+    recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
+      help: take it out, or name a criterion that reads gradients or activations
     ");
 }
 
@@ -1308,7 +1319,18 @@ fn what_was_resolved_resolves_to_itself() {
     for optimizer in ["sgd = { nesterov = true }", "adam = {}", "lion = { beta1 = 0.95 }"] {
         check(optimizer, &GOOD.replace("adam-w = { weight-decay = 0.02 }", optimizer));
     }
-    for criterion in ["magnitude = { p = 1 }", "random = { seed = 3 }", "lamp = {}", "fpgm = {}"] {
+    for criterion in [
+        "magnitude = { p = 1 }",
+        "random = { seed = 3 }",
+        "lamp = {}",
+        "fpgm = {}\ngroup.members = \"writing\"",
+        "bn-scale = {}\nscope = \"isomorphic\"\nbn-scale-penalty = 1e-4",
+        "taylor = { form = \"abs-sum\" }\ncalibration = 3\nscope = \"global\"",
+        "snip = {}\ngroup = { reduction = \"max\", normalization = \"none\" }",
+        "obd = {}",
+        "group-fisher = {}",
+        "activation-norm = { p = 2 }",
+    ] {
         check(
             criterion,
             &GOOD.replace("{ sparsity = 0.25 }", &format!("{{ macs = 0.3 }}\ncriterion.{criterion}")),

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, FEATURES, Knob, Norm, Removes, Unit, only};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Gathers, Inputs};
 
 /// `mean |a|` per channel over samples and positions, or for `p = 2` the root of the mean square.
 ///
@@ -18,6 +18,14 @@ pub struct ActivationNorm {
 }
 
 impl Criterion for ActivationNorm {
+    fn gathers(&self) -> Gathers {
+        Gathers::Activations(self.p)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Activations
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }

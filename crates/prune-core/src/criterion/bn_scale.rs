@@ -5,17 +5,21 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, Input, Removes, Unit, only};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Inputs};
 
 /// `|γ|` of the batch norm behind the layer, per channel.
 ///
-/// Does not help without the penalty `λ Σ|γ|` during training: the next layer can undo any scale, so that a small γ
+/// Does not help without the penalty `λ Σ|γ|` during training (`bn-scale-penalty` in stages of recipes): the next layer can undo any scale, so that a small γ
 /// alone says little.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BnScale {}
 
 impl Criterion for BnScale {
+    fn counts(&self) -> Counts {
+        Counts::BatchScales
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
@@ -35,7 +39,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "|γ| of the batch norm behind the layer",
     formula: "s = |γ|",
     paper: "Liu et al. 2017, arXiv:1708.06519",
-    reference: "VainF/Torch-Pruning 1.6, importance.py, BNScaleImportance(normalizer=None)",
+    reference: "VainF/Torch-Pruning 1.6, importance.py, BNScaleImportance(), of coupled channels too",
     when: "After training with a penalty on Σ|γ|. Without it the next layer can undo any scale, and the score says little.",
     inputs: &[Input {
         name: "bn.weight",

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, Removes, Unit, WEIGHT, only};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Inputs};
 
 /// `Σ_j ‖f_i − f_j‖₂` over the rows `f` of the layer, on the weights as they are.
 ///
@@ -17,6 +17,10 @@ use crate::{Error, Inputs};
 pub struct Fpgm {}
 
 impl Criterion for Fpgm {
+    fn counts(&self) -> Counts {
+        Counts::Writing
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, FEATURES, Input, Removes, Unit, only};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Gathers, Inputs};
 
 /// `mean over samples of (Σ over members and positions of a · ∂L/∂a)²`, per channel.
 ///
@@ -18,6 +18,14 @@ use crate::{Error, Inputs};
 pub struct GroupFisher {}
 
 impl Criterion for GroupFisher {
+    fn gathers(&self) -> Gathers {
+        Gathers::Effects
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Activations
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }

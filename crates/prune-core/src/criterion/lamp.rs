@@ -21,6 +21,16 @@ pub struct Lamp {
 }
 
 impl Criterion for Lamp {
+    fn of_member(&self, inputs: &Inputs<'_>) -> Result<Vec<f64>, Error> {
+        let weight = inputs.weight()?;
+        let squares = weight.values().iter().map(|value| value * value).collect();
+        Ok(by_unit(squares, weight.columns(), Unit::Channel))
+    }
+
+    fn of_group(&self, scores: &[f64]) -> Option<Vec<f64>> {
+        Some(shares(scores))
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }

@@ -18,8 +18,7 @@ use crate::{Error, Inputs};
 ///
 /// Public implementation: `VainF/Torch-Pruning`, `torch_pruning/pruner/importance.py` at 01893e3,
 /// `GroupNormImportance(p, normalizer=None)`; a channel's score is its `local_imp` of an output weight. (There
-/// "L2" is the sum of squares without a root, too. A group's score there counts the weights that read the
-/// channel as well; [`score_axis`](crate::score_axis()) counts those that write it.)
+/// "L2" is the sum of squares without a root, too. [`score_group`](crate::score_group()) is a group's score there.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Magnitude {
@@ -54,8 +53,8 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "|w|^p; a channel sums it over its weights",
     formula: "s = |w|^p;  channel: s = Σ |w|^p, without a root",
     paper: "Han et al. 2015, arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710",
-    reference: "VainF/Torch-Pruning 1.6, importance.py, GroupMagnitudeImportance(p, normalizer=None) on the weights \
-                that write a channel; torch.nn.utils.prune.l1_unstructured at the same number removed",
+    reference: "VainF/Torch-Pruning 1.6, importance.py, GroupMagnitudeImportance(p), of coupled \
+                channels too; torch.nn.utils.prune.l1_unstructured at the same number removed",
     when: "What every other criterion is compared with. Scale carries no meaning in front of a batch norm, so that \
            layers should be ranked apart there.",
     inputs: &[WEIGHT],

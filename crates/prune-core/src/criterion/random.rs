@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, Knob, Removes, UNIT, Unit, WEIGHT};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Inputs};
 
 /// Uniform scores in [0, 1), drawn from `seed`, the weight's path and the index of the element or channel.
 ///
@@ -24,6 +24,10 @@ pub struct Random {
 }
 
 impl Criterion for Random {
+    fn counts(&self) -> Counts {
+        Counts::Writing
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, GRAD, Knob, Removes, UNIT, Unit, WEIGHT, rows};
-use crate::{Error, Inputs};
+use crate::{Counts, Error, Gathers, Inputs};
 
 /// Weight times gradient over the elements of a unit, in one of four forms.
 ///
@@ -50,6 +50,14 @@ impl Form {
 }
 
 impl Criterion for Taylor {
+    fn gathers(&self) -> Gathers {
+        Gathers::Gradients
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Weights
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
@@ -78,8 +86,8 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "weight times gradient, summed over a channel in one of four forms",
     formula: "sum-abs: Σ|wg|;  abs-sum: |Σ wg|;  sum-square: Σ(wg)²;  square-sum: (Σ wg)²",
     paper: "Molchanov et al. 2019, arXiv:1906.10771",
-    reference: "VainF/Torch-Pruning 1.6, importance.py, GroupTaylorImportance(normalizer=None) on the weights that \
-                write a channel: `sum-abs` is its default, `abs-sum` its multivariable=True",
+    reference: "VainF/Torch-Pruning 1.6, importance.py, GroupTaylorImportance(), of coupled channels \
+                too: `sum-abs` is its default, `abs-sum` its multivariable=True",
     when: "With gradients of more than a few batches. At a minimum of the loss the gradient's mean is 0, and it is noise \
            that ranks.",
     inputs: &[WEIGHT, GRAD],

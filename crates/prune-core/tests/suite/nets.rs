@@ -6,8 +6,10 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor};
-use kd_graph::{Graph, capture};
-use prune_core::{Channels, Error, Limits, Magnitude, Plan, Share, Weights, plan_channels};
+use kd_graph::{Axis, Graph, axes, capture};
+use prune_core::{
+    Channels, Error, Evidence, Group, Limits, Magnitude, Plan, Share, Weights, plan_axes, score_group,
+};
 
 /// conv – batch norm – relu – pool – conv – batch norm – flatten – linear, on images of 1×8×8.
 #[derive(Module, Debug)]
@@ -82,13 +84,19 @@ pub(crate) fn share(value: f64) -> Share {
     Share::new(value).unwrap()
 }
 
+/// By the magnitude of the weights that write a channel.
 pub(crate) fn plan<M: Module>(
     module: &M,
     graph: &Graph,
     target: Channels,
     limits: Limits,
 ) -> Result<Plan, Error> {
-    plan_channels(graph, &Weights::read(module), &Magnitude::default(), target, limits)
+    let weights = Weights::read(module);
+    let score = |axis: &Axis| {
+        let evidence = Evidence::new(&weights);
+        score_group(&Magnitude::default(), graph, axis, &evidence, Group::writing())
+    };
+    plan_axes(graph, &axes(graph), score, target, limits)
 }
 
 pub(crate) fn filter_norms(weight: &Tensor<4>) -> Vec<f64> {

@@ -11,10 +11,17 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
     let row = TABLE.iter().find(|row| row.name == name);
     let row =
         row.ok_or_else(|| unknown(["criterion", "criteria"], name, TABLE.iter().map(|row| row.name)))?;
-    let recipe = match (row.in_recipes(), row.needs()) {
-        (true, _) => "Usable in a recipe.",
-        (false, Some(_)) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
-        (false, None) => "Not usable in a recipe, whose stages have weights, their gradients and a pattern.",
+    let recipe = match (row.in_recipes(), row.needs().is_some(), row.removes_channels()) {
+        (true, ..) => "Usable in a recipe.",
+        (_, true, true) => {
+            "Usable in a recipe: a stage `sparsify` gathers gradients while it trains, a stage `prune` over \
+             `calibration` batches before it cuts."
+        }
+        (_, true, false) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
+        (_, false, true) => {
+            "Usable in a recipe's stage `prune`, which gathers what it reads over `calibration` batches."
+        }
+        (_, false, false) => "Not usable in a recipe, whose stages have no such inputs.",
     };
     let text = || {
         let mut out = format!("{}: {}\n\n    {}\n\n", row.name, row.summary, row.formula);
@@ -50,7 +57,7 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
             .collect();
         json!({
             "name": row.name, "about": row.summary, "formula": row.formula, "paper": row.paper,
-            "reference": row.reference, "when": row.when, "recipe": row.in_recipes() || row.needs().is_some(),
+            "reference": row.reference, "when": row.when, "recipe": row.in_recipes() || row.needs().is_some() || row.removes_channels(),
             "patterns": row.removes.patterns(), "inputs": inputs, "knobs": knobs,
             "example": format!("{} = {}", row.name, row.example), "pattern": pattern_of(row),
         })

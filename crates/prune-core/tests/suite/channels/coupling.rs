@@ -7,8 +7,8 @@ use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Distribution, Tensor};
 use kd_graph::{Axis, Op, axes, capture};
 use prune_core::{
-    Channels, Cut, Limits, Magnitude, Norm, Slice, Weights, apply, cut_of, mask_equals_remove, plan_axes,
-    predict, score_axis, verify_cut,
+    Channels, Cut, Evidence, Group, Limits, Magnitude, Norm, Normalization, Slice, Weights, apply, cut_of,
+    mask_equals_remove, plan_axes, predict, score_axis, score_group, verify_cut,
 };
 
 use crate::nets::{conv, filter_norms, images, norm, plan, share};
@@ -56,9 +56,11 @@ fn residual_sums_and_concatenations_are_cut_together() {
     let graph = capture(&net, [1, 1, 8, 8], |net: &Branches, x, _| net.forward(x)).unwrap();
     let weights = Weights::read(&net);
     let all = axes(&graph);
-    // The residual stream's scores are the mean of what stem and outer write.
+    // The residual stream's scores are the mean of what stem and outer write, as they are.
     let stream = all.iter().find(|axis| axis.size == 6 && axis.pinned.is_none()).unwrap();
-    let scores = score_axis(&Magnitude::default(), &graph, stream, &weights).unwrap();
+    let evidence = Evidence::new(&weights);
+    let group = Group { normalization: Normalization::None, ..Group::writing() };
+    let scores = score_group(&Magnitude::default(), &graph, stream, &evidence, group).unwrap();
     let (stem, outer) = (filter_norms(&net.stem.weight.val()), filter_norms(&net.outer.weight.val()));
     for (unit, score) in scores.iter().enumerate() {
         assert!((score - (stem[unit] + outer[unit]) / 2.0).abs() < 1e-6);
