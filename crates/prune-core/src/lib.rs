@@ -90,6 +90,7 @@ mod roles;
 
 mod cut;
 mod optimizer;
+mod receipt;
 mod sync;
 mod verify;
 mod weights;
@@ -104,7 +105,7 @@ pub use criterion::{
     Magnitude, Movement, NonNegative, Norm, Obd, Obs, Owl, Random, Ranking, Removes, Snip, SparseGpt, TABLE,
     Taylor, Threshold, Unit, Update, Wanda, hessian,
 };
-pub use cut::{Cut, Slice, apply};
+pub use cut::{Across, Cut, Slice, apply};
 pub use error::Error;
 pub use follow::settle_numbers;
 pub use inputs::{Inputs, Samples};
