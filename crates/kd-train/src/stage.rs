@@ -112,6 +112,14 @@ fn prune<'a>(
         plan.after.macs,
         plan.before.macs,
     )));
+    for group in plan.cut.across() {
+        sink.event(Event::Note(format!(
+            "{}: {} runs over the units of `{}`, and goes on with those that stay",
+            folder.name(),
+            group.operations.join(" and "),
+            group.path,
+        )));
+    }
     folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
     // Masked weights are exact zeros in what was cut, and stay masked.
     let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());

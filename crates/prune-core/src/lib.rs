@@ -25,7 +25,8 @@
 //! **Removing** takes units out of every tensor that they are coupled to. `kd-graph` finds the coupled axes of a
 //! captured module, [`plan_channels`] scores their units, chooses how many of each go and counts the cost of what is
 //! left, and [`apply`] cuts the module. The [`Cut`] is a receipt in JSON that turns a freshly built network into the
-//! pruned one's shape again. [`mask_equals_remove`] and [`verify_cut`] prove it.
+//! pruned one's shape again. [`mask_equals_remove`] and [`verify_cut`] prove it, and [`absent_equals_removed`] where a norm
+//! or a mean runs over the units.
 //!
 //! ```
 //! use burn::module::Module;
@@ -82,6 +83,7 @@ mod named;
 mod prune;
 pub mod select;
 
+mod absent;
 mod channel;
 mod follow;
 mod plan;
@@ -99,6 +101,7 @@ mod error;
 mod linear;
 mod walk;
 
+pub use absent::{run_without, uncovered};
 pub use channel::score_axis;
 pub use criterion::{
     ActivationNorm, Bits, BnScale, Builtin, Criterion, Entry, Form, Fpgm, GroupFisher, Input, Knob, Lamp,
@@ -119,5 +122,7 @@ pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_cha
 pub use predict::{Cost, Prediction, predict};
 pub use prune::{Pruned, prune};
 pub use sync::{apply_synced, pin};
-pub use verify::{Comparison, TOLERANCE, mask_equals_remove, mask_equals_removed, verify_cut};
+pub use verify::{
+    Comparison, TOLERANCE, absent_equals_removed, mask_equals_remove, mask_equals_removed, verify_cut,
+};
 pub use weights::{Weight, Weights};
