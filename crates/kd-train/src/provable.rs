@@ -8,9 +8,12 @@
 
 use burn::tensor::Tensor;
 use kd_graph::{Axis, Graph};
-use prune_core::{Comparison, Cut, absent_equals_removed, apply, mask_equals_remove, uncovered};
+use prune_core::{
+    Comparison, Cut, absent_equals_removed, apply, as_planned, mask_equals_remove, uncovered,
+};
 
 use crate::error::Error;
+use crate::network::Network;
 
 /// Examples on which the graph is computed in f64, one plain loop an operation.
 const EXAMPLES: usize = 4;
@@ -31,6 +34,30 @@ pub fn pinned(graph: &Graph, mut axes: Vec<Axis>) -> Vec<Axis> {
         }
     }
     axes
+}
+
+/// Proves a cut of `network`, whose graph is `graph`, in three ways before a weight changes: silencing or leaving out the
+/// units is removing them, on `rows`; the network without them is recorded again and is what was planned; and the receipt,
+/// written and read, makes the same network. Returns the relative difference of the first.
+///
+/// # Errors
+///
+/// The first of them that fails.
+pub fn prove(network: &dyn Network, graph: &Graph, cut: &Cut, rows: Tensor<2>) -> Result<f64, Error> {
+    let difference = network.verify_cut(cut, rows)?;
+    let removed = network.cut(cut)?;
+    as_planned(graph, cut, &removed.graph()?)?;
+    let differs = |what: String, found: String| {
+        let planned = "the same as before it was written".into();
+        Error::from(prune_core::Error::NotAsPlanned { what, planned, found })
+    };
+    let receipt = serde_json::from_slice::<Cut>(&crate::run_dir::json(cut));
+    let receipt = receipt.map_err(|error| differs("receipt".into(), error.to_string()))?;
+    let (expected, replayed) = (removed.weights(), network.cut(&receipt)?.weights());
+    match expected.iter().find(|(path, array)| replayed.get(*path) != Some(*array)) {
+        Some((path, _)) => Err(differs(format!("replay of `{path}`"), "something else".into())),
+        None => Ok(difference),
+    }
 }
 
 /// The largest difference of outputs between removing what `cut` removes and silencing it, or where silencing says nothing

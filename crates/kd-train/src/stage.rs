@@ -100,7 +100,7 @@ fn prune<'a>(
     let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
     let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, spec.limits)?;
     let rows = run.data.first_rows(&run.device);
-    let difference = network.verify_cut(&plan.cut, rows)?;
+    let difference = provable::prove(network.as_ref(), &graph, &plan.cut, rows)?;
     let network = match spec.compensate {
         true => compensated(run, network, &graph, &plan.cut, sink)?,
         false => network,

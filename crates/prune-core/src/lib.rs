@@ -123,6 +123,7 @@ pub use predict::{Cost, Prediction, predict};
 pub use prune::{Pruned, prune};
 pub use sync::{apply_synced, pin};
 pub use verify::{
-    Comparison, TOLERANCE, absent_equals_removed, mask_equals_remove, mask_equals_removed, verify_cut,
+    Comparison, TOLERANCE, absent_equals_removed, as_planned, mask_equals_remove, mask_equals_removed,
+    verify_cut,
 };
 pub use weights::{Weight, Weights};

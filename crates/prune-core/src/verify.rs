@@ -158,8 +158,18 @@ pub fn verify_cut<M: Module, const D: usize>(
     example: [usize; D],
     forward: impl Fn(&M, Tensor<D>, &mut Sites) -> Tensor<2>,
 ) -> Result<Graph, Error> {
-    let planned = predict(graph, cut)?;
     let found = kd_graph::capture(module, example, forward)?;
+    as_planned(graph, cut, &found)?;
+    Ok(found)
+}
+
+/// Compares the graph of a module that was cut, `found`, with what the cut promises, as [`verify_cut`] does.
+///
+/// # Errors
+///
+/// [`Error::NotAsPlanned`] with the first difference, and what [`predict`](crate::predict()) says.
+pub fn as_planned(graph: &Graph, cut: &Cut, found: &Graph) -> Result<(), Error> {
+    let planned = predict(graph, cut)?;
     let differs = |what: &str, planned: String, found: String| {
         Err(Error::NotAsPlanned { what: what.to_owned(), planned, found })
     };
@@ -173,7 +183,7 @@ pub fn verify_cut<M: Module, const D: usize>(
             Some(_) => {}
         }
     }
-    let cost = Cost::of(&found);
+    let cost = Cost::of(found);
     let quantities = [
         ("multiply-accumulates", planned.cost.macs, cost.macs),
         ("trainable elements", planned.cost.params, cost.params),
@@ -183,7 +193,7 @@ pub fn verify_cut<M: Module, const D: usize>(
             return differs(what, planned.to_string(), found.to_string());
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn outputs(model: &'static str, output: Tensor<2>) -> Result<Outputs, Error> {

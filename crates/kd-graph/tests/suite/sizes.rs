@@ -106,7 +106,7 @@ impl Tokens {
         let device = ids.device();
         let mut x = self.table.forward(ids.int());
         if let Some(positions) = &self.positions {
-            x = x + positions.val().slice([0..places]).unsqueeze();
+            x = x + positions.val().narrow(0, 0, places).unsqueeze();
         }
         let x = self.norm.forward(x);
         let scores = self.query.forward(x.clone()).matmul(self.key.forward(x.clone()).swap_dims(1, 2));

@@ -2,7 +2,7 @@
 //!
 //! 1. The groups that the graph has are those of the table, all of them and no other, pins with their reason.
 //! 2. Every group that is not pinned loses random units. The module without them is recorded again and is the graph
-//!    that was predicted; it computes, to 1e-5 of the largest output, what the f64 reference computes with the
+//!    that was predicted; it computes, to 1e-5 of the largest output, what the graph computes in f64 with the
 //!    units absent; and where no norm, mean or softmax runs over the units, also what the module does with them silenced.
 //!    Whether one does is in the table, and what the library says of it has to agree.
 //! 3. All groups together lose units, with the same comparison.
