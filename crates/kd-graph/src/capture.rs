@@ -92,7 +92,10 @@ fn vary<M: Module, const D: usize>(
         });
         match recorded.and_then(|recorded| changed(draft, &recorded.simplified())) {
             Ok(dims) => {
-                varies.iter_mut().zip(dims).for_each(|(all, dims)| all.extend(dims));
+                // Along a size of one nothing runs, so that what follows it may be a unit of the model, many times.
+                if size > 1 {
+                    varies.iter_mut().zip(dims).for_each(|(all, dims)| all.extend(dims));
+                }
                 return InputDim { dim, size, fixed: None };
             }
             // What a layer says may go over several lines.

@@ -8,9 +8,7 @@
 
 use burn::tensor::Tensor;
 use kd_graph::{Axis, Graph};
-use prune_core::{
-    Comparison, Cut, absent_equals_removed, apply, as_planned, mask_equals_remove, uncovered,
-};
+use prune_core::{Comparison, Cut, absent_equals_removed, apply, as_planned, mask_equals_remove, uncovered};
 
 use crate::error::Error;
 use crate::network::Network;

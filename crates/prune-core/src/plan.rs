@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::label;
 use crate::{
-    Across, Channels, Cost, Criterion, Cut, Error, Prediction, Share, Slice, Weights, predict, score_axis, select,
+    Across, Channels, Cost, Criterion, Cut, Error, Prediction, Share, Slice, Weights, predict, score_axis,
+    select,
 };
 
 /// Bounds on what a plan may do to one axis.

@@ -126,7 +126,6 @@ impl Recorder<'_> {
         let value = self.node(Op::Binary(Binary::Sub), vec![above, below], shape);
         self.known.insert(out.id, value);
     }
-
 }
 
 fn window(kernel: &[usize], stride: &[usize], padding: &[(usize, usize)], dilation: &[usize]) -> Window {

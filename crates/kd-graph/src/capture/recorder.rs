@@ -21,7 +21,12 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(params: &Params, data: &'a BTreeMap<TensorId, TensorData>, batch: usize, input: TensorId) -> Self {
+    pub(super) fn new(
+        params: &Params,
+        data: &'a BTreeMap<TensorId, TensorData>,
+        batch: usize,
+        input: TensorId,
+    ) -> Self {
         let ids = params.ids.iter().enumerate().filter_map(|(index, &id)| Some((id?, index))).collect();
         let mut recorder =
             Self { data, params: ids, known: HashMap::new(), batch, values: Vec::new(), nodes: Vec::new() };
@@ -31,7 +36,12 @@ impl<'a> Recorder<'a> {
         recorder
     }
 
-    pub(super) fn finish(mut self, params: Vec<Param>, output: TensorId, marks: Vec<(String, TensorId)>) -> Draft {
+    pub(super) fn finish(
+        mut self,
+        params: Vec<Param>,
+        output: TensorId,
+        marks: Vec<(String, TensorId)>,
+    ) -> Draft {
         let output = self.leaf(output);
         let mut sites: Vec<(String, ValueId)> = Vec::new();
         for (name, id) in marks {
@@ -71,7 +81,12 @@ impl<'a> Recorder<'a> {
         value
     }
 
-    pub(super) fn emit<'t>(&mut self, op: Op, inputs: impl IntoIterator<Item = &'t TensorIr>, out: &TensorIr) {
+    pub(super) fn emit<'t>(
+        &mut self,
+        op: Op,
+        inputs: impl IntoIterator<Item = &'t TensorIr>,
+        out: &TensorIr,
+    ) {
         let inputs = inputs.into_iter().map(|tensor| self.leaf(tensor.id)).collect();
         let value = self.node(op, inputs, out.shape.to_vec());
         self.known.insert(out.id, value);

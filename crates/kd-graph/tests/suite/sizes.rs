@@ -168,10 +168,7 @@ fn other_operations_at_another_size_are_a_refusal_that_says_which() {
         let steps = x.dims()[1];
         (0..steps).fold(x, |x, _| x.tanh())
     });
-    assert_eq!(
-        sizes(&graph.unwrap()),
-        ["1: 4 of the model: at 8, the number of operations is 8 and not 4"]
-    );
+    assert_eq!(sizes(&graph.unwrap()), ["1: 4 of the model: at 8, the number of operations is 8 and not 4"]);
     let graph = capture(&bare(), [1, 4], |_, x: Tensor<2>, _| match x.dims()[1] {
         4 => x.tanh(),
         _ => x.exp(),

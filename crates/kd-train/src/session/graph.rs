@@ -74,7 +74,9 @@ impl fmt::Display for ModelGraph {
         for input in &graph.input_dims {
             match &input.fixed {
                 None => writeln!(f, "  {} along dimension {}  the data's", input.size, input.dim)?,
-                Some(why) => writeln!(f, "  {} along dimension {}  the model's: {why}", input.size, input.dim)?,
+                Some(why) => {
+                    writeln!(f, "  {} along dimension {}  the model's: {why}", input.size, input.dim)?
+                }
             }
         }
         writeln!(f, "\nUnits that go together")?;

@@ -86,9 +86,9 @@ pub(super) fn conv_transpose(x: &[&Partial], window: &Window, shape: Vec<usize>)
     let lands = |d: usize, place: usize, tap: usize| {
         (place * taps.stride[d] + tap * taps.dilation[d]).checked_sub(taps.padding[d])
     };
-    for (example, channel, k) in (0..batch)
-        .flat_map(|example| (0..outputs).flat_map(move |channel| (0..from).map(move |k| (example, channel, k))))
-    {
+    for (example, channel, k) in (0..batch).flat_map(|example| {
+        (0..outputs).flat_map(move |channel| (0..from).map(move |k| (example, channel, k)))
+    }) {
         let (of_image, of_weight) = ([example, k, 0, 0], [k, channel, 0, 0]);
         if weight.get(&of_weight).is_none() || image.get(&of_image).is_none() {
             continue;

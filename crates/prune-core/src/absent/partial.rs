@@ -81,7 +81,8 @@ impl Partial {
     /// With numbers that belong to a dimension.
     pub(super) fn along(&self, dim: usize, vectors: &[&Partial], f: impl Fn(f64, &[f64]) -> f64) -> Self {
         let inner: usize = self.shape[dim + 1..].iter().product();
-        let own = |unit: usize| vectors.iter().map(|vector| vector.get(&[unit])).collect::<Option<Vec<f64>>>();
+        let own =
+            |unit: usize| vectors.iter().map(|vector| vector.get(&[unit])).collect::<Option<Vec<f64>>>();
         let own: Vec<Option<Vec<f64>>> = (0..self.shape[dim]).map(own).collect();
         let mut out = self.clone();
         for i in 0..out.values.len() {

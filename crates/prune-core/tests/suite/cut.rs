@@ -256,11 +256,16 @@ fn the_receipt_names_groups_that_a_norm_runs_over() {
     let named: Vec<Across> = both.across().collect();
     assert_eq!(named, [group("a", 0, &["mean"]), group("b", 1, &["layer_norm", "softmax"])]);
     let written = serde_json::to_value(&both).unwrap();
-    assert_eq!(written["across"][1], json!({ "path": "b", "dim": 1, "operations": ["layer_norm", "softmax"] }));
+    assert_eq!(
+        written["across"][1],
+        json!({ "path": "b", "dim": 1, "operations": ["layer_norm", "softmax"] })
+    );
     assert_eq!(serde_json::from_value::<Cut>(written).unwrap(), both);
     assert!(Cut::default().with_across([group("a", 0, &["mean"])]).is_empty(), "it removes nothing");
     let unknown = json!({ "slices": [], "groups": [] });
-    assert!(serde_json::from_value::<Cut>(unknown).unwrap_err().to_string().contains("unknown field `groups`"));
+    assert!(
+        serde_json::from_value::<Cut>(unknown).unwrap_err().to_string().contains("unknown field `groups`")
+    );
     let error = serde_json::from_value::<Cut>(json!("all")).unwrap_err();
     assert!(error.to_string().contains("an object with `slices`, or a list of slices"), "{error}");
 }

@@ -19,7 +19,13 @@ impl Walker<'_> {
         Ok(nearest.into_iter().enumerate().map(|(index, w)| w * factor(index)).collect())
     }
 
-    pub(super) fn correct(&self, layer: &Layer, matrix: &[f32], rank: usize, done: &mut Rounded) -> Result<(), Error> {
+    pub(super) fn correct(
+        &self,
+        layer: &Layer,
+        matrix: &[f32],
+        rank: usize,
+        done: &mut Rounded,
+    ) -> Result<(), Error> {
         let named = |source| Error::WeightTensor { name: layer.name.clone(), source };
         let view = |values| Matrix::new("weight", layer.rows, layer.columns, values);
         let quantized = view(&done.values).map_err(named)?;
@@ -82,7 +88,12 @@ impl Walker<'_> {
 }
 
 /// E‖(W − Ŵ) x‖², summed over groups.
-pub(super) fn relative_error(layer: &Layer, matrix: &[f32], other: &[f32], stats: &[InputStats]) -> Result<f64, Error> {
+pub(super) fn relative_error(
+    layer: &Layer,
+    matrix: &[f32],
+    other: &[f32],
+    stats: &[InputStats],
+) -> Result<f64, Error> {
     let (rows, columns) = (layer.rows_of_group(), layer.columns);
     let mut sum = 0.0;
     let parts = matrix.chunks(rows * columns).zip(other.chunks(rows * columns));

@@ -142,7 +142,12 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
 }
 
 /// What the graph of a network computes in f64 without what a cut removes.
-fn without<M: Module, const D: usize>(graph: &Graph, net: &M, cut: &Cut, x: Tensor<D>) -> (Vec<usize>, Vec<f64>) {
+fn without<M: Module, const D: usize>(
+    graph: &Graph,
+    net: &M,
+    cut: &Cut,
+    x: Tensor<D>,
+) -> (Vec<usize>, Vec<f64>) {
     let (shape, values) = values(x);
     run_without(graph, &Weights::read(net), cut, (&shape, &values)).unwrap()
 }

@@ -198,7 +198,11 @@ fn operations_that_read_all_units_are_compared_with_units_absent() {
         let other = cut_of(&graph, [(&hidden, [1, 2, 4, 6, 7].as_slice())]).unwrap();
         assert!(matches!(compare(&other), Err(Error::MaskDiffers { .. })));
         let Some(group) = cut.across().next() else { continue };
-        assert_eq!((group.path.as_str(), group.dim, group.operations.len()), ("first.weight", 1, 1), "{cut:?}");
+        assert_eq!(
+            (group.path.as_str(), group.dim, group.operations.len()),
+            ("first.weight", 1, 1),
+            "{cut:?}"
+        );
     }
 }
 
