@@ -47,7 +47,7 @@ const BATCHES: [usize; 2] = [7, 11];
 /// and the module may be on any device, with autodiff or without; it is not changed. `forward` marks the values
 /// that the model names through [`Sites::mark`]. It may itself call `capture`. A panic of `forward` at a size that is
 /// tried is caught and not reported: the first capture of a process puts a panic hook before the one there is, which passes
-/// all others on.
+/// all others on. A program that is built with `panic = "abort"` tries no sizes.
 ///
 /// # Errors
 ///
@@ -82,6 +82,10 @@ fn vary<M: Module, const D: usize>(
     varies: &mut [BTreeSet<usize>],
 ) -> InputDim {
     let size = example[dim];
+    if cfg!(panic = "abort") {
+        let fixed = Some(Refusal("not tried, as this program ends with the first panic".into()));
+        return InputDim { dim, size, fixed };
+    }
     let mut fixed = None;
     for tried in trials(size) {
         let mut other = example;
