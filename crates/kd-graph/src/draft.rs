@@ -4,9 +4,12 @@
 //! size belongs to the data. Anything else means that the forward pass treats batches of different sizes
 //! differently, and a graph of it would be wrong for some batch: an error that names the place.
 
+use std::collections::BTreeSet;
+
 use crate::error::Error;
 use crate::fuse::fuse_linear;
 use crate::graph::{Dim, Graph, Node, Op, Origin, Param, Value, ValueId};
+use crate::sizes::InputDim;
 
 /// What was recorded at one batch size. Values are numbered in the order of the recording.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub(crate) enum Contents {
 impl Draft {
     /// Leaves out what neither the output nor a site depends on, after putting linear layers back together.
     /// How Burn computes a linear layer can depend on the batch size, so this comes before any comparison.
-    fn simplified(mut self) -> Self {
+    pub(crate) fn simplified(mut self) -> Self {
         fuse_linear(&mut self);
         let live = self.live();
         let mut ids = vec![ValueId(0); self.values.len()];
@@ -80,41 +83,62 @@ impl Draft {
     }
 }
 
-/// One graph for every batch size, from recordings at two.
+/// One graph for every batch size, from simplified recordings at two; `varies` are the dimensions of values of `first`
+/// that follow sizes of the input.
 ///
 /// Operations that neither the output nor a site depends on are left out.
-pub(crate) fn merge(first: Draft, second: Draft) -> Result<Graph, Error> {
-    let merge = Merge { first: first.simplified(), second: second.simplified() };
-    merge.check_structure()?;
-    merge.build()
+pub(crate) fn merge(
+    first: Draft,
+    second: Draft,
+    varies: Vec<BTreeSet<usize>>,
+    input_dims: Vec<InputDim>,
+) -> Result<Graph, Error> {
+    let merge = Merge { first, second, varies };
+    if let Some((what, one, two)) = merge.first.difference(&merge.second) {
+        return Err(merge.differs(what, one, two));
+    }
+    Ok(Graph { input_dims, ..merge.build()? })
+}
+
+impl Draft {
+    /// The first difference between the operations of two recordings: what differs, and what it is in each.
+    pub(crate) fn difference(&self, other: &Draft) -> Option<(String, String, String)> {
+        for (i, (one, two)) in self.nodes.iter().zip(&other.nodes).enumerate() {
+            if one.op.name() != two.op.name() || one.inputs != two.inputs || one.output != two.output {
+                return Some((format!("operation {i}"), self.describe(one), other.describe(two)));
+            }
+        }
+        if self.nodes.len() != other.nodes.len() || self.values.len() != other.values.len() {
+            let what = "the number of operations".into();
+            return Some((what, self.nodes.len().to_string(), other.nodes.len().to_string()));
+        }
+        if self.sites != other.sites || self.output != other.output {
+            let names =
+                |draft: &Draft| format!("{:?}", draft.sites.iter().map(|(name, _)| name).collect::<Vec<_>>());
+            return Some(("the list of sites".into(), names(self), names(other)));
+        }
+        None
+    }
+
+    fn describe(&self, node: &Node) -> String {
+        let param = node.inputs.iter().find_map(|id| match self.values[id.0].origin {
+            DraftOrigin::Param(index) => Some(&self.params[index].path),
+            _ => None,
+        });
+        match param {
+            Some(path) => format!("`{}` of `{path}`", node.op.name()),
+            None => format!("`{}`", node.op.name()),
+        }
+    }
 }
 
 struct Merge {
     first: Draft,
     second: Draft,
+    varies: Vec<BTreeSet<usize>>,
 }
 
 impl Merge {
-    fn check_structure(&self) -> Result<(), Error> {
-        let (a, b) = (&self.first, &self.second);
-        for (i, (one, two)) in a.nodes.iter().zip(&b.nodes).enumerate() {
-            if one.op.name() != two.op.name() || one.inputs != two.inputs || one.output != two.output {
-                let what = format!("operation {i}");
-                return Err(self.differs(what, self.describe(a, one), self.describe(b, two)));
-            }
-        }
-        if a.nodes.len() != b.nodes.len() || a.values.len() != b.values.len() {
-            let what = "the number of operations".into();
-            return Err(self.differs(what, a.nodes.len().to_string(), b.nodes.len().to_string()));
-        }
-        if a.sites != b.sites || a.output != b.output {
-            let names =
-                |draft: &Draft| format!("{:?}", draft.sites.iter().map(|(name, _)| name).collect::<Vec<_>>());
-            return Err(self.differs("the list of sites".into(), names(a), names(b)));
-        }
-        Ok(())
-    }
-
     fn build(self) -> Result<Graph, Error> {
         let mut graph = Graph {
             values: Vec::new(),
@@ -123,6 +147,7 @@ impl Merge {
             inputs: Vec::new(),
             outputs: Vec::new(),
             sites: Vec::new(),
+            input_dims: Vec::new(),
         };
         // Constants that grow with the batch become operations, so numbers change once more.
         let mut ids = vec![ValueId(0); self.first.values.len()];
@@ -138,6 +163,11 @@ impl Merge {
             let op = self.op(one, two)?;
             let inputs = one.inputs.iter().map(|id| ids[id.0]).collect();
             ids[one.output.0] = push_node(&mut graph, op, inputs, self.shape(one.output.0)?);
+        }
+        for (at, varies) in self.varies.iter().enumerate() {
+            let value = &mut graph.values[ids[at].0];
+            let fixed = |d: &usize| matches!(value.shape[*d], Dim::Fixed(_));
+            value.varies = varies.iter().copied().filter(fixed).collect();
         }
         graph.inputs = vec![ids[self.first.input.0]];
         graph.outputs = vec![ids[self.first.output.0]];
@@ -183,7 +213,7 @@ impl Merge {
         } else if one.op == two.op {
             return Ok(one.op.clone());
         }
-        let what = self.describe(&self.first, one);
+        let what = self.first.describe(one);
         Err(self.differs(what, format!("{:?}", one.op), format!("{:?}", two.op)))
     }
 
@@ -222,27 +252,16 @@ impl Merge {
     fn value_name(&self, at: usize) -> String {
         let value = &self.first.values[at];
         match (&value.origin, self.first.nodes.iter().find(|node| node.output.0 == at)) {
-            (_, Some(node)) => format!("the result of {}", self.describe(&self.first, node)),
+            (_, Some(node)) => format!("the result of {}", self.first.describe(node)),
             (DraftOrigin::Param(index), _) => format!("`{}`", self.first.params[*index].path),
             (DraftOrigin::Constant(_), _) => "a constant".into(),
             _ => "the input".into(),
         }
     }
-
-    fn describe(&self, draft: &Draft, node: &Node) -> String {
-        let param = node.inputs.iter().find_map(|id| match draft.values[id.0].origin {
-            DraftOrigin::Param(index) => Some(&draft.params[index].path),
-            _ => None,
-        });
-        match param {
-            Some(path) => format!("`{}` of `{path}`", node.op.name()),
-            None => format!("`{}`", node.op.name()),
-        }
-    }
 }
 
 fn push(graph: &mut Graph, shape: Vec<Dim>, origin: Origin) -> ValueId {
-    graph.values.push(Value { shape, origin });
+    graph.values.push(Value { shape, origin, varies: Vec::new() });
     ValueId(graph.values.len() - 1)
 }
 

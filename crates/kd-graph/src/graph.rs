@@ -1,12 +1,14 @@
 //! The graph that everything else reads: values, nodes, parameters, and the sites that the model named.
 //!
 //! It is a plain description without a single Burn type, so that costs, coupled axes, batch-norm folding and
-//! the lowering to ONNX do not depend on how Burn records operations. `capture.rs` fills it; nothing else
+//! the lowering to ONNX do not depend on how Burn records operations. `capture` fills it; nothing else
 //! looks at Burn's own intermediate representation.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
+
+use crate::sizes::InputDim;
 
 /// Index of a value in [`Graph::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,6 +54,10 @@ pub struct Value {
     pub shape: Vec<Dim>,
     /// Producer.
     pub origin: Origin,
+    /// Dimensions of fixed size that have another one where the input does: those of the data, and those that a reshape
+    /// merged with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub varies: Vec<usize>,
 }
 
 /// A parameter (trainable) or a buffer (running statistics) of the module.
@@ -328,6 +334,9 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// Sites that the forward pass named (`Tap::at`), with the value seen there.
     pub sites: Vec<(String, ValueId)>,
+    /// The dimensions of the input without the batch: which the model leaves to the data, and why it fixes the others.
+    #[serde(default)]
+    pub input_dims: Vec<InputDim>,
 }
 
 impl Graph {

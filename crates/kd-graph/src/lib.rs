@@ -1,7 +1,8 @@
 //! The graph of any Burn module, captured from its own forward pass, and what follows from it.
 //!
 //! Burn's capture device records the operations of a forward pass without running a kernel. [`capture`] records
-//! a module twice, with two batch sizes, and returns a [`Graph`]: plain data without a Burn type. From it come
+//! a module at two batch sizes and at other sizes of its input, which tells the data's dimensions from the model's, and
+//! returns a [`Graph`]: plain data without a Burn type. From it come
 //!
 //! - [`macs`], [`params`], and [`node_macs`], [`node_params`], [`activation_bytes`] of an operation: exact costs;
 //! - [`dot`] and [`svg`]: pictures;
@@ -24,8 +25,8 @@
 //! # Ok::<(), kd_graph::Error>(())
 //! ```
 //!
-//! This crate does no I/O and reads no clock. Only `capture.rs` touches Burn's capture device and its
-//! intermediate representation.
+//! This crate does no I/O and reads no clock. Only the module `capture` touches Burn's capture device and
+//! its intermediate representation.
 
 mod attention;
 mod axes;
@@ -42,6 +43,7 @@ mod graph;
 mod kind;
 mod labels;
 mod placement;
+mod sizes;
 mod solver;
 
 pub use axes::{Axis, Member, axes};
@@ -54,3 +56,4 @@ pub use fold::{Fold, batch_norm_folds};
 pub use graph::{Binary, Dim, Graph, Node, Op, Origin, Param, Unary, Value, ValueId, Window};
 pub use kind::Kind;
 pub use placement::{INPUT_SITE, Placement, placements};
+pub use sizes::{InputDim, Refusal};

@@ -39,6 +39,7 @@ impl<'a> Solver<'a> {
         for (d, &dim) in value.shape.iter().enumerate() {
             let pin = match &value.origin {
                 Origin::Input(_) => Some(Pin::Because(format!("dimension {d} of the model's input"))),
+                Origin::Constant(_) if self.graph.of_data(id, d) => Some(Pin::Position),
                 Origin::Constant(values) if !repeats(values, &value.shape, d) => Some(Pin::Constant),
                 Origin::Param(_) if kernel.contains(&d) => Some(Pin::Position),
                 Origin::Param(_) | Origin::Node(_) | Origin::Constant(_) => None,
@@ -199,7 +200,8 @@ impl<'a> Solver<'a> {
                 Some(same) if self.labels.size(same) == dim.at(BATCH) => same.clone(),
                 // All along it is the same, so that any number of them is right: the one that the model wants.
                 _ => {
-                    let repeated = self.open(dim, None);
+                    let pin = self.graph.of_data(node.output, d).then_some(Pin::Position);
+                    let repeated = self.open(dim, pin);
                     self.labels.note_number(&repeated, &shape_name("an expansion", out));
                     self.labels.note_trait(&repeated, Trait::Repeated);
                     repeated

@@ -9,7 +9,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kd_core::Tap;
 use kd_graph::{Graph, Sites};
+use prune_core::Cut;
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::error::Error;
+use crate::provable::difference;
 
 /// What a data set asks of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +78,19 @@ pub trait Input: Clone + Send + 'static {
     ///
     /// What [`kd_graph::capture`] returns.
     fn capture<M: Model<Input = Self>>(model: &M, task: &Task) -> Result<Graph, kd_graph::Error>;
+
+    /// What a cut of `model` changes on `input` that it should not, as
+    /// [`difference`](crate::provable::difference) measures it.
+    ///
+    /// # Errors
+    ///
+    /// What that returns.
+    fn verify_cut<M: Model<Input = Self>>(
+        model: &M,
+        graph: &Graph,
+        cut: &Cut,
+        input: Self,
+    ) -> Result<f64, Error>;
 }
 
 /// The name of the site that the trainer puts on every model's input.
@@ -111,6 +128,16 @@ macro_rules! inputs {
                     let mut marks = Marks(sites);
                     model.forward(input, &mut Tap::none().with_rewrite(&mut marks))
                 })
+            }
+
+            fn verify_cut<M: Model<Input = Self>>(
+                model: &M,
+                graph: &Graph,
+                cut: &Cut,
+                input: Self,
+            ) -> Result<f64, Error> {
+                let forward = |model: &M, input| model.forward(input, &mut Tap::none());
+                difference(model, graph, cut, input, forward)
             }
         }
     )*};

@@ -120,8 +120,8 @@ pub trait Network: Send + Sync {
     /// A cut that does not fit the shapes.
     fn cut(&self, cut: &Cut) -> Result<Box<dyn Network>, Error>;
 
-    /// The largest difference of logits between removing the channels of `cut` and silencing them, relative to
-    /// the largest logit, on `rows`; an error where the two cannot be compared or differ.
+    /// The largest difference of logits between removing the channels of `cut` and silencing them, or computing without
+    /// them, relative to the largest logit, on `rows`; an error where the two cannot be compared or differ.
     ///
     /// # Errors
     ///
@@ -327,10 +327,7 @@ impl<M: Model> Network for Built<M> {
     }
 
     fn verify_cut(&self, cut: &Cut, rows: Tensor<2>) -> Result<f64, Error> {
-        let input = M::Input::from_rows(rows, &self.task.input);
-        let forward = |module: &M| module.forward(input.clone(), &mut Tap::none());
-        let graph = self.graph()?;
-        Ok(prune_core::mask_equals_remove(&self.plain(), &graph, cut, forward)?.check()?)
+        M::Input::verify_cut(&self.plain(), &self.graph()?, cut, M::Input::from_rows(rows, &self.task.input))
     }
 }
 

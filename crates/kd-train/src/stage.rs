@@ -132,13 +132,21 @@ fn planned_cut(
     let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
     let plan = prune_core::plan_scoped(graph, &axes, score, spec.pattern, spec.limits, spec.scope)?;
     let rows = run.data.first_rows(&run.device);
-    let difference = network.verify_cut(&plan.cut, rows)?;
+    let difference = provable::prove(network, graph, &plan.cut, rows)?;
     sink.event(Event::Note(format!(
         "{}: {} of {} multiply-accumulates stay; removing differs from masking by {difference:.1e} of the largest logit",
         folder.name(),
         plan.after.macs,
         plan.before.macs,
     )));
+    for group in plan.cut.across() {
+        sink.event(Event::Note(format!(
+            "{}: {} runs over the units of `{}`, and goes on with those that stay",
+            folder.name(),
+            group.operations.join(" and "),
+            group.path,
+        )));
+    }
     folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
     Ok(plan.cut)
 }

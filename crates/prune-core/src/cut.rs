@@ -11,7 +11,7 @@
 //! parameter belongs to that parameter's autodiff graph; so the slice is taken without it, and the result is
 //! put back into the context the old parameter had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
@@ -22,11 +22,12 @@ use crate::walk::Place;
 
 /// Which indices of which dimensions stay; what is not listed stays whole.
 ///
-/// As JSON, a list of [`Slice`]s sorted by path and dimension. Reading checks it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Slice>", into = "Vec<Slice>")]
+/// As JSON, `{ "slices": […], "across": […] }` with [`Slice`]s and [`Across`]es sorted by path and dimension. Reading
+/// checks the slices; a list of them alone is read too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cut {
     slices: BTreeMap<(String, usize), Kept>,
+    across: BTreeMap<(String, usize), BTreeSet<String>>,
 }
 
 /// What stays of one dimension of one parameter or buffer.
@@ -41,6 +42,21 @@ pub struct Slice {
     pub size: usize,
     /// Indices that stay: ascending, below `size`, at least one.
     pub keep: Vec<usize>,
+}
+
+/// A group of units, some of which go, over which a norm, a mean or a softmax runs.
+///
+/// Without the removed units it computes with those that are left, so that the network without them is not the one in
+/// which they are silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Across {
+    /// A parameter of the group: a layer's weight, if it has one.
+    pub path: String,
+    /// Its dimension that holds the units.
+    pub dim: usize,
+    /// The operations, sorted: `` `layer_norm` of `norm.gamma` ``.
+    pub operations: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +89,25 @@ impl Cut {
             }
         }
         seen.retain(|_, kept| kept.keep.len() < kept.size);
-        Ok(Self { slices: seen })
+        Ok(Self { slices: seen, across: BTreeMap::new() })
+    }
+
+    /// The same cut, which names these groups too. It removes nothing more.
+    #[must_use]
+    pub fn with_across(mut self, across: impl IntoIterator<Item = Across>) -> Self {
+        for Across { path, dim, operations } in across {
+            self.across.entry((path, dim)).or_default().extend(operations);
+        }
+        self
+    }
+
+    /// The groups over which a norm, a mean or a softmax runs, sorted by path and dimension.
+    pub fn across(&self) -> impl Iterator<Item = Across> {
+        self.across.iter().map(|((path, dim), operations)| Across {
+            path: path.clone(),
+            dim: *dim,
+            operations: operations.iter().cloned().collect(),
+        })
     }
 
     /// Whether nothing is removed.
@@ -103,6 +137,7 @@ impl Cut {
     }
 
     /// The one cut that does what `self` and then `then` do; `then` counts indices in the tensors that `self` leaves.
+    /// It names the groups of both.
     ///
     /// # Errors
     ///
@@ -123,7 +158,7 @@ impl Cut {
             };
             slices.insert((path.clone(), *dim), kept);
         }
-        Ok(Cut { slices })
+        Ok(Cut { slices, across: self.across.clone() }.with_across(then.across()))
     }
 }
 
@@ -278,18 +313,4 @@ fn take<const D: usize>(value: Tensor<D>, dim: usize, keep: &[usize]) -> Tensor<
     let count = keep.len();
     let index = Tensor::<1, Int>::from_data(TensorData::new(keep, [count]), &value.device());
     value.select(dim, index)
-}
-
-impl TryFrom<Vec<Slice>> for Cut {
-    type Error = Error;
-
-    fn try_from(slices: Vec<Slice>) -> Result<Self, Error> {
-        Self::new(slices)
-    }
-}
-
-impl From<Cut> for Vec<Slice> {
-    fn from(cut: Cut) -> Self {
-        cut.slices().collect()
-    }
 }

@@ -25,7 +25,8 @@
 //! **Removing** takes units out of every tensor that they are coupled to. `kd-graph` finds the coupled axes of a
 //! captured module, [`plan_channels`] scores their units ([`score_group`] also from gradients and activations), chooses how many of each go and counts the cost of what is
 //! left, and [`apply`] cuts the module. The [`Cut`] is a receipt in JSON that turns a freshly built network into the
-//! pruned one's shape again. [`mask_equals_remove`] and [`verify_cut`] prove it.
+//! pruned one's shape again. [`mask_equals_remove`] and [`verify_cut`] prove it, and [`absent_equals_removed`] where a norm
+//! or a mean runs over the units.
 //!
 //! ```
 //! use burn::module::Module;
@@ -82,6 +83,7 @@ mod named;
 mod prune;
 pub mod select;
 
+mod absent;
 mod channel;
 mod evidence;
 mod follow;
@@ -93,6 +95,7 @@ mod scope;
 
 mod cut;
 mod optimizer;
+mod receipt;
 mod sync;
 mod verify;
 mod weights;
@@ -101,13 +104,14 @@ mod error;
 mod linear;
 mod walk;
 
+pub use absent::{run_without, uncovered};
 pub use channel::{score_axis, score_group};
 pub use criterion::{
     ActivationNorm, Bits, BnScale, Builtin, Criterion, Entry, Form, Fpgm, GroupFisher, Input, Knob, Lamp,
     Magnitude, Movement, NonNegative, Norm, Obd, Obs, Owl, Random, Ranking, Removes, Snip, SparseGpt, TABLE,
     Taylor, Threshold, Unit, Update, Wanda, hessian,
 };
-pub use cut::{Cut, Slice, apply};
+pub use cut::{Across, Cut, Slice, apply};
 pub use error::Error;
 pub use evidence::{Activations, Evidence};
 pub use follow::settle_numbers;
@@ -124,5 +128,8 @@ pub use predict::{Carrier, Cost, Prediction, carriers, predict, sites_of};
 pub use prune::{Pruned, prune};
 pub use scope::Ranked;
 pub use sync::{apply_synced, pin};
-pub use verify::{Comparison, TOLERANCE, mask_equals_remove, mask_equals_removed, verify_cut};
+pub use verify::{
+    Comparison, TOLERANCE, absent_equals_removed, as_planned, mask_equals_remove, mask_equals_removed,
+    verify_cut,
+};
 pub use weights::{Weight, Weights};

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::channel::label;
 use crate::scope::Ranking;
 use crate::{
-    Channels, Cost, Criterion, Cut, Error, Prediction, Ranked, Share, Slice, Weights, predict, score_axis,
-    select,
+    Across, Channels, Cost, Criterion, Cut, Error, Prediction, Ranked, Share, Slice, Weights, predict,
+    score_axis, select,
 };
 
 /// Bounds on what a plan may do to one axis.
@@ -202,7 +202,8 @@ pub fn plan_scoped(
 /// The cut that keeps these units of these axes.
 ///
 /// A dimension may belong to several axes (a concatenation is one after the other, heads and positions are one
-/// inside the other); it keeps what none of them removes.
+/// inside the other); it keeps what none of them removes. Axes over which a norm, a mean or a softmax runs are named in
+/// the cut.
 ///
 /// # Errors
 ///
@@ -213,6 +214,7 @@ pub fn cut_of<'a>(
     keeps: impl IntoIterator<Item = (&'a Axis, &'a [usize])>,
 ) -> Result<Cut, Error> {
     let mut kept = BTreeMap::<(&str, usize), Vec<bool>>::new();
+    let mut named = Vec::new();
     for (axis, keep) in keeps {
         let mut stays = vec![false; axis.size];
         for &unit in keep {
@@ -220,6 +222,9 @@ pub fn cut_of<'a>(
                 return Err(Error::Keep { path: label(axis), dim: 0, index: unit, size: axis.size });
             }
             stays[unit] = true;
+        }
+        if stays.contains(&false) {
+            named.extend(across(axis));
         }
         for member in &axis.members {
             let (path, dim) = (&member.path, member.dim);
@@ -238,12 +243,22 @@ pub fn cut_of<'a>(
             }
         }
     }
-    Cut::new(kept.into_iter().map(|((path, dim), kept)| Slice {
+    let slices = kept.into_iter().map(|((path, dim), kept)| Slice {
         path: path.to_owned(),
         dim,
         size: kept.len(),
         keep: (0..kept.len()).filter(|&index| kept[index]).collect(),
-    }))
+    });
+    Ok(Cut::new(slices)?.with_across(named))
+}
+
+/// What runs over the units of an axis, but for sums, to which a silent unit and one that is not there add the same.
+fn across(axis: &Axis) -> Option<Across> {
+    let path = label(axis);
+    let dim = axis.members.iter().find(|member| member.path == path)?.dim;
+    let counts = |operation: &&String| !operation.starts_with("`sum_dim`");
+    let operations: Vec<String> = axis.across.iter().filter(counts).cloned().collect();
+    (!operations.is_empty()).then_some(Across { path, dim, operations })
 }
 
 /// An axis that takes part, with its units in the order in which they go.

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use kd_graph::{Graph, Sites};
 
 use crate::walk::Place;
-use crate::{Cost, Cut, Error, apply, predict};
+use crate::{Cost, Cut, Error, Weights, apply, predict, run_without};
 
 /// Largest relative difference between silencing and removing channels. Both sum the same numbers, one of them
 /// with zeros in between and so in other blocks; f32 leaves a few times 1e-7 for it.
@@ -95,8 +95,44 @@ pub fn mask_equals_removed<M: Module>(
     let plain = module.valid().materialize();
     let removed = remove(plain.clone())?;
     let silenced = plain.map(&mut Silence { place: Place::default(), cut, dims: predicted.silenced });
-    let (masked_shape, masked) = outputs("silenced", forward(&silenced))?;
-    let (cut_shape, removed) = outputs("cut", forward(&removed))?;
+    compare(outputs("silenced", forward(&silenced))?, outputs("cut", forward(&removed))?)
+}
+
+/// Compares `module` with the units of `cut` absent and with them removed, in inference, on `input`.
+///
+/// For cuts that silencing says nothing about, since a norm, a mean or a softmax runs over the units. The first side
+/// is computed in f64 from `graph`, the uncut module's, by [`run_without`](crate::run_without()): what is averaged or
+/// normalized there are the units that stay, and scales that a model takes from a width are the uncut one's. It costs a
+/// plain loop for each operation, so `input` should be a few examples. `remove` makes the cut network.
+///
+/// # Errors
+///
+/// As [`mask_equals_removed`]. [`Comparison::NotComparable`] names an operation that has no definition with absent
+/// elements.
+pub fn absent_equals_removed<M: Module, const D: usize>(
+    module: &M,
+    remove: impl FnOnce(M) -> Result<M, Error>,
+    graph: &Graph,
+    cut: &Cut,
+    input: Tensor<D>,
+    forward: impl Fn(&M, Tensor<D>) -> Tensor<2>,
+) -> Result<Comparison, Error> {
+    predict(graph, cut)?;
+    let plain = module.valid().materialize();
+    let numbers = numbers(input.clone());
+    let absent = match run_without(graph, &Weights::read(&plain), cut, (&input.dims(), &numbers)) {
+        Err(Error::NotComparable { reason }) => {
+            return Ok(Comparison::NotComparable { reasons: vec![reason] });
+        }
+        absent => finite("silenced", absent?)?,
+    };
+    compare(absent, outputs("cut", forward(&remove(plain)?, input))?)
+}
+
+/// A shape and values.
+type Outputs = (Vec<usize>, Vec<f64>);
+
+fn compare((masked_shape, masked): Outputs, (cut_shape, removed): Outputs) -> Result<Comparison, Error> {
     if masked_shape != cut_shape {
         return Err(Error::OutputShape { masked: masked_shape, cut: cut_shape });
     }
@@ -122,8 +158,18 @@ pub fn verify_cut<M: Module, const D: usize>(
     example: [usize; D],
     forward: impl Fn(&M, Tensor<D>, &mut Sites) -> Tensor<2>,
 ) -> Result<Graph, Error> {
-    let planned = predict(graph, cut)?;
     let found = kd_graph::capture(module, example, forward)?;
+    as_planned(graph, cut, &found)?;
+    Ok(found)
+}
+
+/// Compares the graph of a module that was cut, `found`, with what the cut promises, as [`verify_cut`] does.
+///
+/// # Errors
+///
+/// [`Error::NotAsPlanned`] with the first difference, and what [`predict`](crate::predict()) says.
+pub fn as_planned(graph: &Graph, cut: &Cut, found: &Graph) -> Result<(), Error> {
+    let planned = predict(graph, cut)?;
     let differs = |what: &str, planned: String, found: String| {
         Err(Error::NotAsPlanned { what: what.to_owned(), planned, found })
     };
@@ -137,7 +183,7 @@ pub fn verify_cut<M: Module, const D: usize>(
             Some(_) => {}
         }
     }
-    let cost = Cost::of(&found);
+    let cost = Cost::of(found);
     let quantities = [
         ("multiply-accumulates", planned.cost.macs, cost.macs),
         ("trainable elements", planned.cost.params, cost.params),
@@ -147,17 +193,24 @@ pub fn verify_cut<M: Module, const D: usize>(
             return differs(what, planned.to_string(), found.to_string());
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn outputs(model: &'static str, output: Tensor<2>) -> Result<(Vec<usize>, Vec<f64>), Error> {
+fn outputs(model: &'static str, output: Tensor<2>) -> Result<Outputs, Error> {
     let shape = output.dims().to_vec();
-    let values = output.into_data().convert_dtype(DType::F64).try_to_vec::<f64>();
-    let values = values.expect("data that was converted to f64 reads as f64");
-    match values.iter().all(|value| value.is_finite()) {
-        true => Ok((shape, values)),
+    finite(model, (shape, numbers(output)))
+}
+
+fn finite(model: &'static str, outputs: Outputs) -> Result<Outputs, Error> {
+    match outputs.1.iter().all(|value| value.is_finite()) {
+        true => Ok(outputs),
         false => Err(Error::OutputNotFinite { model }),
     }
+}
+
+fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    let values = x.into_data().convert_dtype(DType::F64).try_to_vec::<f64>();
+    values.expect("data that was converted to f64 reads as f64")
 }
 
 /// Zeroes the slices that `cut` removes, in the given dimensions.

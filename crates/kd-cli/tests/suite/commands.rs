@@ -152,6 +152,8 @@ fn a_graph_is_shown_and_drawn() {
     for part in [
         "input  %0 [batch, ",
         "in all\n",
+        "Sizes of an example\n",
+        "  the model's: at ",
         "Units that go together\n",
         "  stay: dimension 1 of the model's output\n",
     ] {
@@ -163,6 +165,7 @@ fn a_graph_is_shown_and_drawn() {
     assert!(done(folder.path(), &["graph", "tiny.toml", "--draw", "dot"]).starts_with("digraph {\n"));
     let found = json(&done(folder.path(), &["graph", "tiny.toml", "--format", "json"]));
     assert!(found["axes"].as_array().is_some_and(|axes| !axes.is_empty()), "{found}");
+    assert!(found["graph"]["input_dims"][0]["fixed"].is_string(), "{found}");
 }
 
 #[test]

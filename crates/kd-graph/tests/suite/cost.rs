@@ -1,6 +1,6 @@
 //! Costs counted by hand.
 
-use kd_graph::{Graph, Op, macs, macs_with, node_macs, params};
+use kd_graph::{Graph, Op, activation_bytes, macs, macs_with, node_macs, node_params, params};
 
 use crate::nets::{Cnn, Mlp, Residual};
 
@@ -57,4 +57,22 @@ fn padding_and_stride_count_as_taps_of_the_output() {
         (&[3, 3][..], &[(1, 1); 2][..], 1)
     );
     assert_eq!(graph.shape(graph.nodes[0].output, 1), [1, 4, 8, 8]);
+}
+
+#[test]
+fn bytes_of_activations_are_those_of_each_result() {
+    let graph = Cnn::graph();
+    let bytes: Vec<u64> = graph.nodes.iter().map(|node| activation_bytes(&graph, node)).collect();
+    let (first, pooled, second) = (4 * 8 * 8 * 4, 4 * 4 * 4 * 4, 6 * 4 * 4 * 4);
+    let expected =
+        [first, first, first, pooled, second, second, second, 6 * 2 * 2 * 4, 24 * 4, 5 * 4, 5 * 4, 3 * 4];
+    assert_eq!(bytes, expected, "{graph}");
+}
+
+#[test]
+fn parameters_of_operations_add_up_to_those_of_the_network() {
+    for graph in [Mlp::graph(), Cnn::graph(), Residual::graph()] {
+        let each = (0..graph.nodes.len()).map(|index| node_params(&graph, index));
+        assert_eq!(each.sum::<u64>(), params(&graph), "{graph}");
+    }
 }

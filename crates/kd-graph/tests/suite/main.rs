@@ -12,3 +12,4 @@ mod nets;
 mod operations;
 mod placement;
 mod random;
+mod sizes;

@@ -70,6 +70,15 @@ impl fmt::Display for ModelGraph {
             writeln!(f, "{macs:>12} {params:>10} {bytes:>12}  {}", name.trim_end())?;
         }
         writeln!(f, "{:>12} {:>10} {:>12}  in all", macs(graph), params(graph), "")?;
+        writeln!(f, "\nSizes of an example")?;
+        for input in &graph.input_dims {
+            match &input.fixed {
+                None => writeln!(f, "  {} along dimension {}  the data's", input.size, input.dim)?,
+                Some(why) => {
+                    writeln!(f, "  {} along dimension {}  the model's: {why}", input.size, input.dim)?
+                }
+            }
+        }
         writeln!(f, "\nUnits that go together")?;
         for axis in &self.axes {
             let places: Vec<String> =

@@ -172,7 +172,7 @@ fn heads_and_hidden_units_can_go_and_the_module_runs_unchanged() {
 }
 
 #[test]
-fn a_prune_stage_takes_heads_and_hidden_units_and_leaves_the_width_whole() {
+fn a_prune_stage_takes_heads_hidden_units_and_the_width_that_norms_run_over() {
     let network = golden();
     let graph = network.graph().unwrap();
     let all = provable::pinned(&graph, follow::axes(network.as_ref(), &graph));
@@ -180,13 +180,20 @@ fn a_prune_stage_takes_heads_and_hidden_units_and_leaves_the_width_whole() {
     let inside = axis(&all, "layers.0.attention.query.weight", 1, 4);
     let hidden = axis(&all, "layers.1.hidden.weight", 1, 20);
     let width = axis(&all, "layers.1.hidden.weight", 0, 12);
-    for open in [&heads, &hidden] {
+    for open in [&heads, &hidden, &width] {
         assert_eq!((&open.pinned, open.numbers.is_empty()), (&None, true));
     }
     // The width of a head is a number that no cut changes.
     assert!(inside.pinned.is_some_and(|why| why.contains("do not follow")));
-    let reason = width.pinned.unwrap();
-    assert!(reason.contains("averages over the removed units"), "{reason}");
+    let cut = prune_core::cut_of(&graph, [(&width, [0, 1, 2, 4, 5, 7, 8, 11].as_slice())]).unwrap();
+    let silenced = prune_core::predict(&graph, &cut).unwrap().incomparable;
+    assert!(silenced.iter().any(|reason| reason.contains("averages over the removed units")), "{silenced:?}");
+    let difference = network.verify_cut(&cut, rows(&ids(20), &Device::flex())).unwrap();
+    assert!(difference <= 1e-5, "{difference}");
+    let [group] = &cut.across().collect::<Vec<_>>()[..] else { panic!("{cut:?}") };
+    assert!(group.operations.iter().all(|operation| operation.contains("norm")), "{group:?}");
+    let small = network.cut(&cut).unwrap();
+    assert_eq!(small.graph().unwrap(), prune_core::predict(&graph, &cut).unwrap().graph);
 }
 
 #[test]

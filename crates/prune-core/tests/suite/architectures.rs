@@ -32,8 +32,6 @@ mod queries;
 mod random;
 #[path = "architectures/recurrent.rs"]
 mod recurrent;
-#[path = "architectures/reference.rs"]
-mod reference;
 #[path = "architectures/residual.rs"]
 mod residual;
 #[path = "architectures/table.rs"]

@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, LinearLayout};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 use proptest::prelude::*;
-use prune_core::{Cut, Error, Slice, Weights, apply};
+use prune_core::{Across, Cut, Error, Slice, Weights, apply};
 use serde_json::json;
 
 #[derive(Module, Debug)]
@@ -223,19 +223,51 @@ fn the_receipt_turns_a_fresh_network_into_the_shape_of_the_pruned_one() {
 }
 
 #[test]
-fn the_receipt_is_a_sorted_list() {
+fn the_receipt_lists_slices_in_order() {
     let cut =
         Cut::new([slice("b", 1, 4, &[0, 2]), slice("b", 0, 3, &[0, 1, 2]), slice("a", 0, 2, &[1])]).unwrap();
     // What keeps everything is not listed.
-    let written = json!([
+    let slices = json!([
         { "path": "a", "dim": 0, "size": 2, "keep": [1] },
         { "path": "b", "dim": 1, "size": 4, "keep": [0, 2] },
     ]);
+    let written = json!({ "slices": slices, "across": [] });
     assert_eq!(serde_json::to_value(&cut).unwrap(), written);
     assert_eq!(serde_json::from_value::<Cut>(written).unwrap(), cut);
+    // Receipts of earlier versions: without the list of groups, and as a bare list.
+    assert_eq!(serde_json::from_value::<Cut>(json!({ "slices": slices })).unwrap(), cut);
+    assert_eq!(serde_json::from_value::<Cut>(slices).unwrap(), cut);
     assert_eq!(cut.keep("b", 1), Some([0, 2].as_slice()));
     assert_eq!(cut.keep("b", 0), None);
     assert!(!cut.is_empty() && Cut::default().is_empty());
+}
+
+#[test]
+fn the_receipt_names_groups_that_a_norm_runs_over() {
+    let group = |path: &str, dim, operations: &[&str]| Across {
+        path: path.into(),
+        dim,
+        operations: operations.iter().map(ToString::to_string).collect(),
+    };
+    let first = Cut::new([slice("b", 1, 4, &[0, 2])]).unwrap();
+    let first = first.with_across([group("b", 1, &["softmax"]), group("a", 0, &["mean"])]);
+    let second = Cut::new([slice("b", 1, 2, &[1])]).unwrap().with_across([group("b", 1, &["layer_norm"])]);
+    let both = first.compose(&second).unwrap();
+    let named: Vec<Across> = both.across().collect();
+    assert_eq!(named, [group("a", 0, &["mean"]), group("b", 1, &["layer_norm", "softmax"])]);
+    let written = serde_json::to_value(&both).unwrap();
+    assert_eq!(
+        written["across"][1],
+        json!({ "path": "b", "dim": 1, "operations": ["layer_norm", "softmax"] })
+    );
+    assert_eq!(serde_json::from_value::<Cut>(written).unwrap(), both);
+    assert!(Cut::default().with_across([group("a", 0, &["mean"])]).is_empty(), "it removes nothing");
+    let unknown = json!({ "slices": [], "groups": [] });
+    assert!(
+        serde_json::from_value::<Cut>(unknown).unwrap_err().to_string().contains("unknown field `groups`")
+    );
+    let error = serde_json::from_value::<Cut>(json!("all")).unwrap_err();
+    assert!(error.to_string().contains("an object with `slices`, or a list of slices"), "{error}");
 }
 
 #[test]

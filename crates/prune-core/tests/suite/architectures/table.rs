@@ -2,7 +2,7 @@
 //!
 //! 1. The groups that the graph has are those of the table, all of them and no other, pins with their reason.
 //! 2. Every group that is not pinned loses random units. The module without them is recorded again and is the graph
-//!    that was predicted; it computes, to 1e-5 of the largest output, what the f64 reference computes with the
+//!    that was predicted; it computes, to 1e-5 of the largest output, what the graph computes in f64 with the
 //!    units absent; and where no norm, mean or softmax runs over the units, also what the module does with them silenced.
 //!    Whether one does is in the table, and what the library says of it has to agree.
 //! 3. All groups together lose units, with the same comparison.
@@ -15,11 +15,11 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use kd_graph::{Axis, Block, Graph, axes, blocks, capture};
 use prune_core::{
-    Comparison, Cut, Error, TOLERANCE, Weights, apply, cut_of, mask_equals_remove, predict, settle_numbers,
+    Comparison, Cut, Error, TOLERANCE, Weights, apply, cut_of, mask_equals_remove, predict, run_without,
+    settle_numbers,
 };
 
 use super::notation::{Group, braces, parse};
-use super::reference;
 
 /// A network and how it is called.
 pub(crate) struct Architecture<M, const D: usize, F> {
@@ -104,11 +104,11 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
         let again = self.graph(&small).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(again == predicted.graph, "{name}: predicted\n{}\nfound\n{again}", predicted.graph);
         let x = self.batch();
-        let silenced = reference::run(graph, &Weights::read(&self.net), cut, values(x.clone()));
+        let silenced = without(graph, &self.net, cut, x.clone());
         // The module as it computes in f32, and what it was recorded to compute, in f64.
         let removed = values((self.forward)(&small, x.clone()));
         close(&silenced, &removed, TOLERANCE, name);
-        let removed = reference::run(&again, &Weights::read(&small), &Cut::default(), values(x.clone()));
+        let removed = without(&again, &small, &Cut::default(), x.clone());
         close(&silenced, &removed, 1e-9, name);
         match mask_equals_remove(&self.net, graph, cut, |net| (self.forward)(net, x.clone())).unwrap() {
             Comparison::NotComparable { reasons } => reasons,
@@ -121,10 +121,10 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
 
     /// The network with zeros in the parameters that go with a block computes what its graph without the block does.
     fn prove_block(&self, graph: &Graph, block: &Block) {
-        let without = block.removed_from(graph);
+        let left = block.removed_from(graph);
         let zeroed = self.net.clone().map(&mut Zero { names: Vec::new(), paths: &block.params });
         let x = self.batch();
-        let removed = reference::run(&without, &Weights::read(&self.net), &Cut::default(), values(x.clone()));
+        let removed = without(&left, &self.net, &Cut::default(), x.clone());
         close(&removed, &values((self.forward)(&zeroed, x)), TOLERANCE, &format!("{:?}", block.params));
     }
 
@@ -139,6 +139,17 @@ impl<M: Module, const D: usize, F: Fn(&M, Tensor<D>) -> Tensor<2>> Architecture<
         };
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
+}
+
+/// What the graph of a network computes in f64 without what a cut removes.
+fn without<M: Module, const D: usize>(
+    graph: &Graph,
+    net: &M,
+    cut: &Cut,
+    x: Tensor<D>,
+) -> (Vec<usize>, Vec<f64>) {
+    let (shape, values) = values(x);
+    run_without(graph, &Weights::read(net), cut, (&shape, &values)).unwrap()
 }
 
 fn values<const D: usize>(x: Tensor<D>) -> (Vec<usize>, Vec<f64>) {

@@ -6,8 +6,8 @@ use burn::tensor::activation::{gelu, relu, sigmoid, softmax, tanh};
 use burn::tensor::{Device, Distribution, Tensor};
 use kd_graph::{Axis, Sites, axes, capture};
 use prune_core::{
-    Channels, Comparison, Cut, Error, Limits, Random, Slice, Weights, apply, mask_equals_remove, plan_axes,
-    predict, score_axis, verify_cut,
+    Channels, Comparison, Cut, Error, Limits, Random, Slice, Weights, absent_equals_removed, apply, cut_of,
+    mask_equals_remove, plan_axes, predict, run_without, score_axis, verify_cut,
 };
 
 use crate::nets::{ConvNet, images, plan, share};
@@ -171,6 +171,58 @@ fn operations_that_read_all_units_are_named() {
         assert!(reasons.iter().any(|reason| reason.contains(complaint)), "{reasons:?}");
         assert!(matches!(comparison.check(), Err(Error::NotComparable { .. })));
     }
+}
+
+#[test]
+fn operations_that_read_all_units_are_compared_with_units_absent() {
+    let device = Device::default();
+    let x = Tensor::<2>::random([8, 5], Distribution::Normal(0.0, 1.0), &device);
+    let cases: [Between; 4] = [
+        |_, x| softmax(x, 1),
+        |mlp, x| mlp.norm.forward(x),
+        |_, x| x.clone() - x.mean_dim(1),
+        |_, x| x.clone() / x,
+    ];
+    for between in cases {
+        let mlp = Mlp::new(&device);
+        let forward = |mlp: &Mlp, x| mlp.second.forward(between(mlp, mlp.first.forward(x)));
+        let graph = capture(&mlp, [1, 5], |mlp: &Mlp, x, _| forward(mlp, x)).unwrap();
+        let hidden = axes(&graph).into_iter().find(|axis| axis.pinned.is_none()).unwrap();
+        let cut = cut_of(&graph, [(&hidden, [0, 2, 3, 5, 8].as_slice())]).unwrap();
+        let compare = |removed: &Cut| {
+            let remove = |mlp| apply(mlp, removed);
+            absent_equals_removed(&mlp, remove, &graph, &cut, x.clone(), forward).unwrap().check()
+        };
+        assert!(compare(&cut).unwrap() <= 1e-5);
+        // As many units, but others.
+        let other = cut_of(&graph, [(&hidden, [1, 2, 4, 6, 7].as_slice())]).unwrap();
+        assert!(matches!(compare(&other), Err(Error::MaskDiffers { .. })));
+        let Some(group) = cut.across().next() else { continue };
+        assert_eq!(
+            (group.path.as_str(), group.dim, group.operations.len()),
+            ("first.weight", 1, 1),
+            "{cut:?}"
+        );
+    }
+}
+
+#[test]
+fn what_has_no_definition_with_absent_units_is_named() {
+    let device = Device::default();
+    let mlp = Mlp::new(&device);
+    let forward = |mlp: &Mlp, x: Tensor<2>| mlp.second.forward(mlp.norm.forward(mlp.first.forward(x.sin())));
+    let graph = capture(&mlp, [1, 5], |mlp: &Mlp, x, _| forward(mlp, x)).unwrap();
+    let cut = Cut::default();
+    let x = Tensor::<2>::ones([2, 5], &device);
+    let found = absent_equals_removed(&mlp, Ok, &graph, &cut, x, forward).unwrap();
+    let Comparison::NotComparable { reasons } = found else { panic!("{found:?}") };
+    assert_eq!(reasons, ["`sin` has no definition with absent elements"]);
+    let wrong = run_without(&graph_of(&mlp), &Weights::read(&mlp), &cut, (&[2, 4], &[0.0; 8])).unwrap_err();
+    assert!(wrong.to_string().contains("the input is [2, 4], the graph's [2, 5]"), "{wrong}");
+}
+
+fn graph_of(mlp: &Mlp) -> kd_graph::Graph {
+    capture(mlp, [1, 5], |mlp: &Mlp, x, _| mlp.second.forward(mlp.first.forward(x))).unwrap()
 }
 
 #[test]
