@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::entry::{Entry, Input, Knob, Removes};
 use self::entry::{FEATURES, GRAD, GRADS, LAYER_INPUTS, UNIT, WEIGHT};
+pub(crate) use self::random::chance;
 pub use self::knobs::{Bits, NonNegative, Norm};
 use crate::{Error, Inputs, Needs, Pattern, Pruned};
 

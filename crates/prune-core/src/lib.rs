@@ -67,6 +67,9 @@
 //! # }
 //! ```
 //!
+//! A whole module goes too, where it is an element of a list: [`plan_elements`] finds residual blocks and experts that the
+//! network can do without, [`remove_elements`] drops them, [`verify_elements`] proves it.
+//!
 //! The crate reads no file, clock or environment variable. When to prune, and masks that survive training, belong to
 //! the training loop.
 
@@ -89,6 +92,8 @@ mod predict;
 mod roles;
 
 mod cut;
+mod elements;
+mod heads;
 mod optimizer;
 mod sync;
 mod verify;
@@ -105,15 +110,19 @@ pub use criterion::{
     Taylor, Threshold, Unit, Update, Wanda, hessian,
 };
 pub use cut::{Cut, Slice, apply};
+pub use elements::{
+    Element, ElementCut, ElementKind, ElementPlan, WholeElement, plan_elements, remove_elements, score_element, verify_elements,
+};
 pub use error::Error;
 pub use follow::settle_numbers;
+pub use heads::only_heads;
 pub use inputs::{Inputs, Samples};
 pub use mask::mask;
 pub use matrix::Matrix;
 pub use named::{Array, Named, Output, Outputs};
 pub use needs::Needs;
 pub use optimizer::{Ids, cut_optimizer};
-pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
+pub use pattern::{Block, Blocks, Channels, Connections, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
 pub use predict::{Cost, Prediction, predict};
 pub use prune::{Pruned, prune};

@@ -95,8 +95,13 @@ pub fn mask_equals_removed<M: Module>(
     let plain = module.valid().materialize();
     let removed = remove(plain.clone())?;
     let silenced = plain.map(&mut Silence { place: Place::default(), cut, dims: predicted.silenced });
-    let (masked_shape, masked) = outputs("silenced", forward(&silenced))?;
-    let (cut_shape, removed) = outputs("cut", forward(&removed))?;
+    compare(forward(&silenced), forward(&removed))
+}
+
+/// Compares the outputs of a network in which something is silent with those of the one in which it is not there.
+pub(crate) fn compare(silenced: Tensor<2>, removed: Tensor<2>) -> Result<Comparison, Error> {
+    let (masked_shape, masked) = outputs("silenced", silenced)?;
+    let (cut_shape, removed) = outputs("cut", removed)?;
     if masked_shape != cut_shape {
         return Err(Error::OutputShape { masked: masked_shape, cut: cut_shape });
     }

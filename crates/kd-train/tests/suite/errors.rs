@@ -229,7 +229,7 @@ fn criteria_on_tensors() {
           Request
         prune::wrong-input: `grad` has the shape [3, 2], expected [2, 3]
           Request
-        prune::pattern: `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S` or `channels sparsity=S`
+        prune::pattern: `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S`, `random sparsity=S` or `channels sparsity=S`
           Request
         prune::pattern: criterion `fpgm` has no scores for the unit `element`
           help: it can remove by `channels`
