@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kd_core::Objective;
 use kd_deploy::{WeightsContainer, kdz};
 use kd_graph::{Axis, Fold, Graph};
-use prune_core::Cut;
+use prune_core::{Blocks, Cut, ElementKind};
 
 use crate::checkpoint::State;
 use crate::compensate::compensate;
@@ -16,13 +16,13 @@ use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::network::Network;
-use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
+use crate::recipe::{FitSpec, PrunePattern, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
 use crate::summary::{PackedSummary, StageSummary};
-use crate::{export, fold, follow, measure, provable, quantize, share, weights};
+use crate::{elements, export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -79,7 +79,7 @@ fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
     }
 }
 
-/// Removes whole channels; what is left trains on.
+/// Removes whole units; what is left trains on.
 fn prune<'a>(
     run: &Run<'_>,
     spec: &'a PruneSpec,
@@ -87,6 +87,15 @@ fn prune<'a>(
     folder: &StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
+    let target = match spec.pattern {
+        PrunePattern::Channels(target) | PrunePattern::Heads(target) => target,
+        PrunePattern::Layers(blocks) => {
+            return take_out(run, spec, (ElementKind::Layers, blocks), network, folder, sink);
+        }
+        PrunePattern::Experts(blocks) => {
+            return take_out(run, spec, (ElementKind::Experts, blocks), network, folder, sink);
+        }
+    };
     let graph = network.graph()?;
     let stored = prune_core::Weights::from_arrays(
         weights::masked(network.as_ref())
@@ -97,8 +106,11 @@ fn prune<'a>(
     for pin in &spec.pinned {
         prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
     }
+    if let PrunePattern::Heads(_) = spec.pattern {
+        prune_core::only_heads(&mut axes)?;
+    }
     let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
-    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, spec.limits)?;
+    let plan = prune_core::plan_axes(&graph, &axes, score, target, spec.limits)?;
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
     let network = match spec.compensate {
@@ -116,6 +128,39 @@ fn prune<'a>(
     // Masked weights are exact zeros in what was cut, and stay masked.
     let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
     Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
+}
+
+/// Takes whole modules out of the model's lists; what is left trains on.
+fn take_out<'a>(
+    run: &Run<'_>,
+    spec: &'a PruneSpec,
+    what: (ElementKind, Blocks),
+    network: Box<dyn Network>,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Prepared<'a>, Error> {
+    sink.event(Event::Working { what: "choosing what goes".into() });
+    let graph = network.graph()?;
+    let plan = elements::plan(run, spec, what, network.as_ref(), &graph)?;
+    let difference = network.verify_without(&plan.cut, run.data.first_rows(&run.device))?;
+    // What is read again is what is done, so that the file is known to say it.
+    let (json, cut) = elements::written(&plan.cut)?;
+    let left = network.without(&cut)?;
+    let gone: Vec<&str> = cut.elements.iter().map(|element| element.path.as_str()).collect();
+    sink.event(Event::Note(format!(
+        "{}: {} of {} go ({}), {} of {} multiply-accumulates stay; removing differs from silencing by {difference:.1e} \
+         of the largest logit",
+        folder.name(),
+        gone.len(),
+        plan.candidates,
+        gone.join(", "),
+        plan.after.macs,
+        plan.before.macs,
+    )));
+    folder.write(files::ELEMENTS, &json)?;
+    let masked = network.compression().masks.keys().filter_map(|path| cut.renamed(path));
+    let masks = weights::zeros_masked(&left.weights(), &masked.collect::<Vec<String>>());
+    Ok(plain(&spec.fit, left.with_compression(Compression { masks, ..Compression::default() })))
 }
 
 /// Batches whose means biases take over.
@@ -323,6 +368,6 @@ pub(crate) fn finish(
 /// Writes a stage's weights, which share values, in as few bytes as they need.
 fn pack(network: &dyn Network, folder: &StageDir) -> Result<PackedSummary, Error> {
     let file = folder.file(files::KDZ);
-    let packed = kdz::write(&file, &weights::named(network)?, &Default::default())?;
+    let packed = kdz::write(&file, &weights::named(network)?, &weights::metadata(network))?;
     Ok(share::summary(&packed, measure::bytes(&file)?))
 }

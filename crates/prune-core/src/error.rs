@@ -365,8 +365,8 @@ pub enum Error {
     },
     /// An element that a module cannot drop.
     #[error(
-        "the module cannot drop `{path}`: expected an element of a `Vec`, and a module that derives `SyncShape` and says so to \
-         whoever asks"
+        "the module cannot drop `{path}`: it is no element of a `Vec` that the network can do without, or the module does \
+         not say how to drop one, as `#[derive(SyncShape)]` does"
     )]
     NoElement {
         /// Its path.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use kd_core::Schedule;
 use kd_deploy::WeightsContainer;
-use prune_core::{Channels, Limits, Share, Unit};
+use prune_core::{Limits, Share, Unit};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
-use serde::Deserialize;
 
 use super::criterion;
 use super::objective::{Learning, Terms, terms};
@@ -16,7 +15,7 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PrunePattern, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
     TrainSpec,
 };
 use crate::estimator::Estimator;
@@ -100,12 +99,14 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
         }
         "distill" => fit(table, true, learning).map(StageKind::Distill),
         "prune" => {
-            #[derive(Deserialize)]
-            #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-            struct OfChannels {
-                channels: Channels,
+            let pattern = table.require::<PrunePattern>("pattern", "pattern.channels = { macs = 0.4 }");
+            let elements = pattern.as_ref().filter(|(pattern, _)| pattern.elements().is_some());
+            if let Some((_, span)) = elements {
+                for key in ["round-to", "compensate"] {
+                    rules::of_units_alone(table, key, span);
+                }
             }
-            let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
+            let by_loss = elements.is_some() && !table.has("criterion");
             let criterion = criterion::of_stage(table, Unit::Channel);
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
             let min_units = table.or("min-units", NonZeroUsize::MIN).get();
@@ -113,10 +114,11 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let pinned = table.or("pinned", Vec::new());
             let compensate = table.or("compensate", false);
             let fit = fit(table, false, learning);
-            let (OfChannels { channels: pattern }, _) = pattern?;
+            let (pattern, _) = pattern?;
             let criterion = Arc::new(criterion);
             let limits = Limits { min_units, round_to, max_share };
-            Some(StageKind::Prune(PruneSpec { pattern, criterion, limits, pinned, compensate, fit: fit? }))
+            let fit = fit?;
+            Some(StageKind::Prune(PruneSpec { pattern, criterion, by_loss, limits, pinned, compensate, fit }))
         }
         "sparsify" => {
             let masks = sparsify::masks(table);

@@ -28,7 +28,8 @@ pub struct ElementPlan {
 /// Plans to take elements of this kind out of `graph`, one at a time, that with the lowest score first; of equal scores, the
 /// last one.
 ///
-/// `score` is asked for each element that is left, before each choice, with what has been chosen so far. Of every list at
+/// `score` is asked for each element that is left, before each choice, with the receipt of it and all that was chosen
+/// before. Of every list at
 /// least `limits.min_units` elements stay, and no more than `limits.max_share` go; `limits.round_to` says nothing about
 /// elements. An element that has a parameter which is `pinned` stays.
 ///
@@ -69,7 +70,10 @@ pub fn plan_elements<E: From<Error>>(
     };
     while !enough(chosen.len(), after) {
         open.retain(|candidate| room.get(list_of(&candidate.element.path)).is_some_and(|&room| room > 0));
-        let asked = open.iter().map(|candidate| score(&candidate.element, &cut));
+        let asked = open.iter().map(|candidate| {
+            let with: Vec<&Candidate> = chosen.iter().chain([candidate]).collect();
+            score(&candidate.element, &receipt(graph, &with)?)
+        });
         let asked = asked.collect::<Result<Vec<f64>, E>>()?;
         let Some(&first) = select::order(&asked)?.first() else { break };
         let candidate = open.remove(first);
