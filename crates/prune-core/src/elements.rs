@@ -108,7 +108,20 @@ pub struct WholeElement {
 /// The elements of this kind that `graph` can do without, in its order, and those that it cannot, with the reason.
 pub(crate) fn candidates(graph: &Graph, kind: ElementKind) -> (Vec<Candidate>, Vec<WholeElement>) {
     match kind {
-        ElementKind::Layers => residual::candidates(graph),
+        ElementKind::Layers => {
+            let (mut found, mut whole) = residual::candidates(graph);
+            // An expert whose result is added to a stream is one too, but does not go without its gate.
+            let experts = experts::candidates(graph).0;
+            found.retain(|it| {
+                let weighed = experts.iter().any(|expert| expert.element == it.element);
+                if weighed {
+                    let reason = "a router weighs it; write `experts`".into();
+                    whole.push(WholeElement { path: it.element.path.clone(), reason });
+                }
+                !weighed
+            });
+            (found, whole)
+        }
         ElementKind::Experts => experts::candidates(graph),
     }
 }

@@ -1259,6 +1259,17 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
 }
 
 #[test]
+fn what_says_nothing_about_whole_modules_or_chance_is_refused() {
+    let cut = "pattern.channels = { sparsity = 0.25 }";
+    let masks = "pattern.unstructured = { sparsity = 0.5 }";
+    assert_snapshot!(say(&[(cut, "pattern.layers = { count = 1 }\nround-to = 8\ncompensate = true")]), @"");
+    assert_snapshot!(say(&[(cut, "pattern.layers = { count = 0 }")]), @"");
+    assert_snapshot!(say(&[(cut, "pattern.layer = { count = 1 }")]), @"");
+    assert_snapshot!(say(&[(masks, "pattern.random = { sparsity = 0.5 }\ncriterion.magnitude = {}")]), @"");
+    assert_snapshot!(say(&[(masks, "pattern.random = { sparsity = 0.5 }\nschedule.movement = {}")]), @"");
+}
+
+#[test]
 fn what_was_resolved_resolves_to_itself() {
     let check = |name: &str, text: &str| {
         let first = parse(text, &[]).unwrap_or_else(|problems| panic!("{name}:\n{problems}")).resolved();
@@ -1290,8 +1301,17 @@ fn what_was_resolved_resolves_to_itself() {
         "rows = { sparsity = 0.25 }",
         "columns = { sparsity = 0.25 }",
         "unstructured = { sparsity = 0.5, scope = \"global\" }",
+        "random = { sparsity = 0.5, seed = 3 }",
     ] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
+    }
+    for pattern in [
+        "heads = { sparsity = 0.5 }\nround-to = 2",
+        "layers = { count = 2 }\nmin-units = 2",
+        "layers = { macs = 0.25 }\ncriterion.random = { seed = 1 }",
+        "experts = { sparsity = 0.25 }\nmax-share = 0.5",
+    ] {
+        check(pattern, &GOOD.replace("channels = { sparsity = 0.25 }", pattern));
     }
     for way in [
         "linear = { from = 0.5, to = 1.0 }\nfrequency = 3\nlock-after = 1.0",

@@ -25,9 +25,6 @@ pub(super) fn candidates(graph: &Graph) -> (Vec<Candidate>, Vec<WholeElement>) {
 }
 
 fn candidate(graph: &Graph, element: &Element, size: usize, routers: &[Axis]) -> Result<Candidate, String> {
-    if residual::without(graph, &element.params).is_ok() {
-        return Err("it is a residual block; write `layers`".into());
-    }
     let unit = element.path.rsplit('.').next().and_then(|index| index.parse::<usize>().ok());
     let unit = unit.filter(|&unit| unit < size).ok_or("its list has elements without parameters")?;
     // A router stands beside the list, and not within another expert.
@@ -37,6 +34,9 @@ fn candidate(graph: &Graph, element: &Element, size: usize, routers: &[Axis]) ->
     let fits = |axis: &&Axis| axis.size == size && axis.members.iter().all(|member| near(&member.path));
     let axis = match routers.iter().filter(fits).collect::<Vec<_>>().as_slice() {
         [axis] => *axis,
+        [] if residual::without(graph, &element.params).is_ok() => {
+            return Err("it is a residual block, which no router weighs; write `layers`".into());
+        }
         [] => return Err(format!("no router with {size} outputs, taken one by one, stands beside its list")),
         several => return Err(format!("{} routers with {size} outputs stand beside its list", several.len())),
     };
