@@ -326,14 +326,12 @@ fn a_whole_run_from_teacher_to_int8_agrees_with_the_engines() {
     };
     assert!(stage("teacher")["accuracy"].as_f64().unwrap() > 0.8, "{summary:#}");
     assert!(stage("int8")["accuracy"].as_f64().unwrap() > 0.6, "{summary:#}");
-    // One of three heads and a third of the hidden units, one of the two heads, one of two layers.
+    // One of three heads, a value's width of four and a third of the hidden units; one of the two heads; one of two layers.
     let macs = |name| stage(name)["macs"].as_u64().unwrap();
     assert!(macs("prune") < macs("distill"), "{summary:#}");
-    let scores = 2 * 10 * 10 * 4;
-    assert_eq!(macs("prune") - macs("heads"), 2 * (10 * 4 * 12 * 4 + scores));
-    let hidden = 11;
-    let layer = 10 * (4 * 12 * 4) + scores + 10 * (2 * 12 * hidden);
-    assert_eq!(macs("heads") - macs("depth"), layer);
+    let head = 10 * (2 * 12 * (4 + 3)) + 10 * 10 * (4 + 3);
+    assert_eq!(macs("prune") - macs("heads"), 2 * head);
+    assert_eq!(macs("heads") - macs("depth"), head + 10 * (2 * 12 * 11));
     assert_eq!(macs("int8"), macs("depth"));
     let folder_of = |name: &str| {
         let folders = std::fs::read_dir(outcome.dir.join("stages")).or_else(|_| std::fs::read_dir(&outcome.dir));

@@ -45,7 +45,8 @@ pub fn plan_elements<E: From<Error>>(
     limits: Limits,
     pinned: impl Fn(&str) -> bool,
 ) -> Result<ElementPlan, E> {
-    let (mut open, mut whole) = candidates(graph, kind);
+    let (mut open, others) = candidates(graph, kind);
+    let mut whole = Vec::new();
     open.retain(|candidate| match candidate.element.params.iter().find(|path| pinned(path)) {
         Some(path) => {
             let reason = format!("`{path}` is pinned");
@@ -54,6 +55,8 @@ pub fn plan_elements<E: From<Error>>(
         }
         None => true,
     });
+    // What the request itself keeps comes first.
+    whole.extend(others);
     let count = open.len();
     if count == 0 {
         let reasons = whole.into_iter().map(|it| format!("`{}`: {}", it.path, it.reason)).collect();
