@@ -115,7 +115,9 @@ pub fn load(network: &mut dyn Network, file: &Path) -> Result<(), Error> {
     let tensors = read(file)?;
     if let Some(dropped) = tensors.metadata.get(DROPPED) {
         let paths: Vec<String> = dropped.split_whitespace().map(str::to_owned).collect();
-        network.drop_elements(&paths).map_err(|error| broken(CheckpointReason::DoesNotFit(error.to_string())))?;
+        network
+            .drop_elements(&paths)
+            .map_err(|error| broken(CheckpointReason::DoesNotFit(error.to_string())))?;
     }
     let mut params = params(&network.entries());
     let missing = params.iter().map(safetensors::torch_name).find(|name| !tensors.arrays.contains_key(name));

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::entry::{Entry, Input, Knob, Removes};
 use self::entry::{FEATURES, GRAD, GRADS, LAYER_INPUTS, UNIT, WEIGHT};
-pub(crate) use self::random::chance;
 pub use self::knobs::{Bits, NonNegative, Norm};
+pub(crate) use self::random::chance;
 use crate::{Error, Inputs, Needs, Pattern, Pruned};
 
 /// A rule that scores the weights of a layer.

@@ -67,7 +67,8 @@ impl ElementCut {
             if gone.contains(before.as_str()) {
                 return None;
             }
-            let lower = |index: usize| (0..index).filter(|at| gone.contains(format!("{list}.{at}").as_str())).count();
+            let lower =
+                |index: usize| (0..index).filter(|at| gone.contains(format!("{list}.{at}").as_str())).count();
             match name.parse::<usize>() {
                 Ok(index) => join(&mut after, &(index - lower(index)).to_string()),
                 Err(_) => join(&mut after, name),

@@ -26,7 +26,8 @@ pub fn only_heads(axes: &mut [Axis]) -> Result<(), Error> {
     let (mut open, mut reasons) = (false, Vec::new());
     for axis in axes.iter_mut() {
         if !whole(axis) && !alone(axis) {
-            axis.pinned.get_or_insert_with(|| format!("its units are {}, and heads alone are to go", axis.kind));
+            axis.pinned
+                .get_or_insert_with(|| format!("its units are {}, and heads alone are to go", axis.kind));
             continue;
         }
         match &axis.pinned {

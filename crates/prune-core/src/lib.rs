@@ -111,7 +111,8 @@ pub use criterion::{
 };
 pub use cut::{Cut, Slice, apply};
 pub use elements::{
-    Element, ElementCut, ElementKind, ElementPlan, WholeElement, plan_elements, remove_elements, score_element, verify_elements,
+    Element, ElementCut, ElementKind, ElementPlan, WholeElement, plan_elements, remove_elements,
+    score_element, verify_elements,
 };
 pub use error::Error;
 pub use follow::settle_numbers;
@@ -122,7 +123,9 @@ pub use matrix::Matrix;
 pub use named::{Array, Named, Output, Outputs};
 pub use needs::Needs;
 pub use optimizer::{Ids, cut_optimizer};
-pub use pattern::{Block, Blocks, Channels, Connections, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
+pub use pattern::{
+    Block, Blocks, Channels, Connections, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured,
+};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
 pub use predict::{Cost, Prediction, predict};
 pub use prune::{Pruned, prune};

@@ -65,8 +65,10 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
         no_effect("criterion", span, "movement ranks by scores of its own");
     }
     let random = read.pattern.as_ref().filter(|(pattern, _)| matches!(pattern, Pattern::Random(_)));
-    if let (Some(span), Some(_)) = (read.ranks.as_ref().filter(|_| !when.is_movement()), random) {
-        no_effect("criterion", span, "chance alone chooses the connections of `random`");
+    if let (Some(span), Some((_, pattern))) = (read.ranks.as_ref().filter(|_| !when.is_movement()), random) {
+        let message = "`criterion` would change nothing: chance alone chooses the connections of `random`";
+        let problem = Problem::new("recipe::no-effect", message, span.clone(), "no effect");
+        table.problem(problem.also(pattern.clone(), "beside this").help("take one of the two out"));
     }
     if let Some((_, span)) = read.frequency.as_ref().filter(|_| !when.is_gradual()) {
         no_effect("frequency", span, "masks change at the beginning of rounds alone");

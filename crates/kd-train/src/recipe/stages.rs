@@ -15,8 +15,8 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PrunePattern, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
-    TrainSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PrunePattern, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind,
+    StageSpec, TrainSpec,
 };
 use crate::estimator::Estimator;
 use crate::observing::Observing;

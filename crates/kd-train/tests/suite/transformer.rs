@@ -334,7 +334,8 @@ fn a_whole_run_from_teacher_to_int8_agrees_with_the_engines() {
     assert_eq!(macs("heads") - macs("depth"), head + 10 * (2 * 12 * 11));
     assert_eq!(macs("int8"), macs("depth"));
     let folder_of = |name: &str| {
-        let folders = std::fs::read_dir(outcome.dir.join("stages")).or_else(|_| std::fs::read_dir(&outcome.dir));
+        let folders =
+            std::fs::read_dir(outcome.dir.join("stages")).or_else(|_| std::fs::read_dir(&outcome.dir));
         let folders = folders.unwrap().map(|entry| entry.unwrap().path());
         folders.into_iter().find(|path| path.display().to_string().ends_with(&format!("-{name}"))).unwrap()
     };
@@ -365,9 +366,12 @@ fn a_run_that_was_stopped_ends_with_the_same_bytes() {
         crate::common::run(&recipe, &[], stopped.path(), &mut crate::common::StopAfter(57)).unwrap_err();
     let Error::Interrupted { run } = error else { panic!("{error}") };
     // Once more in the stage that took a layer out: teacher, baseline and student have 44 steps each, others 11.
-    let error = crate::common::go_on(&run, &mut crate::common::StopAfter(3 * 44 - 57 + 2 * 11 + 5)).unwrap_err();
+    let error =
+        crate::common::go_on(&run, &mut crate::common::StopAfter(3 * 44 - 57 + 2 * 11 + 5)).unwrap_err();
     let Error::Interrupted { run } = error else { panic!("{error}") };
-    assert!(std::fs::read_dir(&run).unwrap().any(|entry| entry.unwrap().path().join("elements.json").is_file()));
+    assert!(
+        std::fs::read_dir(&run).unwrap().any(|entry| entry.unwrap().path().join("elements.json").is_file())
+    );
     let found = crate::common::go_on(&run, &mut Silent).unwrap().dir;
     assert_eq!(crate::common::exact_files(&found).len(), crate::common::exact_files(&expected).len());
     for (name, bytes) in crate::common::exact_files(&expected) {

@@ -30,7 +30,9 @@ fn candidate(graph: &Graph, element: &Element, size: usize, routers: &[Axis]) ->
     // A router stands beside the list, and not within another expert.
     let beside = list_of(list_of(&element.path));
     let list = format!("{}.", list_of(&element.path));
-    let near = |path: &str| (beside.is_empty() || path.starts_with(&format!("{beside}."))) && !path.starts_with(&list);
+    let near = |path: &str| {
+        (beside.is_empty() || path.starts_with(&format!("{beside}."))) && !path.starts_with(&list)
+    };
     let fits = |axis: &&Axis| axis.size == size && axis.members.iter().all(|member| near(&member.path));
     let axis = match routers.iter().filter(fits).collect::<Vec<_>>().as_slice() {
         [axis] => *axis,
@@ -38,14 +40,17 @@ fn candidate(graph: &Graph, element: &Element, size: usize, routers: &[Axis]) ->
             return Err("it is a residual block, which no router weighs; write `layers`".into());
         }
         [] => return Err(format!("no router with {size} outputs, taken one by one, stands beside its list")),
-        several => return Err(format!("{} routers with {size} outputs stand beside its list", several.len())),
+        several => {
+            return Err(format!("{} routers with {size} outputs stand beside its list", several.len()));
+        }
     };
     // Numbers that are added to the scores, one each.
     let bias = axis.members.iter().find(|member| {
         let shape = graph.params.iter().find(|param| param.path == member.path).map(|param| &param.shape);
         shape.is_some_and(|shape| shape.len() == 1) && member.index[unit] == [unit]
     });
-    let bias = bias.ok_or("its router has no bias, by which it could be shut to prove that nothing else changes")?;
+    let bias =
+        bias.ok_or("its router has no bias, by which it could be shut to prove that nothing else changes")?;
     Ok(Candidate {
         element: element.clone(),
         silence: vec![Silence::Shut(bias.path.clone(), unit)],

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use kd_graph::{Graph, Param, macs_with};
 
-use super::{Candidate, Element, ElementCut, ElementKind, WholeElement, candidates, list_of, places, residual};
+use super::{
+    Candidate, Element, ElementCut, ElementKind, WholeElement, candidates, list_of, places, residual,
+};
 use crate::roles::{Role, uses};
 use crate::{Blocks, Cost, Criterion, Cut, Error, Inputs, Limits, Matrix, Unit, Weights, cut_of, select};
 
@@ -69,7 +71,9 @@ pub fn plan_elements<E: From<Error>>(
     let enough = |chosen: usize, after: Cost| match target {
         Blocks::Count(wanted) => chosen >= wanted.get(),
         Blocks::Sparsity(share) => chosen >= select::removed_of(share.get(), count),
-        Blocks::Macs(share) => before.macs - after.macs >= (share.get() * before.macs as f64 - 1e-9).ceil() as u64,
+        Blocks::Macs(share) => {
+            before.macs - after.macs >= (share.get() * before.macs as f64 - 1e-9).ceil() as u64
+        }
     };
     while !enough(chosen.len(), after) {
         open.retain(|candidate| room.get(list_of(&candidate.element.path)).is_some_and(|&room| room > 0));
@@ -163,10 +167,12 @@ impl Prediction {
 
     /// Holds a recording of the network without the elements against this.
     pub(super) fn check(&self, found: &Graph) -> Result<(), Error> {
-        let differs = |what: String, planned: String, found: String| Err(Error::NotAsPlanned { what, planned, found });
+        let differs =
+            |what: String, planned: String, found: String| Err(Error::NotAsPlanned { what, planned, found });
         let shapes: BTreeMap<&String, &Vec<usize>> =
             found.params.iter().map(|param| (&param.path, &param.shape)).collect();
-        let absent = |shape: Option<&Vec<usize>>| shape.map_or("absent".to_owned(), |shape| format!("{shape:?}"));
+        let absent =
+            |shape: Option<&Vec<usize>>| shape.map_or("absent".to_owned(), |shape| format!("{shape:?}"));
         for path in self.shapes.keys().chain(shapes.keys().copied()) {
             let (planned, found) = (self.shapes.get(path), shapes.get(path).copied());
             if planned != found {

@@ -69,7 +69,8 @@ fn silent(graph: &Graph, value: ValueId, own: &[String]) -> Result<BTreeSet<Stri
         let sets = inputs.iter().map(|&input| silent(graph, input, own));
         Ok(sets.collect::<Result<Vec<_>, String>>()?.into_iter().flatten().collect())
     };
-    let any = |inputs: &[ValueId]| inputs.iter().find_map(|&input| silent(graph, input, own).ok()).ok_or_else(loud);
+    let any =
+        |inputs: &[ValueId]| inputs.iter().find_map(|&input| silent(graph, input, own).ok()).ok_or_else(loud);
     match &node.op {
         Op::Linear | Op::Conv { .. } | Op::ConvTranspose { .. } => all(&node.inputs[1..]),
         Op::BatchNorm { .. } => all(&node.inputs[1..3]),

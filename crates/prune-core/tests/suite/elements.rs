@@ -7,8 +7,8 @@ use burn::tensor::{Device, Distribution, Tensor};
 use kd_graph::{Graph, capture};
 use kd_nn::SyncShape;
 use prune_core::{
-    Blocks, Element, ElementCut, ElementKind, ElementPlan, Error, Limits, Magnitude, Share, Weights, plan_elements,
-    remove_elements, score_element, verify_elements,
+    Blocks, Element, ElementCut, ElementKind, ElementPlan, Error, Limits, Magnitude, Share, Weights,
+    plan_elements, remove_elements, score_element, verify_elements,
 };
 
 fn linear(from: usize, to: usize) -> Linear {
@@ -104,10 +104,12 @@ fn blocks_that_keep_the_width_can_go_and_silence_tells_no_difference() {
     assert_eq!(paths(&plan.cut), ["stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.1"]);
     assert_eq!(plan.cut.elements[0].params.len(), 8, "{:?}", plan.cut.elements[0].params);
     let whole: Vec<_> = plan.whole.iter().map(|whole| (whole.path.as_str(), whole.reason.as_str())).collect();
-    assert!(whole.contains(&(
-        "stages.1.blocks.0",
-        "`stages.1.blocks.0.inner.weight` is read in no residual branch"
-    )));
+    assert!(
+        whole.contains(&(
+            "stages.1.blocks.0",
+            "`stages.1.blocks.0.inner.weight` is read in no residual branch"
+        ))
+    );
 
     let take = |net: &mut Net, path: &str| net.remove_element(path);
     let forward = |net: &Net| net.forward(input.clone());
@@ -146,9 +148,11 @@ fn a_target_is_met_by_few_and_limits_hold() {
     );
     assert!(planned(count(3), Limits { max_share: Some(share(0.5)), ..plain }).is_err());
     assert!(matches!(error(Blocks::Macs(share(0.99)), plain), Error::MacsUnreachable { .. }));
-    let nothing = plan_elements(&graph, ElementKind::Layers, in_order, count(1), plain, |path| path.contains("outer"));
+    let nothing =
+        plan_elements(&graph, ElementKind::Layers, in_order, count(1), plain, |path| path.contains("outer"));
     let text = nothing.unwrap_err().to_string();
-    let first = "no residual blocks can go: `stages.0.blocks.0`: `stages.0.blocks.0.outer.weight` is pinned; ";
+    let first =
+        "no residual blocks can go: `stages.0.blocks.0`: `stages.0.blocks.0.outer.weight` is pinned; ";
     assert!(text.starts_with(first), "{text}");
     let nan = |_: &Element, _: &ElementCut| Ok::<_, Error>(f64::NAN);
     let nan = plan_elements(&graph, ElementKind::Layers, nan, count(1), plain, |_| false);
@@ -163,12 +167,19 @@ fn a_criterion_says_what_an_element_of_any_width_is_worth() {
         layer.weight = layer.weight.clone().map(|weight| weight.mul_scalar(0.01));
     }
     let (graph, weights) = (graph_of(&net), Weights::read(&net));
-    let score = |element: &Element, _: &ElementCut| score_element(&Magnitude::default(), &graph, element, &weights);
+    let score =
+        |element: &Element, _: &ElementCut| score_element(&Magnitude::default(), &graph, element, &weights);
     let plan =
         plan_elements(&graph, ElementKind::Layers, score, count(1), Limits::default(), |_| false).unwrap();
     assert_eq!(paths(&plan.cut), ["stages.0.blocks.1"]);
     let [inner, outer] = ["inner", "outer"].map(|layer| {
-        weights.get(&format!("stages.0.blocks.1.{layer}.weight")).unwrap().values.iter().map(|x| x.abs()).sum::<f64>()
+        weights
+            .get(&format!("stages.0.blocks.1.{layer}.weight"))
+            .unwrap()
+            .values
+            .iter()
+            .map(|x| x.abs())
+            .sum::<f64>()
     });
     assert!((plan.scores[0] - (inner + outer) / 108.0).abs() < 1e-12);
 }

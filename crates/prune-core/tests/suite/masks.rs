@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use prune_core::{
-    Block, Builtin, Connections, Criterion, Error, Inputs, Lines, Magnitude, Matrix, NM, Norm, Pattern, Random, Removal,
-    Scope, Sparsity, TABLE, Unit, Unstructured, mask, prune, select,
+    Block, Builtin, Connections, Criterion, Error, Inputs, Lines, Magnitude, Matrix, NM, Norm, Pattern,
+    Random, Removal, Scope, Sparsity, TABLE, Unit, Unstructured, mask, prune, select,
 };
 use serde::Deserialize;
 use serde_json::json;
