@@ -394,7 +394,7 @@ fn whole(kind: ElementKind) -> &'static str {
 fn listed(reasons: &[String]) -> String {
     match reasons {
         [] => ": there are none".into(),
-        [few @ ..] if few.len() <= 3 => format!(": {}", few.join("; ")),
+        few if few.len() <= 3 => format!(": {}", few.join("; ")),
         many => format!(": {}; and {} more", many[..2].join("; "), many.len() - 2),
     }
 }
