@@ -250,5 +250,11 @@ fn what_cannot_go_is_said() {
         let error = run(&recipe, folder.path(), &mut Silent).unwrap_err();
         texts.push(format!("{}: {error}", error.code()));
     }
-    insta::assert_snapshot!(texts.join("\n"), @"");
+    insta::assert_snapshot!(texts.join("\n"), @"
+    prune::none-can-go: no heads can go: there are none
+    prune::none-can-go: no residual blocks can go: `mixture.experts.0`: `mixture.experts.0.hidden.weight` is read in no residual branch; `mixture.experts.1`: `mixture.experts.1.hidden.weight` is read in no residual branch; and 2 more
+    prune::none-can-go: 4 experts are to go, at most 3 can; lower the count
+    prune::none-can-go: the module cannot drop `mixture.experts.3`: it is no element of a `Vec` that the network can do without, or the module does not say how to drop one, as `#[derive(SyncShape)]` does
+    prune::none-can-go: no residual blocks can go: `hidden.0`: `hidden.0.weight` is read in no residual branch
+    ");
 }
