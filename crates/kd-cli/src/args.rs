@@ -391,7 +391,7 @@ pub(crate) enum PruneCommand {
         criterion.NAME` says which. Weights are [out, in] or [out, in, kh, kw]. Writes scores, mask (1 is kept), weight \
         (0 where removed) and sparsity, or layers.K.scores and so on, in the inputs' precision.\n\
         A PATTERN is one of: unstructured sparsity=S [scope=global], keep=K of=M, block RxC sparsity=S, rows sparsity=S, \
-        columns sparsity=S, channels sparsity=S.")]
+        columns sparsity=S, random sparsity=S [seed=N], channels sparsity=S.")]
     Eval(PruneEval),
 }
 

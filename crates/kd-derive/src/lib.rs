@@ -9,6 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Expr, Fields, Index, Member, Resu
 /// Implements `kd_nn::SyncShape`: every field in turn, then the numbers that have a rule.
 ///
 /// - A field without an attribute is asked itself: layers, `Vec`, `Option`, arrays, parameters, numbers.
+/// - `Vec`s of such fields can lose elements: their names lead `remove_element` to them.
 /// - `#[sync(EXPRESSION)]` sets a field to the expression's value, after all fields without one. In it `self` is the
 ///   module whose weights are cut already, and `cut` the [`ShapeCut`] at the module.
 /// - `#[sync(skip)]` leaves a field of any type alone.
@@ -23,12 +24,12 @@ pub fn derive_sync_shape(input: proc_macro::TokenStream) -> proc_macro::TokenStr
 }
 
 fn expand(input: &DeriveInput) -> Result<TokenStream> {
-    let body = match &input.data {
+    let (body, within) = match &input.data {
         Data::Struct(data) => structure(&data.fields)?,
         Data::Enum(data) => {
             let arms = data.variants.iter().map(|variant| arm(&variant.ident, &variant.fields));
-            let arms = arms.collect::<Result<Vec<_>>>()?;
-            quote! { match self { #(#arms)* } }
+            let (synced, removed): (Vec<_>, Vec<_>) = arms.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            (quote! { match self { #(#synced)* } }, quote! { match self { #(#removed)* _ => false } })
         }
         Data::Union(_) => {
             return Err(Error::new_spanned(&input.ident, "expected a struct or an enum, found a union"));
@@ -44,6 +45,12 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 let _ = cut;
                 #body
             }
+
+            fn remove_element(&mut self, path: &str) -> bool {
+                let (name, rest) = ::kd_nn::first_name(path);
+                let _ = rest;
+                #within
+            }
         }
     })
 }
@@ -55,8 +62,9 @@ enum Rule {
     Set(Expr),
 }
 
-fn structure(fields: &Fields) -> Result<TokenStream> {
-    let (mut asked, mut set) = (Vec::new(), Vec::new());
+/// What brings a struct's numbers up to date, and what takes an element out of one of its lists.
+fn structure(fields: &Fields) -> Result<(TokenStream, TokenStream)> {
+    let (mut asked, mut set, mut within) = (Vec::new(), Vec::new(), Vec::new());
     for (index, field) in fields.iter().enumerate() {
         let member = match &field.ident {
             Some(name) => Member::Named(name.clone()),
@@ -66,16 +74,18 @@ fn structure(fields: &Fields) -> Result<TokenStream> {
             Rule::Ask => {
                 let path = path(field.ident.as_ref(), index);
                 asked.push(quote! { ::kd_nn::SyncShape::sync_shape(&mut self.#member, &cut.at(#path)); });
+                within.push(quote! { #path => ::kd_nn::SyncShape::remove_element(&mut self.#member, rest), });
             }
             Rule::Skip => {}
             Rule::Set(value) => set.push(quote! { self.#member = #value; }),
         }
     }
-    Ok(quote! { #(#asked)* #(#set)* })
+    Ok((quote! { #(#asked)* #(#set)* }, quote! { match name { #(#within)* _ => false } }))
 }
 
-fn arm(variant: &syn::Ident, fields: &Fields) -> Result<TokenStream> {
-    let (mut patterns, mut asked) = (Vec::new(), Vec::new());
+/// The same of an enum's variant, as the arms of two matches.
+fn arm(variant: &syn::Ident, fields: &Fields) -> Result<(TokenStream, TokenStream)> {
+    let (mut patterns, mut asked, mut within) = (Vec::new(), Vec::new(), Vec::new());
     // Burn's path of a variant's value is the variant's name.
     let name = variant.to_string();
     for (index, field) in fields.iter().enumerate() {
@@ -88,6 +98,7 @@ fn arm(variant: &syn::Ident, fields: &Fields) -> Result<TokenStream> {
             Rule::Ask => {
                 patterns.push(quote! { #member: #bound });
                 asked.push(quote! { ::kd_nn::SyncShape::sync_shape(#bound, &cut.at(#name)); });
+                within.push(quote! { || ::kd_nn::SyncShape::remove_element(#bound, rest) });
             }
             Rule::Skip => {}
             Rule::Set(value) => {
@@ -95,7 +106,9 @@ fn arm(variant: &syn::Ident, fields: &Fields) -> Result<TokenStream> {
             }
         }
     }
-    Ok(quote! { Self::#variant { #(#patterns,)* .. } => { #(#asked)* } })
+    let synced = quote! { Self::#variant { #(#patterns,)* .. } => { #(#asked)* } };
+    let removed = quote! { Self::#variant { #(#patterns,)* .. } if name == #name => false #(#within)*, };
+    Ok((synced, removed))
 }
 
 fn path(name: Option<&syn::Ident>, index: usize) -> String {

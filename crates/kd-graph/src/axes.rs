@@ -20,6 +20,10 @@ use crate::kind::{Kind, Trait, kind};
 use crate::labels::{Label, Pin};
 use crate::solver::Solver;
 
+/// Why an axis is pinned whose units the model takes one by one, as it does with the scores of a router whose experts are
+/// modules of their own.
+pub const TAKEN_ONE_BY_ONE: &str = "each of its units is taken by itself";
+
 /// A set of units, such as the channels of a block, that exist in several tensors and can only go together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
@@ -110,7 +114,7 @@ impl Solver<'_> {
             Some(Pin::Position) => Some("positions in space, time or batch".to_owned()),
             Some(Pin::Constant) => Some("a constant of the forward pass has this size".into()),
             Some(Pin::Because(why)) => Some(why.clone()),
-            None => apart.then(|| "each of its units is taken by itself".into()),
+            None => apart.then(|| TAKEN_ONE_BY_ONE.into()),
         };
         let member = |((param, dim), index): ((usize, usize), Vec<BTreeSet<usize>>)| Member {
             path: self.graph.params[param].path.clone(),

@@ -46,7 +46,7 @@ mod placement;
 mod sizes;
 mod solver;
 
-pub use axes::{Axis, Member, axes};
+pub use axes::{Axis, Member, TAKEN_ONE_BY_ONE, axes};
 pub use blocks::{Block, blocks};
 pub use capture::{Sites, capture};
 pub use cost::{activation_bytes, macs, macs_with, node_macs, node_params, params};

@@ -38,4 +38,6 @@ pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig};
 pub use optim::{Adam, AdamW, Lion, Sgd};
 pub use switch::{Guard, Kernels};
+#[doc(hidden)]
+pub use sync::first_name;
 pub use sync::{Kept, ShapeCut, SyncShape};

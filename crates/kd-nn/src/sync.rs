@@ -45,6 +45,38 @@ pub use kd_derive::SyncShape;
 pub trait SyncShape {
     /// Sets the numbers to what the weights ask for. `cut` says what was removed, by paths from this module.
     fn sync_shape(&mut self, cut: &ShapeCut<'_>);
+
+    /// Takes the element at a dotted path from this module, `layers.2`, out of the `Vec` that holds it; what follows moves
+    /// up by one. `false`, and nothing is changed, where no such list has such an element.
+    ///
+    /// Numbers do not follow here: ask for them with [`sync_shape`](SyncShape::sync_shape) once all is out.
+    ///
+    /// ```
+    /// # use burn::module::Module;
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::tensor::Device;
+    /// use kd_nn::SyncShape;
+    ///
+    /// #[derive(Module, Debug, SyncShape)]
+    /// struct Stack {
+    ///     layers: Vec<Linear>,
+    /// }
+    ///
+    /// let device = Device::default();
+    /// let mut stack = Stack { layers: [3, 5, 7].map(|out| LinearConfig::new(3, out).init(&device)).into() };
+    /// assert!(stack.remove_element("layers.1") && !stack.remove_element("layers.2"));
+    /// assert_eq!(stack.layers[1].weight.dims(), [3, 7]);
+    /// ```
+    fn remove_element(&mut self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
+}
+
+/// The first name of a dotted path, and what follows it.
+#[doc(hidden)]
+pub fn first_name(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
 }
 
 /// What stayed of a dimension.

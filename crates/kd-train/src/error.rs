@@ -431,6 +431,12 @@ impl Error {
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
             Error::NotKept { .. } => "prune::not-kept",
+            Error::Prune(
+                prune_core::Error::NoHeads { .. }
+                | prune_core::Error::NoElements { .. }
+                | prune_core::Error::NoElement { .. }
+                | prune_core::Error::TooFewElements { .. },
+            ) => "prune::none-can-go",
             Error::Prune(_) => "prune::impossible",
             Error::Quant(_) | Error::Weight { .. } => "quantize::impossible",
             Error::TensorFile { .. } => "loss::tensors",

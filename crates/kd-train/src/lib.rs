@@ -64,6 +64,7 @@ pub mod summary;
 pub mod tensors;
 
 pub mod device;
+mod elements;
 mod error;
 mod exact;
 pub mod explain;

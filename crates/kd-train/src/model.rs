@@ -60,6 +60,13 @@ pub trait Model: Module + Debug + Send + Sync + 'static {
         None
     }
 
+    /// Drops the element at a dotted path of the module, `layers.2`, from the `Vec` that holds it, for stages that take out
+    /// residual blocks or experts; whether there is one. A model that derives [`SyncShape`](kd_nn::SyncShape) writes
+    /// `SyncShape::remove_element(self, path)`. Without this, such stages refuse the model.
+    fn remove_element(&mut self, _path: &str) -> bool {
+        false
+    }
+
     /// Logits `[batch, classes]` of a batch.
     fn forward(&self, input: Self::Input, tap: &mut Tap<'_>) -> Tensor<2>;
 }

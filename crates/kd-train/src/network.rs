@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use kd_core::Tap;
 use kd_deploy::Weights;
 use kd_graph::Graph;
-use prune_core::Cut;
+use prune_core::{Cut, ElementCut};
 
 use crate::compress::{self, Compression, Draw};
 use crate::error::Error;
@@ -127,6 +127,32 @@ pub trait Network: Send + Sync {
     ///
     /// A cut that does not fit, or outputs that differ.
     fn verify_cut(&self, cut: &Cut, rows: Tensor<2>) -> Result<f64, Error>;
+
+    /// A copy on the plain device without the elements of `cut`, masks and rounding folded in.
+    ///
+    /// # Errors
+    ///
+    /// Elements that the model cannot drop.
+    fn without(&self, cut: &ElementCut) -> Result<Box<dyn Network>, Error>;
+
+    /// The largest difference of logits between dropping elements and silencing them, relative to the largest logit, on
+    /// `rows`; an error where they differ, or where the network without them is not the predicted one.
+    ///
+    /// # Errors
+    ///
+    /// Elements that the network cannot do without or that the model cannot drop, or outputs that differ.
+    fn verify_without(&self, cut: &ElementCut, rows: Tensor<2>) -> Result<f64, Error>;
+
+    /// Paths of the elements that were dropped since the model was built, in the order in which it was done, each by the
+    /// name that it had then.
+    fn dropped(&self) -> &[String];
+
+    /// Drops elements by path, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The first that the model does not have or cannot drop; those before it are gone.
+    fn drop_elements(&mut self, paths: &[String]) -> Result<(), Error>;
 }
 
 /// A model of known type, with what it was built from.
@@ -138,6 +164,7 @@ pub struct Built<M> {
     module: Option<M>,
     compression: Compression,
     draw: Draw,
+    dropped: Vec<String>,
 }
 
 impl<M: Model> Built<M> {
@@ -159,6 +186,7 @@ impl<M: Model> Built<M> {
             module: Some(module),
             compression: Compression::default(),
             draw: Draw::default(),
+            dropped: Vec::new(),
         }))
     }
 
@@ -167,8 +195,12 @@ impl<M: Model> Built<M> {
     }
 
     fn with_module(&self, module: M, compression: Compression) -> Box<dyn Network> {
-        let (task, draw) = (self.task.clone(), self.draw.clone());
-        Box::new(Self { name: self.name, task, module: Some(module), compression, draw })
+        Box::new(self.with(module, compression))
+    }
+
+    fn with(&self, module: M, compression: Compression) -> Self {
+        let (task, draw, dropped) = (self.task.clone(), self.draw.clone(), self.dropped.clone());
+        Self { name: self.name, task, module: Some(module), compression, draw, dropped }
     }
 
     fn map(&mut self, f: impl FnOnce(M) -> M) {
@@ -328,6 +360,37 @@ impl<M: Model> Network for Built<M> {
 
     fn verify_cut(&self, cut: &Cut, rows: Tensor<2>) -> Result<f64, Error> {
         M::Input::verify_cut(&self.plain(), &self.graph()?, cut, M::Input::from_rows(rows, &self.task.input))
+    }
+
+    fn without(&self, cut: &ElementCut) -> Result<Box<dyn Network>, Error> {
+        let module = prune_core::remove_elements(self.plain(), cut, M::remove_element)?;
+        let mut network = self.with(module, Compression::default());
+        network.dropped.extend(cut.order().into_iter().map(str::to_owned));
+        Ok(Box::new(network))
+    }
+
+    fn verify_without(&self, cut: &ElementCut, rows: Tensor<2>) -> Result<f64, Error> {
+        let input = M::Input::from_rows(rows, &self.task.input);
+        let forward = |module: &M| module.forward(input.clone(), &mut Tap::none());
+        let capture = |module: &M| M::Input::capture(module, &self.task);
+        let graph = self.graph()?;
+        let compared =
+            prune_core::verify_elements(&self.plain(), &graph, cut, M::remove_element, capture, forward)?;
+        Ok(compared.check()?)
+    }
+
+    fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
+    fn drop_elements(&mut self, paths: &[String]) -> Result<(), Error> {
+        for path in paths {
+            if !self.module.as_mut().is_some_and(|module| M::remove_element(module, path)) {
+                return Err(prune_core::Error::NoElement { path: path.clone() }.into());
+            }
+            self.dropped.push(path.clone());
+        }
+        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
 use kd_deploy::WeightsContainer;
-use prune_core::{Builtin, Channels, Group, Limits, Pattern, Ranked};
+use prune_core::{Blocks, Builtin, Channels, ElementKind, Group, Limits, Pattern, Ranked};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
 use serde::{Deserialize, Serialize};
@@ -194,9 +194,9 @@ pub enum Role {
 /// `[stage.prune]`
 #[derive(Debug, Clone)]
 pub struct PruneSpec {
-    /// How much.
-    pub pattern: Channels,
-    /// Which channels stay.
+    /// What, and how much of it.
+    pub pattern: PrunePattern,
+    /// Which units stay.
     pub criterion: Arc<Builtin>,
     /// How scores of coupled tensors become one.
     pub group: Group,
@@ -204,6 +204,8 @@ pub struct PruneSpec {
     pub scope: Ranked,
     /// Training batches over which a criterion gathers gradients or activations.
     pub calibration: usize,
+    /// Whether layers or experts are ranked by the loss without them, and the criterion is not asked.
+    pub by_loss: bool,
     /// Bounds for each axis: `min-units`, `round-to`, `max-share`.
     pub limits: Limits,
     /// Paths of parameters whose axes stay whole.
@@ -212,6 +214,31 @@ pub struct PruneSpec {
     pub compensate: bool,
     /// What is left learns on.
     pub fit: FitSpec,
+}
+
+/// What a stage removes: `pattern.heads = { sparsity = 0.5 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrunePattern {
+    /// Units of every axis that can be cut.
+    Channels(Channels),
+    /// Whole heads of attention, with keys and values.
+    Heads(Channels),
+    /// Residual blocks that are elements of a list.
+    Layers(Blocks),
+    /// Experts that are elements of a list, with their outputs of the router.
+    Experts(Blocks),
+}
+
+impl PrunePattern {
+    /// How many elements of which kind go, where elements do.
+    pub fn elements(self) -> Option<(ElementKind, Blocks)> {
+        match self {
+            PrunePattern::Layers(blocks) => Some((ElementKind::Layers, blocks)),
+            PrunePattern::Experts(blocks) => Some((ElementKind::Experts, blocks)),
+            PrunePattern::Channels(_) | PrunePattern::Heads(_) => None,
+        }
+    }
 }
 
 /// `[stage.share]`

@@ -49,6 +49,8 @@ pub mod files {
     pub const PARITY: &str = "parity.json";
     /// Channels that were removed.
     pub const CUT: &str = "cut.json";
+    /// Residual blocks or experts that were taken out.
+    pub const ELEMENTS: &str = "elements.json";
     /// The student trained alone.
     pub const BASELINE: &str = "baseline";
     /// Artifacts.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kd_core::Objective;
 use kd_deploy::{WeightsContainer, kdz};
 use kd_graph::{Axis, Fold, Graph};
-use prune_core::{Criterion, Cut, Gathers};
+use prune_core::{Blocks, Channels, Criterion, Cut, ElementKind, Gathers};
 
 use crate::checkpoint::State;
 use crate::compensate::compensate;
@@ -18,14 +18,14 @@ use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::gather::{Gathered, Lesson, gather};
 use crate::network::Network;
-use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
+use crate::recipe::{FitSpec, PrunePattern, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::report::masked as masked_report;
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
 use crate::summary::{PackedSummary, SparseSummary, StageSummary};
-use crate::{export, fold, follow, measure, provable, quantize, share, weights};
+use crate::{elements, export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -82,7 +82,7 @@ fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
     }
 }
 
-/// Removes whole channels; what is left trains on.
+/// Removes whole units; what is left trains on.
 fn prune<'a>(
     run: &Run<'_>,
     spec: &'a PruneSpec,
@@ -90,10 +90,19 @@ fn prune<'a>(
     folder: &StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
+    let target = match spec.pattern {
+        PrunePattern::Channels(target) | PrunePattern::Heads(target) => target,
+        PrunePattern::Layers(blocks) => {
+            return take_out(run, spec, (ElementKind::Layers, blocks), network, folder, sink);
+        }
+        PrunePattern::Experts(blocks) => {
+            return take_out(run, spec, (ElementKind::Experts, blocks), network, folder, sink);
+        }
+    };
     let graph = network.graph()?;
     let cut = match known_cut(folder)? {
         Some(cut) => cut,
-        None => planned_cut(run, spec, network.as_ref(), &graph, folder, sink)?,
+        None => planned_cut(run, spec, target, network.as_ref(), &graph, folder, sink)?,
     };
     let network = match spec.compensate {
         true => compensated(run, network, &graph, &cut, sink)?,
@@ -115,6 +124,7 @@ fn known_cut(folder: &StageDir) -> Result<Option<Cut>, Error> {
 fn planned_cut(
     run: &Run<'_>,
     spec: &PruneSpec,
+    target: Channels,
     network: &dyn Network,
     graph: &Graph,
     folder: &StageDir,
@@ -127,10 +137,13 @@ fn planned_cut(
     for pin in &spec.pinned {
         prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
     }
+    if let PrunePattern::Heads(_) = spec.pattern {
+        prune_core::only_heads(&mut axes)?;
+    }
     let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
     let (criterion, evidence) = (spec.criterion.as_ref(), gathered.evidence(&stored));
     let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
-    let plan = prune_core::plan_scoped(graph, &axes, score, spec.pattern, spec.limits, spec.scope)?;
+    let plan = prune_core::plan_scoped(graph, &axes, score, target, spec.limits, spec.scope)?;
     let rows = run.data.first_rows(&run.device);
     let difference = provable::prove(network, graph, &plan.cut, rows)?;
     sink.event(Event::Note(format!(
@@ -171,6 +184,39 @@ fn gathered(
     let lesson = Lesson { objective: job.objective, teacher: job.teacher, connectors: &connectors };
     let batches = run.data.calibration(spec.calibration, &run.device);
     gather(network, places, criterion, lesson, batches, &run.device)
+}
+
+/// Takes whole modules out of the model's lists; what is left trains on.
+fn take_out<'a>(
+    run: &Run<'_>,
+    spec: &'a PruneSpec,
+    what: (ElementKind, Blocks),
+    network: Box<dyn Network>,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
+) -> Result<Prepared<'a>, Error> {
+    sink.event(Event::Working { what: "choosing what goes".into() });
+    let graph = network.graph()?;
+    let plan = elements::plan(run, spec, what, network.as_ref(), &graph)?;
+    let difference = network.verify_without(&plan.cut, run.data.first_rows(&run.device))?;
+    // What is read again is what is done, so that the file is known to say it.
+    let (json, cut) = elements::written(&plan.cut)?;
+    let left = network.without(&cut)?;
+    let gone: Vec<&str> = cut.elements.iter().map(|element| element.path.as_str()).collect();
+    sink.event(Event::Note(format!(
+        "{}: {} of {} go ({}), {} of {} multiply-accumulates stay; removing differs from silencing by {difference:.1e} \
+         of the largest logit",
+        folder.name(),
+        gone.len(),
+        plan.candidates,
+        gone.join(", "),
+        plan.after.macs,
+        plan.before.macs,
+    )));
+    folder.write(files::ELEMENTS, &json)?;
+    let masked = network.compression().masks.keys().filter_map(|path| cut.renamed(path));
+    let masks = weights::zeros_masked(&left.weights(), &masked.collect::<Vec<String>>());
+    Ok(plain(&spec.fit, left.with_compression(Compression { masks, ..Compression::default() })))
 }
 
 /// Batches whose means biases take over.
@@ -398,6 +444,6 @@ fn sparse(run: &Run<'_>, stage: &str, network: &dyn Network) -> Option<SparseSum
 /// Writes a stage's weights, which share values, in as few bytes as they need.
 fn pack(network: &dyn Network, folder: &StageDir) -> Result<PackedSummary, Error> {
     let file = folder.file(files::KDZ);
-    let packed = kdz::write(&file, &weights::named(network)?, &Default::default())?;
+    let packed = kdz::write(&file, &weights::named(network)?, &weights::metadata(network))?;
     Ok(share::summary(&packed, measure::bytes(&file)?))
 }

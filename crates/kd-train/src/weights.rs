@@ -11,13 +11,23 @@ use crate::network::Network;
 use crate::run_dir::files;
 use crate::survey::Entry;
 
+/// The entry of a model file's metadata that lists the elements which its model lacks, as [`Network::dropped`] has them,
+/// with a space between two. The program that reads the file builds the model as it always does, and drops them.
+const DROPPED: &str = "kd.dropped-elements";
+
 /// Writes the stored weights of a network, masks applied, all or nothing.
 ///
 /// # Errors
 ///
 /// The file system's.
 pub fn save(network: &dyn Network, path: &Path) -> Result<(), Error> {
-    Ok(safetensors::write(path, &named(network)?, &Default::default())?)
+    Ok(safetensors::write(path, &named(network)?, &metadata(network))?)
+}
+
+/// What a model file says beside its tensors.
+pub(crate) fn metadata(network: &dyn Network) -> BTreeMap<String, String> {
+    let dropped = Some(network.dropped().join(" ")).filter(|dropped| !dropped.is_empty());
+    dropped.map(|dropped| (DROPPED.to_owned(), dropped)).into_iter().collect()
 }
 
 /// The stored weights of a network as its files hold them: masks applied, in PyTorch's names and layout.
@@ -94,8 +104,8 @@ pub fn read(file: &Path) -> Result<Tensors, Error> {
     if kdz::is(file) { kdz::read(file) } else { safetensors::read(file) }.map_err(unreadable)
 }
 
-/// Puts the weights of a file into a network. Widths may differ from the network's: a pruned model has fewer. That
-/// they fit each other is checked by capturing the forward pass.
+/// Puts the weights of a file into a network. Widths may differ from the network's: a pruned model has fewer, and fewer
+/// blocks or experts where the file says that some were dropped. That they fit each other is checked by capturing the forward pass.
 ///
 /// # Errors
 ///
@@ -103,6 +113,12 @@ pub fn read(file: &Path) -> Result<Tensors, Error> {
 pub fn load(network: &mut dyn Network, file: &Path) -> Result<(), Error> {
     let broken = |reason| Error::Checkpoint { path: file.into(), reason };
     let tensors = read(file)?;
+    if let Some(dropped) = tensors.metadata.get(DROPPED) {
+        let paths: Vec<String> = dropped.split_whitespace().map(str::to_owned).collect();
+        network
+            .drop_elements(&paths)
+            .map_err(|error| broken(CheckpointReason::DoesNotFit(error.to_string())))?;
+    }
     let mut params = params(&network.entries());
     let missing = params.iter().map(safetensors::torch_name).find(|name| !tensors.arrays.contains_key(name));
     if let Some(param) = missing {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::entry::{Entry, Input, Knob, Removes};
 use self::entry::{FEATURES, GRAD, GRADS, LAYER_INPUTS, UNIT, WEIGHT};
 pub use self::knobs::{Bits, NonNegative, Norm};
+pub(crate) use self::random::chance;
 use crate::{Counts, Error, Gathers, Inputs, Needs, Pattern, Pruned};
 
 /// A rule that scores the weights of a layer.

@@ -1,6 +1,6 @@
 //! What can go wrong: a request that cannot be met, or a cut that does not fit a module.
 
-use crate::Unit;
+use crate::{ElementKind, Unit};
 
 /// Errors of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -347,9 +347,58 @@ pub enum Error {
         /// In the module.
         found: String,
     },
+    /// A network of which nothing of this kind can go.
+    #[error("no {} can go{}", whole(*.kind), listed(.reasons))]
+    NoElements {
+        /// What was to go.
+        kind: ElementKind,
+        /// Elements of lists with what keeps each.
+        reasons: Vec<String>,
+    },
+    /// More elements asked for than can go.
+    #[error("{wanted} {} are to go, at most {most} can; lower the count", whole(*.kind))]
+    TooFewElements {
+        /// What was to go.
+        kind: ElementKind,
+        /// How many were asked for.
+        wanted: usize,
+        /// How many can.
+        most: usize,
+    },
+    /// An element that a module cannot drop.
+    #[error(
+        "the module cannot drop `{path}`: it is no element of a `Vec` that the network can do without, or the module does \
+         not say how to drop one, as `#[derive(SyncShape)]` does"
+    )]
+    NoElement {
+        /// Its path.
+        path: String,
+    },
+    /// A model without attention of which heads can go.
+    #[error("no heads can go{}", listed(.reasons))]
+    NoHeads {
+        /// Axes of attention with what keeps each.
+        reasons: Vec<String>,
+    },
     /// The graph of the cut module.
     #[error(transparent)]
     Graph(#[from] kd_graph::Error),
+}
+
+fn whole(kind: ElementKind) -> &'static str {
+    match kind {
+        ElementKind::Layers => "residual blocks",
+        ElementKind::Experts => "experts",
+    }
+}
+
+/// Reasons, no more than are read.
+fn listed(reasons: &[String]) -> String {
+    match reasons {
+        [] => ": there are none".into(),
+        few if few.len() <= 3 => format!(": {}", few.join("; ")),
+        many => format!(": {}; and {} more", many[..2].join("; "), many.len() - 2),
+    }
 }
 
 fn hint(whole: &usize) -> String {

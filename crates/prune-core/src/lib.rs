@@ -68,6 +68,9 @@
 //! # }
 //! ```
 //!
+//! A whole module goes too, where it is an element of a list: [`plan_elements`] finds residual blocks and experts that the
+//! network can do without, [`remove_elements`] drops them, [`verify_elements`] proves it.
+//!
 //! The crate reads no file, clock or environment variable. When to prune, and masks that survive training, belong to
 //! the training loop.
 
@@ -94,6 +97,8 @@ mod roles;
 mod scope;
 
 mod cut;
+mod elements;
+mod heads;
 mod optimizer;
 mod receipt;
 mod sync;
@@ -112,17 +117,24 @@ pub use criterion::{
     Taylor, Threshold, Unit, Update, Wanda, hessian,
 };
 pub use cut::{Across, Cut, Slice, apply};
+pub use elements::{
+    Element, ElementCut, ElementKind, ElementPlan, WholeElement, plan_elements, remove_elements,
+    score_element, verify_elements,
+};
 pub use error::Error;
 pub use evidence::{Activations, Evidence};
 pub use follow::settle_numbers;
 pub use group::{Counts, Group, Members, Normalization, Reduction};
+pub use heads::only_heads;
 pub use inputs::{Inputs, Samples};
 pub use mask::mask;
 pub use matrix::Matrix;
 pub use named::{Array, Named, Output, Outputs};
 pub use needs::{Gathers, Needs};
 pub use optimizer::{Ids, cut_optimizer};
-pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
+pub use pattern::{
+    Block, Blocks, Channels, Connections, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured,
+};
 pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels, plan_scoped};
 pub use predict::{Carrier, Cost, Prediction, carriers, predict, sites_of};
 pub use prune::{Pruned, prune};

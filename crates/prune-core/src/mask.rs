@@ -5,12 +5,14 @@
 
 use std::num::NonZeroUsize;
 
-use crate::{Block, Error, Lines, NM, Pattern, Sparsity, select};
+use crate::criterion::chance;
+use crate::{Block, Connections, Error, Lines, NM, Pattern, Sparsity, select};
 
 /// The mask of a matrix `[rows, columns]` with these scores (row-major, higher is kept), `true` where kept.
 ///
 /// Use [`Matrix::to_stored`](crate::Matrix::to_stored) to bring it into the weight's own layout. One matrix is all
-/// there is here: for a scope of several, see [`prune`](crate::prune()).
+/// there is here: for a scope of several, and for the weight's name that [`Pattern::Random`] draws by, see
+/// [`prune`](crate::prune()).
 ///
 /// # Errors
 ///
@@ -34,7 +36,21 @@ pub fn mask(pattern: &Pattern, scores: &[f64], rows: usize, columns: usize) -> R
             let column = Block { rows: all(rows), columns: NonZeroUsize::MIN, sparsity: *sparsity };
             blocks(&column, scores, rows, columns)
         }
+        Pattern::Random(random) => connections(random, "", scores, columns),
     }
+}
+
+/// The mask in which chance chooses as many connections in every row of the weight at `path`. Of the scores it is only
+/// asked what is gone already, −∞: that goes first.
+pub(crate) fn connections(
+    random: &Connections,
+    path: &str,
+    scores: &[f64],
+    columns: usize,
+) -> Result<Vec<bool>, Error> {
+    let drawn = chance(random.seed, path, scores.len()).zip(scores);
+    let drawn = drawn.map(|(drawn, &score)| if score == f64::NEG_INFINITY { score } else { drawn });
+    each_row(random.sparsity, &drawn.collect::<Vec<f64>>(), columns)
 }
 
 /// The mask in which every row of `columns` loses the same share.

@@ -22,6 +22,7 @@ use crate::Error;
 /// | `n-m = { keep, of }` | all but `keep` of every `of` neighbors in a row | storage only |
 /// | `block = { rows, columns, sparsity }` | whole tiles | time, with a kernel that skips tiles |
 /// | `rows = { sparsity }`, `columns = { sparsity }` | whole rows or columns | time, once they are taken out |
+/// | `random = { sparsity, seed }` | connections by chance, as many in each row | storage only: a control |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
@@ -35,6 +36,8 @@ pub enum Pattern {
     Rows(Lines),
     /// Whole columns: tiles of all rows and one column.
     Columns(Lines),
+    /// Connections by chance, as many of each output unit.
+    Random(Connections),
 }
 
 /// The `sparsity · n` elements with the lowest scores go, wherever they stand.
@@ -65,6 +68,23 @@ pub enum Scope {
 pub struct Lines {
     /// Share of the rows or columns to remove.
     pub sparsity: Sparsity,
+}
+
+/// Every output unit keeps as many connections as every other one, `n − ⌊sparsity · n + 1e-9⌋` of its `n` inputs, and
+/// chance says which: no criterion is asked.
+///
+/// It is a control. What a criterion or a finer pattern is worth is what it gains over this one at the same sparsity,
+/// which often is less than expected: Gadhikar, Mukherjee and Burkholz, "Why Random Pruning Is All We Need to Start
+/// Sparse", 2023, arXiv:2210.02412. The draw follows from `seed` and the weight's name; at a higher sparsity the same
+/// connections go and some more, as under a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Connections {
+    /// Share of each output unit's connections to remove.
+    pub sparsity: Sparsity,
+    /// Seed of the draw.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 /// What is taken out of a layer's tensors: elements, whose places keep their zeros, or whole output units.
@@ -112,6 +132,18 @@ pub enum Channels {
     Macs(Share),
 }
 
+/// How many blocks of a network go: `{ count = 2 }`, `{ sparsity = 0.5 }` or `{ macs = 0.3 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Blocks {
+    /// So many.
+    Count(NonZeroUsize),
+    /// This share of those that can go, `⌊share · n + 1e-9⌋` of `n`.
+    Sparsity(Share),
+    /// As few, in the order of their scores, as take at least this share of the multiply-accumulates.
+    Macs(Share),
+}
+
 /// A share of elements to remove, 0 ..= 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
@@ -130,6 +162,7 @@ impl Pattern {
             Pattern::NM(pattern) => (pattern.of - pattern.keep) as f64 / pattern.of as f64,
             Pattern::Block(pattern) => pattern.sparsity.get(),
             Pattern::Rows(pattern) | Pattern::Columns(pattern) => pattern.sparsity.get(),
+            Pattern::Random(pattern) => pattern.sparsity.get(),
         }
     }
 }

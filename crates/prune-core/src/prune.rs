@@ -4,7 +4,7 @@
 //! the choice. Their hooks are called here, in this order and nowhere else, so that a stage of a recipe and a command
 //! on saved tensors cannot disagree.
 
-use crate::mask::{each_row, mask};
+use crate::mask::{connections, each_row, mask};
 use crate::{Criterion, Error, Inputs, Pattern, Ranking, Removal, Scope, Unit, select};
 
 /// What a criterion says of one layer, in the order of the weight's matrix.
@@ -105,6 +105,9 @@ fn masks(
                 let matrix = inputs.any_matrix();
                 let (rows, columns) = matrix.map_or((scores.len(), 1), |it| (it.rows(), it.columns()));
                 match (pattern, criterion.ranking()) {
+                    (Pattern::Random(random), _) => {
+                        connections(random, matrix.map_or("", crate::Matrix::path), scores, columns)
+                    }
                     (Pattern::Unstructured(it), Ranking::Row) => each_row(it.sparsity, scores, columns),
                     _ => mask(pattern, scores, rows, columns),
                 }

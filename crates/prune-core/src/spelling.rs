@@ -6,10 +6,10 @@ use std::fmt::{self, Display, Formatter};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use crate::{Block, Error, Lines, NM, Pattern, Removal, Scope, Sparsity, Unstructured};
+use crate::{Block, Connections, Error, Lines, NM, Pattern, Removal, Scope, Sparsity, Unstructured};
 
 /// `unstructured sparsity=S [scope=global]`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`,
-/// `columns sparsity=S`, `channels sparsity=S`.
+/// `columns sparsity=S`, `random sparsity=S [seed=N]`, `channels sparsity=S`.
 impl FromStr for Removal {
     type Err = Error;
 
@@ -46,11 +46,15 @@ impl FromStr for Removal {
             }
             Some("rows") => Removal::Elements(Pattern::Rows(Lines { sparsity: words.sparsity()? })),
             Some("columns") => Removal::Elements(Pattern::Columns(Lines { sparsity: words.sparsity()? })),
+            Some("random") => {
+                let seed = if words.has("seed") { words.take("seed", "N")? } else { 0 };
+                Removal::Elements(Pattern::Random(Connections { sparsity: words.sparsity()?, seed }))
+            }
             Some("channels") => Removal::Channels(words.sparsity()?),
             _ => {
                 return Err(wrong(
                     "expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, \
-                     `columns sparsity=S` or `channels sparsity=S`"
+                     `columns sparsity=S`, `random sparsity=S` or `channels sparsity=S`"
                         .into(),
                 ));
             }
@@ -120,6 +124,12 @@ impl Display for Pattern {
             }
             Pattern::Rows(Lines { sparsity }) => write!(f, "rows sparsity={}", sparsity.get()),
             Pattern::Columns(Lines { sparsity }) => write!(f, "columns sparsity={}", sparsity.get()),
+            Pattern::Random(Connections { sparsity, seed: 0 }) => {
+                write!(f, "random sparsity={}", sparsity.get())
+            }
+            Pattern::Random(Connections { sparsity, seed }) => {
+                write!(f, "random sparsity={} seed={seed}", sparsity.get())
+            }
         }
     }
 }

@@ -130,9 +130,13 @@ pub fn absent_equals_removed<M: Module, const D: usize>(
 }
 
 /// A shape and values.
-type Outputs = (Vec<usize>, Vec<f64>);
+pub(crate) type Outputs = (Vec<usize>, Vec<f64>);
 
-fn compare((masked_shape, masked): Outputs, (cut_shape, removed): Outputs) -> Result<Comparison, Error> {
+/// Compares the outputs of a network in which something is silent with those of the one in which it is not there.
+pub(crate) fn compare(
+    (masked_shape, masked): Outputs,
+    (cut_shape, removed): Outputs,
+) -> Result<Comparison, Error> {
     if masked_shape != cut_shape {
         return Err(Error::OutputShape { masked: masked_shape, cut: cut_shape });
     }
@@ -196,7 +200,7 @@ pub fn as_planned(graph: &Graph, cut: &Cut, found: &Graph) -> Result<(), Error> 
     Ok(())
 }
 
-fn outputs(model: &'static str, output: Tensor<2>) -> Result<Outputs, Error> {
+pub(crate) fn outputs(model: &'static str, output: Tensor<2>) -> Result<Outputs, Error> {
     let shape = output.dims().to_vec();
     finite(model, (shape, numbers(output)))
 }

@@ -10,7 +10,7 @@ use burn::nn::{
 };
 
 use super::ours::unchanged;
-use super::{ShapeCut, SyncShape};
+use super::{ShapeCut, SyncShape, first_name};
 
 unchanged!(Linear, Embedding, BatchNorm, LayerNorm, RmsNorm, Dropout, PositionalEncoding, RotaryEncoding);
 unchanged!(Relu, Gelu, Sigmoid, Tanh, HardSigmoid, LeakyRelu, PRelu, SwiGlu);
@@ -95,6 +95,14 @@ impl SyncShape for TransformerEncoder {
         // The numbers are for display only; layers that all lost the same tell the width of the hidden layer.
         if let Some(layer) = self.layers.first() {
             self.d_ff = layer.pwff.linear_inner.weight.dims()[1];
+        }
+        self.n_layers = self.layers.len();
+    }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        match first_name(path) {
+            ("layers", index) => self.layers.remove_element(index),
+            _ => false,
         }
     }
 }

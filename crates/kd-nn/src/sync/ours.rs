@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::{ShapeCut, SyncShape};
+use super::{ShapeCut, SyncShape, first_name};
 use crate::{BatchNorm, GroupNorm, LayerNorm, Linear, conv, pool};
 
 /// Types whose numbers, if they have any, no cut changes.
@@ -54,11 +54,19 @@ impl<T: SyncShape> SyncShape for Option<T> {
             module.sync_shape(cut);
         }
     }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        self.as_mut().is_some_and(|module| module.remove_element(path))
+    }
 }
 
 impl<T: SyncShape> SyncShape for Box<T> {
     fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
         (**self).sync_shape(cut);
+    }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        (**self).remove_element(path)
     }
 }
 
@@ -66,12 +74,36 @@ impl<T: SyncShape> SyncShape for Vec<T> {
     fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
         each(self, cut);
     }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        match first_name(path) {
+            (index, "") => match index.parse() {
+                Ok(index) if index < self.len() => {
+                    self.remove(index);
+                    true
+                }
+                _ => false,
+            },
+            _ => within(self, path),
+        }
+    }
 }
 
 impl<T: SyncShape, const N: usize> SyncShape for [T; N] {
     fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
         each(self, cut);
     }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        within(self, path)
+    }
+}
+
+/// Takes an element out of something that one of the modules has.
+fn within<T: SyncShape>(modules: &mut [T], path: &str) -> bool {
+    let (index, rest) = first_name(path);
+    let module = index.parse().ok().and_then(|index: usize| modules.get_mut(index));
+    module.is_some_and(|module| module.remove_element(rest))
 }
 
 fn each<T: SyncShape>(modules: &mut [T], cut: &ShapeCut<'_>) {
@@ -85,6 +117,14 @@ macro_rules! tuples {
         $(impl<$($name: SyncShape + Module),+> SyncShape for ($($name,)+) {
             fn sync_shape(&mut self, cut: &ShapeCut<'_>) {
                 $(self.$index.sync_shape(&cut.at(stringify!($index)));)+
+            }
+
+            fn remove_element(&mut self, path: &str) -> bool {
+                let (name, rest) = first_name(path);
+                match name {
+                    $(stringify!($index) => self.$index.remove_element(rest),)+
+                    _ => false,
+                }
             }
         })*
     };

@@ -244,8 +244,9 @@ was found. A matrix of second derivatives that has no inverse is the same kind o
         text: "\
 A pattern says what goes: `unstructured sparsity=S` single elements, with `scope=global` of all layers together; \
 `keep=K of=M` all but K of every M neighbors in a row; `block RxC sparsity=S` tiles; `rows sparsity=S` and `columns \
-sparsity=S` lines of the matrix [out, in·kh·kw]; `channels sparsity=S` output units, for scores of channels. S is a share \
-from 0 to 1.
+sparsity=S` lines of the matrix [out, in·kh·kw]; `random sparsity=S` the same share of each row by chance, with `seed=N`, \
+whatever the criterion says: a control; `channels sparsity=S` output units, for scores of channels. S is a share from 0 to \
+1.
 
 A criterion that scores elements takes no `channels`, and one of channels nothing else; `threshold` and `owl` take no \
 pattern, and `sparsegpt` those by which its sweep can choose.
@@ -392,6 +393,24 @@ target of multiply-accumulates that no cut reaches while one channel of each axi
 Ask for less, or for a share of channels instead of a share of cost:
 
     pattern.channels = { sparsity = 0.4 }",
+    },
+    Explanation {
+        code: "prune::none-can-go",
+        about: "a network of which no heads, blocks or experts can go, or not so many",
+        text: "\
+`pattern.heads` takes whole heads of attention, with keys and values. `pattern.layers` takes residual blocks: elements of a \
+`Vec` in the model that add to a value which goes on without them. `pattern.experts` takes elements that a router weighs, \
+one output each, with these outputs. What a network has of that is read off its forward pass; the message says what keeps \
+the others: a block that changes the width of what it adds to is needed, and so is the last one of a list (`min-units`, 1).
+
+A model of your own also has to say how it drops an element. It derives `SyncShape`, as its blocks do, and its `Model` \
+passes the path on:
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        SyncShape::remove_element(self, path)
+    }
+
+`kd graph RECIPE` shows the axes and the residual blocks of a model.",
     },
     Explanation {
         code: "quantize::impossible",

@@ -8,7 +8,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use kd_core::Tap;
 use kd_nn::conv::{Conv2d, Conv2dConfig};
-use kd_nn::{BatchNorm, BatchNormConfig};
+use kd_nn::{BatchNorm, BatchNormConfig, SyncShape};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Model, Task};
@@ -36,7 +36,7 @@ fn default_width() -> usize {
 /// width; where a block changes the shape, the shortcut is a 1×1 convolution of its stride with batch norm, the
 /// paper's option B, and nothing elsewhere. The paper's own networks for CIFAR-10 pad with zeros instead (option A),
 /// which costs no parameter; 272,474 instead of 269,722 for depth 20.
-#[derive(Module, Debug)]
+#[derive(Module, Debug, SyncShape)]
 pub struct ResNet {
     stem: Unit,
     stage1: Vec<Block>,
@@ -45,14 +45,14 @@ pub struct ResNet {
     output: Linear,
 }
 
-#[derive(Module, Debug)]
+#[derive(Module, Debug, SyncShape)]
 struct Block {
     first: Unit,
     second: Unit,
     shortcut: Option<Unit>,
 }
 
-#[derive(Module, Debug)]
+#[derive(Module, Debug, SyncShape)]
 struct Unit {
     conv: Conv2d,
     norm: BatchNorm,
@@ -90,6 +90,10 @@ impl Model for ResNet {
             stage3: stage(2 * width, 4 * width, 2),
             output: LinearConfig::new(4 * width, task.classes).init(device),
         })
+    }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        SyncShape::remove_element(self, path)
     }
 
     fn forward(&self, input: Tensor<4>, tap: &mut Tap<'_>) -> Tensor<2> {

@@ -8,7 +8,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use kd_core::Tap;
 use kd_nn::activation::gelu;
-use kd_nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use kd_nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, SyncShape};
 use serde::{Deserialize, Serialize};
 
 use self::attention::Attention;
@@ -58,7 +58,7 @@ fn bytes() -> usize {
 ///
 /// Padding is masked in attention and left out of the mean: however much of it follows a sequence, the logits are the
 /// same. A sequence of nothing but padding has the logits of an average of zero.
-#[derive(Module, Debug)]
+#[derive(Module, Debug, SyncShape)]
 pub struct Transformer {
     tokens: Embedding,
     positions: Embedding,
@@ -67,7 +67,7 @@ pub struct Transformer {
     output: Linear,
 }
 
-#[derive(Module, Debug)]
+#[derive(Module, Debug, SyncShape)]
 struct Layer {
     norm1: LayerNorm,
     attention: Attention,
@@ -127,6 +127,10 @@ impl Model for Transformer {
 
     fn vocabulary(config: &TransformerConfig) -> Option<usize> {
         Some(config.vocabulary)
+    }
+
+    fn remove_element(&mut self, path: &str) -> bool {
+        SyncShape::remove_element(self, path)
     }
 
     fn forward(&self, input: Tensor<2>, tap: &mut Tap<'_>) -> Tensor<2> {

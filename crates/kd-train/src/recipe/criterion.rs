@@ -39,6 +39,24 @@ pub(super) fn of_stage(table: &mut Table<'_>, unit: Unit) -> Builtin {
     criterion
 }
 
+/// A criterion of whole modules, of which nothing but weights is gathered; another one is noted.
+pub(super) fn of_weights(
+    table: &mut Table<'_>,
+    criterion: &Builtin,
+    span: Range<usize>,
+    pattern: &Range<usize>,
+) {
+    if criterion.gathers() != Gathers::Weights {
+        let message =
+            format!("`{}` reads more than weights, and the pattern takes whole modules", criterion.name());
+        let problem = Problem::new("recipe::bad-criterion", message, span, "reads more than weights");
+        let problem = problem.also(pattern.clone(), "whole modules");
+        table.problem(
+            problem.help("name a criterion of weights, or none: then the loss without a module decides"),
+        );
+    }
+}
+
 /// Training batches over which a criterion of channels gathers what it reads; a number that one of weights would not
 /// look at is noted.
 pub(super) fn calibration(table: &mut Table<'_>, criterion: &Builtin) -> usize {

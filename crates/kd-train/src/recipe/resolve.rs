@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use prune_core::{Criterion, Gathers, Limits};
+use prune_core::{Criterion, Gathers, Limits, Pattern};
 use serde::Serialize;
 use toml::Value;
 
@@ -51,19 +51,23 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("of", spec.of);
         }
         StageKind::Prune(spec) => {
-            text.named("pattern.channels", &value(spec.pattern));
-            text.entry("criterion", spec.criterion.as_ref());
-            text.entry("group", spec.group).entry("scope", spec.scope);
+            let units = spec.pattern.elements().is_none();
+            text.entry("pattern", spec.pattern);
+            text.maybe("criterion", (!spec.by_loss).then_some(spec.criterion.as_ref()));
+            if units {
+                text.entry("group", spec.group).entry("scope", spec.scope);
+            }
             if spec.criterion.gathers() != Gathers::Weights {
                 text.entry("calibration", spec.calibration);
             }
             let Limits { min_units, round_to, max_share } = spec.limits;
-            text.entry("round-to", round_to).entry("min-units", min_units).maybe("max-share", max_share);
-            text.entry("pinned", &spec.pinned).entry("compensate", spec.compensate);
+            text.maybe("round-to", units.then_some(round_to));
+            text.entry("min-units", min_units).maybe("max-share", max_share);
+            text.entry("pinned", &spec.pinned).maybe("compensate", units.then_some(spec.compensate));
         }
         StageKind::Sparsify(spec) => {
             text.entry("pattern", spec.pattern);
-            if !spec.when.is_movement() {
+            if !spec.when.is_movement() && !matches!(spec.pattern, Pattern::Random(_)) {
                 text.entry("criterion", spec.criterion.as_ref());
             }
             text.entry("schedule", &spec.when);

@@ -65,6 +65,16 @@ impl From<&Terms> for Learns {
     }
 }
 
+/// A key that says something about the units of an axis, beside a pattern that takes whole modules.
+pub(super) fn of_units_alone(table: &Table<'_>, key: &str, pattern: &Range<usize>) {
+    if let Some(span) = table.place(key) {
+        let message =
+            format!("`{key}` would change nothing: the pattern takes whole modules, and no axis is cut");
+        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+        table.problem(problem.also(pattern.clone(), "beside this").help("take one of the two out"));
+    }
+}
+
 /// A name that becomes a folder.
 pub(super) fn file_safe(table: &Table<'_>, name: &str, span: Range<usize>) {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

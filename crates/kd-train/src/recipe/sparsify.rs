@@ -64,6 +64,12 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
     if let Some(span) = read.ranks.as_ref().filter(|_| when.is_movement()) {
         no_effect("criterion", span, "movement ranks by scores of its own");
     }
+    let random = read.pattern.as_ref().filter(|(pattern, _)| matches!(pattern, Pattern::Random(_)));
+    if let (Some(span), Some((_, pattern))) = (read.ranks.as_ref().filter(|_| !when.is_movement()), random) {
+        let message = "`criterion` would change nothing: chance alone chooses the connections of `random`";
+        let problem = Problem::new("recipe::no-effect", message, span.clone(), "no effect");
+        table.problem(problem.also(pattern.clone(), "beside this").help("take one of the two out"));
+    }
     if let Some((_, span)) = read.frequency.as_ref().filter(|_| !when.is_gradual()) {
         no_effect("frequency", span, "masks change at the beginning of rounds alone");
     }
@@ -144,6 +150,10 @@ fn fits(table: &Table<'_>, (pattern, span): (&Pattern, &Range<usize>), when: &Wh
             "expected a pattern of single elements or blocks, found `n-m`: a threshold keeps no fixed number in a group"
                 .to_owned(),
             "a number in each group",
+        ),
+        (when, Pattern::Random(_)) if when.is_movement() => (
+            "expected a pattern that ranks, found `random`: movement trains scores, and chance looks at none".to_owned(),
+            "no scores",
         ),
         (When::Way(Way::Exponential(curve)), _) if pattern.sparsity() >= 1.0 || curve.from > pattern.sparsity() => (
             format!(

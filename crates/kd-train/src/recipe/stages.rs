@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use kd_core::Schedule;
 use kd_deploy::WeightsContainer;
-use prune_core::{Channels, Group, Limits, Ranked, Share, Unit};
+use prune_core::{Group, Limits, Ranked, Share, Unit};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
-use serde::Deserialize;
 
 use super::criterion;
 use super::objective::{Learning, Terms, terms};
@@ -16,8 +15,8 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
-    TrainSpec,
+    ExportSpec, FitSpec, OptimizerSpec, PrunePattern, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind,
+    StageSpec, TrainSpec,
 };
 use crate::estimator::Estimator;
 use crate::observing::Observing;
@@ -100,13 +99,19 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
         }
         "distill" => fit(table, true, learning).map(StageKind::Distill),
         "prune" => {
-            #[derive(Deserialize)]
-            #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-            struct OfChannels {
-                channels: Channels,
+            let pattern = table.require::<PrunePattern>("pattern", "pattern.channels = { macs = 0.4 }");
+            let elements = pattern.as_ref().filter(|(pattern, _)| pattern.elements().is_some());
+            if let Some((_, span)) = elements {
+                for key in ["round-to", "compensate", "group", "scope", "calibration"] {
+                    rules::of_units_alone(table, key, span);
+                }
             }
-            let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
+            let by_loss = elements.is_some() && !table.has("criterion");
+            let named = table.place("criterion");
             let criterion = criterion::of_stage(table, Unit::Channel);
+            if let (Some((_, pattern)), Some(span)) = (elements, named) {
+                criterion::of_weights(table, &criterion, span, pattern);
+            }
             let group = table.or("group", Group::default());
             let scope = table.or("scope", Ranked::default());
             let calibration = criterion::calibration(table, &criterion);
@@ -116,7 +121,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let pinned = table.or("pinned", Vec::new());
             let compensate = table.or("compensate", false);
             let fit = fit(table, false, learning);
-            let (OfChannels { channels: pattern }, _) = pattern?;
+            let (pattern, _) = pattern?;
             let criterion = Arc::new(criterion);
             let limits = Limits { min_units, round_to, max_share };
             Some(StageKind::Prune(PruneSpec {
@@ -125,6 +130,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
                 group,
                 scope,
                 calibration,
+                by_loss,
                 limits,
                 pinned,
                 compensate,

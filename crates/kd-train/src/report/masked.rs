@@ -19,7 +19,7 @@ pub(crate) fn kernel(pattern: &Pattern) -> Option<&'static str> {
         Pattern::Block(Block { rows, .. }) if rows.get().is_multiple_of(4) => Some("4×1 blocks"),
         Pattern::Columns(_) => Some("4×1 blocks"),
         Pattern::NM(_) => Some("n:m"),
-        Pattern::Block(_) | Pattern::Unstructured(_) | Pattern::Rows(_) => None,
+        Pattern::Block(_) | Pattern::Unstructured(_) | Pattern::Rows(_) | Pattern::Random(_) => None,
     }
 }
 

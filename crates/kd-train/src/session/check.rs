@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::recipe::{NetworkSpec, Recipe, Role, Source, StageKind};
 use crate::registry::Registry;
 use crate::run::{Env, build, load_data};
-use crate::{connect, device, measure};
+use crate::{connect, device, elements, measure};
 
 /// What a recipe would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -139,8 +139,14 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
             })?;
         }
     }
+    // What is left of the student's lists, whose sites later stages name.
+    let mut left: Option<Box<dyn Network>> = None;
     for stage in &recipe.stages {
         let Some(fit) = stage.kind.fit() else { continue };
+        if let StageKind::Prune(spec) = &stage.kind {
+            let before = left.as_deref().unwrap_or(student.as_ref());
+            left = elements::tried(spec, before)?.or(left);
+        }
         let job = Job {
             seed: recipe.seed,
             order: &stage.name,
@@ -153,7 +159,8 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
             ready: 0.0,
             device: &device,
         };
-        connect::connectors(&job, student.as_ref(), &device.clone().autodiff())?;
+        let student = left.as_deref().unwrap_or(student.as_ref());
+        connect::connectors(&job, student, &device.clone().autodiff())?;
     }
     Ok(Fits { device, data, teacher, student })
 }

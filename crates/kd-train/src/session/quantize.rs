@@ -20,7 +20,7 @@ use crate::ptq::{
 };
 use crate::registry::Registry;
 use crate::run::{Env, load_data};
-use crate::weights::params;
+use crate::weights::{metadata, params};
 
 use ::safetensors as safetensors_types;
 
@@ -225,7 +225,7 @@ fn write(
         };
         plan.insert(name.clone(), planned);
     }
-    let mut writer = Writer::create(out, plan, &BTreeMap::new())?;
+    let mut writer = Writer::create(out, plan, &metadata(walked.network.as_ref()))?;
     for (name, array) in &arrays {
         match stored(name) {
             Some(layer) => {

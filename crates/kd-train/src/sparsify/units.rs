@@ -1,6 +1,6 @@
 //! What a pattern removes as one: elements, tiles or lines, and sparsities on the way to the final one.
 
-use prune_core::{Block, Error, Lines, Matrix, NM, Pattern, Sparsity, Unstructured};
+use prune_core::{Block, Connections, Error, Lines, Matrix, NM, Pattern, Sparsity, Unstructured};
 
 /// The pattern with `share` of what it removes in the end.
 pub(super) fn scaled(pattern: &Pattern, share: f64) -> Result<Pattern, Error> {
@@ -10,6 +10,7 @@ pub(super) fn scaled(pattern: &Pattern, share: f64) -> Result<Pattern, Error> {
         Pattern::Rows(p) => Pattern::Rows(Lines { sparsity: part(p.sparsity)? }),
         Pattern::Columns(p) => Pattern::Columns(Lines { sparsity: part(p.sparsity)? }),
         Pattern::Block(p) => Pattern::Block(Block { sparsity: part(p.sparsity)?, ..*p }),
+        Pattern::Random(p) => Pattern::Random(Connections { sparsity: part(p.sparsity)?, ..*p }),
         Pattern::NM(p) => {
             // A group loses whole elements; 1e-9 keeps a product that should be whole from falling below it.
             let gone = ((p.of() - p.keep()) as f64 * share + 1e-9) as usize;
@@ -22,7 +23,7 @@ pub(super) fn scaled(pattern: &Pattern, share: f64) -> Result<Pattern, Error> {
 pub(super) fn units(pattern: &Pattern, matrix: &Matrix) -> Vec<usize> {
     let (rows, columns) = (matrix.rows(), matrix.columns());
     match pattern {
-        Pattern::Unstructured(_) | Pattern::NM(_) => (0..rows * columns).collect(),
+        Pattern::Unstructured(_) | Pattern::NM(_) | Pattern::Random(_) => (0..rows * columns).collect(),
         Pattern::Rows(_) => (0..rows * columns).map(|index| index / columns).collect(),
         Pattern::Columns(_) => (0..rows * columns).map(|index| index % columns).collect(),
         Pattern::Block(block) => {

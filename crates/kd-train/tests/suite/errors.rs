@@ -229,7 +229,7 @@ fn criteria_on_tensors() {
           Request
         prune::wrong-input: `grad` has the shape [3, 2], expected [2, 3]
           Request
-        prune::pattern: `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S` or `channels sparsity=S`
+        prune::pattern: `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S`, `random sparsity=S` or `channels sparsity=S`
           Request
         prune::pattern: criterion `fpgm` has no scores for the unit `element`
           help: it can remove by `channels`
@@ -354,6 +354,9 @@ fn parts() {
             .into(),
             kd_graph::Error::Recording { reason: "a tensor of another device".into() }.into(),
             prune_core::Share::new(1.0).unwrap_err().into(),
+            prune_core::Error::NoHeads { reasons: Vec::new() }.into(),
+            prune_core::Error::TooFewElements { kind: prune_core::ElementKind::Layers, wanted: 4, most: 3 }.into(),
+            prune_core::Error::NoElement { path: "blocks.2".into() }.into(),
             quant_core::Range::new(vec![f32::NAN], vec![1.0]).unwrap_err().into(),
         ]),
         @"
@@ -368,6 +371,12 @@ fn parts() {
         graph::not-captured: the recorded operations do not connect the input to the output: a tensor of another device
           Run
         prune::impossible: share to remove is 1, expected a number of at least 0 and below 1
+          Request
+        prune::none-can-go: no heads can go: there are none
+          Request
+        prune::none-can-go: 4 residual blocks are to go, at most 3 can; lower the count
+          Request
+        prune::none-can-go: the module cannot drop `blocks.2`: it is no element of a `Vec` that the network can do without, or the module does not say how to drop one, as `#[derive(SyncShape)]` does
           Request
         quantize::impossible: expected finite numbers, found NaN at position 0
           Run

@@ -8,6 +8,7 @@ mod codes;
 mod common;
 mod compensate;
 mod convolutional;
+mod elements;
 mod errors;
 mod estimators;
 mod gather;

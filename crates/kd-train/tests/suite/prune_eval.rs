@@ -121,6 +121,6 @@ fn what_cannot_be_done_says_what_can() {
     recipe::syntax: unexpected key or value, expected newline, `#`
     recipe::no-name: expected one criterion, such as `magnitude = { p = 1 }`, found 0
     recipe::missing-key: this needs the key `sparsity`
-    `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S` or `channels sparsity=S`
+    `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S`, `random sparsity=S` or `channels sparsity=S`
     ");
 }

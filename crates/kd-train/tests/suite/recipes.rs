@@ -1270,6 +1270,64 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
 }
 
 #[test]
+fn what_says_nothing_about_whole_modules_or_chance_is_refused() {
+    let cut = "pattern.channels = { sparsity = 0.25 }";
+    let masks = "pattern.unstructured = { sparsity = 0.5 }";
+    assert_snapshot!(say(&[(cut, "pattern.layers = { count = 1 }\nround-to = 8\ncompensate = true")]), @"
+    recipe::no-effect: `round-to` would change nothing: the pattern takes whole modules, and no axis is cut
+      recipe.toml:45:12
+      | round-to = 8
+      |            ^ no effect
+      recipe.toml:44:1
+      | pattern.layers = { count = 1 }
+      | ^^^^^^^ beside this
+      help: take one of the two out
+
+    recipe::no-effect: `compensate` would change nothing: the pattern takes whole modules, and no axis is cut
+      recipe.toml:46:14
+      | compensate = true
+      |              ^^^^ no effect
+      recipe.toml:44:1
+      | pattern.layers = { count = 1 }
+      | ^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(say(&[(cut, "pattern.layers = { count = 0 }")]), @"
+    recipe::bad-value: expected a whole number of at least 1, found 0
+      recipe.toml:44:28
+      | pattern.layers = { count = 0 }
+      |                            ^ expected a whole number of at least 1
+    ");
+    assert_snapshot!(say(&[(cut, "pattern.layer = { count = 1 }")]), @"
+    recipe::unknown-name: nothing is named `layer` here
+      recipe.toml:44:9
+      | pattern.layer = { count = 1 }
+      |         ^^^^^ unknown name
+      help: did you mean `layers`?
+    ");
+    assert_snapshot!(say(&[(masks, "pattern.random = { sparsity = 0.5 }\ncriterion.magnitude = {}")]), @"
+    recipe::no-effect: `criterion` would change nothing: chance alone chooses the connections of `random`
+      recipe.toml:51:1
+      | criterion.magnitude = {}
+      | ^^^^^^^^^ no effect
+      recipe.toml:50:1
+      | pattern.random = { sparsity = 0.5 }
+      | ^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(say(&[(masks, "pattern.random = { sparsity = 0.5 }\nschedule.movement = {}")]), @"
+    recipe::bad-value: expected a pattern that ranks, found `random`: movement trains scores, and chance looks at none
+      recipe.toml:50:1
+      | pattern.random = { sparsity = 0.5 }
+      | ^^^^^^^ no scores
+      recipe.toml:51:1
+      | schedule.movement = {}
+      | ^^^^^^^^ the schedule
+      help: `kd list schedules` shows others
+    ");
+}
+
+#[test]
 fn what_was_resolved_resolves_to_itself() {
     let check = |name: &str, text: &str| {
         let first = parse(text, &[]).unwrap_or_else(|problems| panic!("{name}:\n{problems}")).resolved();
@@ -1301,8 +1359,17 @@ fn what_was_resolved_resolves_to_itself() {
         "rows = { sparsity = 0.25 }",
         "columns = { sparsity = 0.25 }",
         "unstructured = { sparsity = 0.5, scope = \"global\" }",
+        "random = { sparsity = 0.5, seed = 3 }",
     ] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
+    }
+    for pattern in [
+        "heads = { sparsity = 0.5 }\nround-to = 2",
+        "layers = { count = 2 }\nmin-units = 2",
+        "layers = { macs = 0.25 }\ncriterion.random = { seed = 1 }",
+        "experts = { sparsity = 0.25 }\nmax-share = 0.5",
+    ] {
+        check(pattern, &GOOD.replace("channels = { sparsity = 0.25 }", pattern));
     }
     for way in [
         "linear = { from = 0.5, to = 1.0 }\nfrequency = 3\nlock-after = 1.0",

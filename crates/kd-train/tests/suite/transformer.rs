@@ -238,7 +238,7 @@ batch = 32
 model.transformer = { width = 16, layers = 2, heads = 2, feed-forward = 32, vocabulary = 128 }
 
 [student]
-model.transformer = { width = 12, layers = 1, heads = 3, feed-forward = 16, vocabulary = 128 }
+model.transformer = { width = 12, layers = 2, heads = 3, feed-forward = 16, vocabulary = 128 }
 
 [[objective]]
 weight = 0.5
@@ -269,6 +269,18 @@ learning-rate.one-cycle = { peak = 1e-2 }
 name = "prune"
 [stage.prune]
 pattern.channels = { sparsity = 0.34 }
+epochs = 1
+
+[[stage]]
+name = "heads"
+[stage.prune]
+pattern.heads = { sparsity = 0.5 }
+epochs = 1
+
+[[stage]]
+name = "depth"
+[stage.prune]
+pattern.layers = { count = 1 }
 epochs = 1
 
 [[stage]]
@@ -321,8 +333,34 @@ fn a_whole_run_from_teacher_to_int8_agrees_with_the_engines() {
     };
     assert!(stage("teacher")["accuracy"].as_f64().unwrap() > 0.8, "{summary:#}");
     assert!(stage("int8")["accuracy"].as_f64().unwrap() > 0.6, "{summary:#}");
-    assert!(stage("prune")["macs"].as_u64() < stage("distill")["macs"].as_u64(), "{summary:#}");
-    assert_eq!(stage("int8")["macs"], stage("prune")["macs"]);
+    // One of three heads, a value's width of four and a third of the hidden units; one of the two heads; one of two layers.
+    let macs = |name| stage(name)["macs"].as_u64().unwrap();
+    assert!(macs("prune") < macs("distill"), "{summary:#}");
+    let head = 10 * (2 * 12 * (4 + 3)) + 10 * 10 * (4 + 3);
+    assert_eq!(macs("prune") - macs("heads"), 2 * head);
+    assert_eq!(macs("heads") - macs("depth"), head + 10 * (2 * 12 * 11));
+    assert_eq!(macs("int8"), macs("depth"));
+    let folder_of = |name: &str| {
+        let folders =
+            std::fs::read_dir(outcome.dir.join("stages")).or_else(|_| std::fs::read_dir(&outcome.dir));
+        let folders = folders.unwrap().map(|entry| entry.unwrap().path());
+        folders.into_iter().find(|path| path.display().to_string().ends_with(&format!("-{name}"))).unwrap()
+    };
+    let receipt = std::fs::read_to_string(folder_of("depth").join("elements.json")).unwrap();
+    let receipt: prune_core::ElementCut = serde_json::from_str(&receipt).unwrap();
+    assert_eq!((receipt.elements.len(), receipt.elements[0].params.len()), (1, 16));
+    assert!(receipt.elements[0].path.starts_with("layers."));
+    // The program that opens the stage builds two layers, and the file says which one is not there.
+    for name in ["depth", "int8"] {
+        let again = kd_train::session::evaluate(
+            &folder_of(name),
+            None,
+            "burn",
+            &crate::common::env(),
+            &kd_train::Registry::builtin(),
+        );
+        assert_eq!(again.unwrap().accuracy, stage(name)["accuracy"].as_f64().unwrap(), "{name}");
+    }
     assert_eq!(summary["parity"].as_array().unwrap().len(), 2, "float and int8, in one engine");
 }
 
@@ -334,6 +372,13 @@ fn a_run_that_was_stopped_ends_with_the_same_bytes() {
     let error =
         crate::common::run(&recipe, &[], stopped.path(), &mut crate::common::StopAfter(57)).unwrap_err();
     let Error::Interrupted { run } = error else { panic!("{error}") };
+    // Once more in the stage that took a layer out: teacher, baseline and student have 44 steps each, others 11.
+    let error =
+        crate::common::go_on(&run, &mut crate::common::StopAfter(3 * 44 - 57 + 2 * 11 + 5)).unwrap_err();
+    let Error::Interrupted { run } = error else { panic!("{error}") };
+    assert!(
+        std::fs::read_dir(&run).unwrap().any(|entry| entry.unwrap().path().join("elements.json").is_file())
+    );
     let found = crate::common::go_on(&run, &mut Silent).unwrap().dir;
     assert_eq!(crate::common::exact_files(&found).len(), crate::common::exact_files(&expected).len());
     for (name, bytes) in crate::common::exact_files(&expected) {

@@ -42,9 +42,14 @@ impl Criterion for Random {
             Unit::Element => weight.values().len(),
             Unit::Channel => weight.rows(),
         };
-        let key = weight.path().bytes().fold(mix(self.seed), |key, byte| mix(key ^ u64::from(byte)));
-        Ok((1..=units as u64).map(|unit| uniform(mix(key.wrapping_add(unit.wrapping_mul(STEP))))).collect())
+        Ok(chance(self.seed, weight.path(), units).collect())
     }
+}
+
+/// Uniform numbers in [0, 1) for the units of the weight at `path`.
+pub(crate) fn chance(seed: u64, path: &str, units: usize) -> impl Iterator<Item = f64> {
+    let key = path.bytes().fold(mix(seed), |key, byte| mix(key ^ u64::from(byte)));
+    (1..=units as u64).map(move |unit| uniform(mix(key.wrapping_add(unit.wrapping_mul(STEP)))))
 }
 
 /// SplitMix64's increment, 2^64 divided by the golden ratio and made odd.

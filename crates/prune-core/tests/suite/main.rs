@@ -6,6 +6,8 @@ mod architectures;
 mod channels;
 mod criteria;
 mod cut;
+mod elements;
+mod heads;
 mod masks;
 mod nets;
 mod optimizer;

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use prune_core::{
-    Block, Builtin, Criterion, Error, Inputs, Lines, Magnitude, Matrix, NM, Norm, Pattern, Random, Removal,
-    Scope, Sparsity, TABLE, Unit, Unstructured, mask, select,
+    Block, Builtin, Connections, Criterion, Error, Inputs, Lines, Magnitude, Matrix, NM, Norm, Pattern,
+    Random, Removal, Scope, Sparsity, TABLE, Unit, Unstructured, mask, prune, select,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -129,6 +129,9 @@ fn a_score_that_is_no_number_is_an_error_that_names_it() {
         Pattern::Rows(Lines { sparsity: sparsity(0.5) }),
         Pattern::Columns(Lines { sparsity: sparsity(0.5) }),
     ];
+    // Chance looks at no score.
+    let random = Pattern::Random(Connections { sparsity: sparsity(0.5), seed: 0 });
+    assert!(mask(&random, &scores, 2, 3).is_ok());
     for pattern in patterns {
         assert_eq!(mask(&pattern, &scores, 2, 3), Err(Error::ScoreNaN { index: 5 }), "{pattern}");
         let short = Error::Length { path: "scores".into(), expected: 8, found: 6 };
@@ -215,6 +218,10 @@ fn patterns_are_spelled_as_in_recipes_and_checked() {
         (Pattern::Rows(Lines { sparsity: sparsity(0.5) }), json!({ "rows": { "sparsity": 0.5 } })),
         (Pattern::Columns(Lines { sparsity: sparsity(0.5) }), json!({ "columns": { "sparsity": 0.5 } })),
         (
+            Pattern::Random(Connections { sparsity: sparsity(0.5), seed: 7 }),
+            json!({ "random": { "sparsity": 0.5, "seed": 7 } }),
+        ),
+        (
             Pattern::Unstructured(Unstructured { sparsity: sparsity(0.9), scope: Scope::Global }),
             json!({ "unstructured": { "sparsity": 0.9, "scope": "global" } }),
         ),
@@ -238,6 +245,27 @@ fn patterns_are_spelled_as_in_recipes_and_checked() {
         let error = read(spelling).unwrap_err();
         assert!(error.contains(complaint), "{error}");
     }
+}
+
+#[test]
+fn random_connections_follow_from_the_seed_and_the_name_and_what_is_gone_counts() {
+    let drawn = |seed, share, path: &str| {
+        let matrix = Matrix::new(path, 4, 10, &[1.0; 40]).unwrap();
+        let removal = Removal::Elements(Pattern::Random(Connections { sparsity: sparsity(share), seed }));
+        let pruned = prune(&Magnitude::default(), Some(&removal), &[Inputs::new(&matrix)]).unwrap().remove(0);
+        pruned.keep.unwrap()
+    };
+    assert_eq!(drawn(0, 0.5, "a"), drawn(0, 0.5, "a"));
+    assert_ne!(drawn(0, 0.5, "a"), drawn(1, 0.5, "a"));
+    assert_ne!(drawn(0, 0.5, "a"), drawn(0, 0.5, "b"));
+    // What goes at a sparsity goes at every higher one.
+    let (few, many) = (drawn(0, 0.3, "a"), drawn(0, 0.8, "a"));
+    assert!(few.iter().zip(&many).all(|(few, many)| *few || !many));
+    let random = Pattern::Random(Connections { sparsity: sparsity(0.5), seed: 0 });
+    let mut scores = [1.0; 10];
+    scores[3..8].fill(f64::NEG_INFINITY);
+    let kept = mask(&random, &scores, 1, 10).unwrap();
+    assert_eq!(kept, [true, true, true, false, false, false, false, false, true, true]);
 }
 
 #[test]
@@ -430,6 +458,20 @@ proptest! {
                 prop_assert_eq!(mask.iter().filter(|&&kept| kept).count(), keep.min(mask.len()));
                 prop_assert!(is_settled(scores, mask));
             }
+        }
+    }
+
+    #[test]
+    fn every_output_unit_keeps_as_many_random_connections(
+        (rows, columns, scores) in matrix_of_scores(),
+        share in 0.0..=1.0,
+        seed in 0..9_u64,
+    ) {
+        let random = Connections { sparsity: sparsity(share), seed };
+        let mask = mask(&Pattern::Random(random), &scores, rows, columns).unwrap();
+        for row in mask.chunks(columns) {
+            let gone = row.iter().filter(|&&kept| !kept).count();
+            prop_assert_eq!(gone, select::removed(sparsity(share), columns));
         }
     }
 

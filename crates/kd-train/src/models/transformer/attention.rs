@@ -8,12 +8,12 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kd_core::Tap;
 use kd_nn::activation::softmax;
-use kd_nn::{Linear, LinearConfig};
+use kd_nn::{Linear, LinearConfig, SyncShape};
 
 /// `softmax(Q·Kᵀ/√d + mask)·V` in each head, then a linear layer over all heads: Vaswani et al., "Attention Is All You
 /// Need", 2017, arXiv:1706.03762, section 3.2. Equal to `torch.nn.MultiheadAttention`, whose `in_proj_weight` holds
 /// the rows of `query`, `key` and `value` one after the other.
-#[derive(Module, Debug)]
+#[derive(Module, Debug, SyncShape)]
 pub(super) struct Attention {
     query: Linear,
     key: Linear,
