@@ -63,6 +63,7 @@ pub mod summary;
 pub mod tensors;
 
 pub mod device;
+mod empty;
 mod error;
 mod exact;
 pub mod explain;

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
 use kd_deploy::WeightsContainer;
-use prune_core::{Builtin, Channels, Limits, Pattern};
+use prune_core::{Builtin, Channels, Limits};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ use crate::estimator::Estimator;
 use crate::observing::Observing;
 use crate::problem::Problems;
 use crate::registry::{DataSource, ModelSpec, Registry};
-use crate::sparsify::When;
+use crate::sparsify::{Shape, When};
 
 /// A recipe's text and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,13 +191,28 @@ pub enum Role {
     Student,
 }
 
+/// What a stage removes.
+#[derive(Debug, Clone)]
+pub enum Goes {
+    /// So many channels, those with the lowest scores.
+    Ranked(Channels, Arc<Builtin>),
+    /// Those that masks left empty.
+    Empty(Empty),
+}
+
+/// Heads, hidden units and channels whose weights are all zero go, however many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Empty {
+    /// Whether zeros in what stays learn again: "filled" of Lagunas et al., arXiv 2109.04838. Else they stay masked.
+    pub fill: bool,
+}
+
 /// `[stage.prune]`
 #[derive(Debug, Clone)]
 pub struct PruneSpec {
-    /// How much.
-    pub pattern: Channels,
-    /// Which channels stay.
-    pub criterion: Arc<Builtin>,
+    /// Which channels go.
+    pub goes: Goes,
     /// Bounds for each axis: `min-units`, `round-to`, `max-share`.
     pub limits: Limits,
     /// Paths of parameters whose axes stay whole.
@@ -225,7 +240,7 @@ pub struct ShareSpec {
 #[derive(Debug, Clone)]
 pub struct SparsifySpec {
     /// Shape and share of what is masked in the end.
-    pub pattern: Pattern,
+    pub shape: Shape,
     /// Which weights stay; not asked where `when` trains scores.
     pub criterion: Arc<Builtin>,
     /// When masks tighten.

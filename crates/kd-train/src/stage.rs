@@ -1,6 +1,6 @@
 //! What each kind of stage does to a student before it trains, and what is done after any of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kd_core::Objective;
@@ -16,13 +16,13 @@ use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::network::Network;
-use crate::recipe::{FitSpec, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
+use crate::recipe::{Empty, FitSpec, Goes, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
 use crate::summary::{PackedSummary, StageSummary};
-use crate::{export, fold, follow, measure, provable, quantize, share, weights};
+use crate::{empty, export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -97,8 +97,17 @@ fn prune<'a>(
     for pin in &spec.pinned {
         prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
     }
-    let score = |axis: &Axis| prune_core::score_axis(spec.criterion.as_ref(), &graph, axis, &stored);
-    let plan = prune_core::plan_axes(&graph, &axes, score, spec.pattern, spec.limits)?;
+    let plan = match &spec.goes {
+        Goes::Ranked(channels, criterion) => {
+            let score = |axis: &Axis| prune_core::score_axis(criterion.as_ref(), &graph, axis, &stored);
+            prune_core::plan_axes(&graph, &axes, score, *channels, spec.limits)?
+        }
+        Goes::Empty(_) => {
+            let (entries, weights) = (network.entries(), weights::masked(network.as_ref()));
+            let empty = |axis: &Axis| empty::units(axis, &entries, &weights);
+            prune_core::plan_units(&graph, &axes, empty, spec.limits)?
+        }
+    };
     let rows = run.data.first_rows(&run.device);
     let difference = network.verify_cut(&plan.cut, rows)?;
     let network = match spec.compensate {
@@ -113,8 +122,11 @@ fn prune<'a>(
         plan.before.macs,
     )));
     folder.write(files::CUT, &crate::run_dir::json(&plan.cut))?;
-    // Masked weights are exact zeros in what was cut, and stay masked.
-    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
+    // Masked weights are exact zeros in what was cut, and stay masked, or else learn again from there.
+    let masks = match &spec.goes {
+        Goes::Empty(Empty { fill: true }) => BTreeMap::new(),
+        _ => weights::zeros_masked(&cut.weights(), network.compression().masks.keys()),
+    };
     Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
 }
 
@@ -148,13 +160,10 @@ fn sparsify<'a>(
     let steps = spec.fit.epochs * run.data.steps();
     let (entries, weights) = (network.entries(), network.weights());
     let floor = network.compression().masks.clone();
-    let sparsifier = Sparsifier {
-        pattern: spec.pattern,
-        criterion: spec.criterion.clone(),
-        when: spec.when.clone(),
-        calendar: Calendar::new(&spec.when, spec.pattern.sparsity(), steps, spec.frequency, spec.lock_after),
-        floor: floor.clone(),
-    };
+    let calendar = Calendar::new(&spec.when, spec.shape.sparsity(), steps, spec.frequency, spec.lock_after);
+    let when = (spec.when.clone(), calendar);
+    let sparsifier =
+        Sparsifier::new(spec.shape, spec.criterion.clone(), when, network.as_ref(), floor.clone())?;
     let mut masks = floor;
     match steps {
         // One shot where nothing trains; else nothing more is masked before the first step.

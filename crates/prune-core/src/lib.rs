@@ -114,7 +114,7 @@ pub use named::{Array, Named, Output, Outputs};
 pub use needs::Needs;
 pub use optimizer::{Ids, cut_optimizer};
 pub use pattern::{Block, Channels, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured};
-pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels};
+pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels, plan_units};
 pub use predict::{Cost, Prediction, predict};
 pub use prune::{Pruned, prune};
 pub use sync::{apply_synced, pin};

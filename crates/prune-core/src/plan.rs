@@ -39,7 +39,8 @@ impl Default for Limits {
 pub struct Plan {
     /// The receipt.
     pub cut: Cut,
-    /// Share of units that every axis loses, before rounding to whole units and limits.
+    /// Share of units that every axis loses, before rounding to whole units and limits; of all axes together where each
+    /// loses another.
     pub share: f64,
     /// Axes that take part, in the graph's order.
     pub axes: Vec<PlannedAxis>,
@@ -116,11 +117,7 @@ pub fn plan_axes(
     target: Channels,
     limits: Limits,
 ) -> Result<Plan, Error> {
-    for (limit, value) in [("min-units", limits.min_units), ("round-to", limits.round_to)] {
-        if value == 0 {
-            return Err(Error::Limit { limit });
-        }
-    }
+    limits.check()?;
     let (mut ranked, mut whole) = (Vec::new(), Vec::new());
     for axis in axes {
         match obstacle(graph, axis) {
@@ -156,15 +153,61 @@ pub fn plan_axes(
             (shares[high], best)
         }
     };
-    let planned = ranked.iter().zip(shrunk.keeps).map(|(ranked, keep)| PlannedAxis {
-        path: label(ranked.axis),
-        kind: ranked.axis.kind,
-        size: ranked.axis.size,
-        keep,
-        across: ranked.axis.across.clone(),
-    });
-    let axes = planned.collect();
-    Ok(Plan { cut: shrunk.cut, share, axes, whole, before, after: shrunk.prediction.cost })
+    Ok(Plan::new(shrunk, &ranked, share, whole, before))
+}
+
+/// Plans to remove the units of the `axes` of `graph` that `goes` says of an axis, within [`Limits`]: where fewer than
+/// `min-units` would stay or more than `max-share` would go, and to round up, the lowest of them stay.
+///
+/// # Errors
+///
+/// As [`plan_axes`]; [`Error::Scores`] where `goes` has not one answer a unit.
+pub fn plan_units(
+    graph: &Graph,
+    axes: &[Axis],
+    mut goes: impl FnMut(&Axis) -> Vec<bool>,
+    limits: Limits,
+) -> Result<Plan, Error> {
+    limits.check()?;
+    let (mut ranked, mut whole, mut keeps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut gone, mut units) = (0, 0);
+    for axis in axes {
+        if let Some(reason) = obstacle(graph, axis) {
+            whole.push(WholeAxis { path: label(axis), size: axis.size, reason });
+            continue;
+        }
+        let scores: Vec<f64> = goes(axis).into_iter().map(|goes| f64::from(u8::from(!goes))).collect();
+        let all = Ranked::new(axis, &scores)?;
+        // A share that takes exactly these; the limits may take less.
+        let empty = scores.iter().filter(|&&score| score == 0.0).count();
+        let keep = all.keep(empty as f64 / axis.size as f64, limits);
+        (gone, units) = (gone + axis.size - keep.len(), units + axis.size);
+        keeps.push(keep);
+        ranked.push(all);
+    }
+    let before = Cost::of(graph);
+    let share = gone as f64 / units.max(1) as f64;
+    Ok(Plan::new(Shrunk::to(keeps, graph, &ranked)?, &ranked, share, whole, before))
+}
+
+impl Plan {
+    fn new(shrunk: Shrunk, ranked: &[Ranked<'_>], share: f64, whole: Vec<WholeAxis>, before: Cost) -> Self {
+        let planned = ranked.iter().zip(shrunk.keeps).map(|(ranked, keep)| PlannedAxis {
+            path: label(ranked.axis),
+            kind: ranked.axis.kind,
+            size: ranked.axis.size,
+            keep,
+            across: ranked.axis.across.clone(),
+        });
+        Self { cut: shrunk.cut, share, axes: planned.collect(), whole, before, after: shrunk.prediction.cost }
+    }
+}
+
+impl Limits {
+    fn check(self) -> Result<(), Error> {
+        let zero = [("min-units", self.min_units), ("round-to", self.round_to)].into_iter().find(|(_, at)| *at == 0);
+        zero.map_or(Ok(()), |(limit, _)| Err(Error::Limit { limit }))
+    }
 }
 
 /// The cut that keeps these units of these axes.
@@ -248,7 +291,10 @@ struct Shrunk {
 
 impl Shrunk {
     fn at(share: f64, graph: &Graph, ranked: &[Ranked<'_>], limits: Limits) -> Result<Self, Error> {
-        let keeps: Vec<_> = ranked.iter().map(|ranked| ranked.keep(share, limits)).collect();
+        Self::to(ranked.iter().map(|ranked| ranked.keep(share, limits)).collect(), graph, ranked)
+    }
+
+    fn to(keeps: Vec<Vec<usize>>, graph: &Graph, ranked: &[Ranked<'_>]) -> Result<Self, Error> {
         let cut =
             cut_of(graph, ranked.iter().map(|ranked| ranked.axis).zip(keeps.iter().map(Vec::as_slice)))?;
         let prediction = predict(graph, &cut)?;

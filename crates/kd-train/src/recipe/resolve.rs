@@ -7,7 +7,7 @@ use serde::Serialize;
 use toml::Value;
 
 use super::set::key_text;
-use super::{FitSpec, Gate, NetworkSpec, Recipe, StageKind, TermSpec};
+use super::{FitSpec, Gate, Goes, NetworkSpec, Recipe, StageKind, TermSpec};
 
 /// TOML that reads as the same recipe.
 pub(super) fn text(recipe: &Recipe) -> String {
@@ -51,14 +51,21 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("of", spec.of);
         }
         StageKind::Prune(spec) => {
-            text.named("pattern.channels", &value(spec.pattern));
-            text.entry("criterion", spec.criterion.as_ref());
+            match &spec.goes {
+                Goes::Ranked(channels, criterion) => {
+                    text.named("pattern.channels", &value(channels));
+                    text.entry("criterion", criterion.as_ref());
+                }
+                Goes::Empty(empty) => {
+                    text.named("pattern.empty", &value(empty));
+                }
+            }
             let Limits { min_units, round_to, max_share } = spec.limits;
             text.entry("round-to", round_to).entry("min-units", min_units).maybe("max-share", max_share);
             text.entry("pinned", &spec.pinned).entry("compensate", spec.compensate);
         }
         StageKind::Sparsify(spec) => {
-            text.entry("pattern", spec.pattern);
+            text.entry("pattern", spec.shape);
             if !spec.when.is_movement() {
                 text.entry("criterion", spec.criterion.as_ref());
             }

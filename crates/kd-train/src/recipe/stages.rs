@@ -16,7 +16,7 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    ExportSpec, FitSpec, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
+    Empty, ExportSpec, FitSpec, Goes, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
     TrainSpec,
 };
 use crate::estimator::Estimator;
@@ -101,22 +101,33 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
         "distill" => fit(table, true, learning).map(StageKind::Distill),
         "prune" => {
             #[derive(Deserialize)]
-            #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-            struct OfChannels {
-                channels: Channels,
+            #[serde(rename = "Pattern", rename_all = "kebab-case")]
+            enum Written {
+                Channels(Channels),
+                Empty(Empty),
             }
-            let pattern = table.require::<OfChannels>("pattern", "pattern.channels = { macs = 0.4 }");
-            let criterion = criterion::of_stage(table, Unit::Channel);
+            let pattern = table.require::<Written>("pattern", "pattern.channels = { macs = 0.4 }");
+            let ranks = table.place("criterion");
+            let criterion = Arc::new(criterion::of_stage(table, Unit::Channel));
+            if let (Some((Written::Empty(_), place)), Some(span)) = (&pattern, ranks) {
+                let message = "`criterion` would change nothing: what is empty goes, and nothing else";
+                let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+                table.problem(
+                    problem.also(place.clone(), "beside this").help("take one of the two out"),
+                );
+            }
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
             let min_units = table.or("min-units", NonZeroUsize::MIN).get();
             let max_share = table.get::<Share>("max-share").map(|(share, _)| share);
             let pinned = table.or("pinned", Vec::new());
             let compensate = table.or("compensate", false);
             let fit = fit(table, false, learning);
-            let (OfChannels { channels: pattern }, _) = pattern?;
-            let criterion = Arc::new(criterion);
+            let goes = match pattern?.0 {
+                Written::Channels(channels) => Goes::Ranked(channels, criterion),
+                Written::Empty(empty) => Goes::Empty(empty),
+            };
             let limits = Limits { min_units, round_to, max_share };
-            Some(StageKind::Prune(PruneSpec { pattern, criterion, limits, pinned, compensate, fit: fit? }))
+            Some(StageKind::Prune(PruneSpec { goes, limits, pinned, compensate, fit: fit? }))
         }
         "sparsify" => {
             let masks = sparsify::masks(table);
