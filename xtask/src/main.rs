@@ -13,6 +13,7 @@ mod ci;
 mod docs;
 mod formats;
 mod golden;
+mod movement;
 mod recipes;
 mod results;
 mod runs;
@@ -41,6 +42,8 @@ enum Task {
     Sweep(sweep::Args),
     /// Round one student to each of many number formats, and say what each costs
     Formats(formats::Args),
+    /// Take nine weights of ten out of a transformer in several ways, and say what each costs
+    Movement(movement::Args),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Docs(args) => docs::run(&args),
         Task::Sweep(args) => sweep::run(&args),
         Task::Formats(args) => formats::run(&args),
+        Task::Movement(args) => movement::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,8 +30,26 @@ pub(crate) struct Stage {
     name: String,
     pub(crate) accuracy_last: f64,
     examples: usize,
+    /// Trainable elements.
+    pub(crate) params: u64,
+    /// Those that no mask holds at zero.
+    pub(crate) nonzero: u64,
+    pub(crate) macs: u64,
+    pub(crate) latency_ms: Vec<Latency>,
     /// Of a stage that quantizes.
     pub(crate) rounded: Option<Rounded>,
+}
+
+/// How long an engine takes.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) batch_32: Spread,
+}
+
+/// Milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
 }
 
 /// What rounding costs.
@@ -137,7 +155,14 @@ impl Wanted {
 
 /// Builds `kd` as it is shipped, and says where it is.
 pub(crate) fn build(sh: &Shell) -> Result<PathBuf> {
-    cmd!(sh, "cargo build --quiet --release").quiet().run()?;
+    build_for(sh, "flex")
+}
+
+/// Builds `kd` with the backend of a device, such as `cuda:1`, beside those that it is shipped with.
+pub(crate) fn build_for(sh: &Shell, device: &str) -> Result<PathBuf> {
+    let backend = device.split(':').next().unwrap_or(device);
+    let features = format!("kd-cli/{backend}");
+    cmd!(sh, "cargo build --quiet --release --features {features}").quiet().run()?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
     Ok(target.join("release").join(format!("kd{}", std::env::consts::EXE_SUFFIX)))

@@ -38,3 +38,109 @@ fn zero(member: &Member, weight: &Array) -> Vec<bool> {
     }
     member.index.iter().map(|indices| indices.iter().all(|&at| !there[at])).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use burn::tensor::{Device, Tensor, TensorData};
+    use kd_core::Tap;
+    use prune_core::{Limits, plan_units};
+
+    use super::*;
+    use crate::model::Task;
+    use crate::models::{Transformer, TransformerConfig};
+    use crate::network::{Built, Network, seeded};
+    use crate::{follow, provable};
+
+    const WIDTH: usize = 12;
+    const FEED_FORWARD: usize = 10;
+
+    fn transformer() -> Box<dyn Network> {
+        let config = TransformerConfig {
+            width: WIDTH,
+            layers: 2,
+            heads: 3,
+            feed_forward: FEED_FORWARD,
+            vocabulary: 17,
+        };
+        let (task, device) = (Task { input: vec![6], classes: 4 }, Device::flex());
+        seeded(&device, 3, || Built::<Transformer>::build("transformer", &config, &task, &device)).unwrap()
+    }
+
+    /// Sets the elements of a weight `[in, out]` to 0 that `zero` says.
+    fn strike(weights: &mut Weights, path: &str, zero: impl Fn(usize, usize) -> bool) {
+        let array = &weights[path];
+        let out = array.shape()[1];
+        let value = |(at, value): (usize, &f32)| if zero(at / out, at % out) { 0.0 } else { *value };
+        let values = array.data().iter().enumerate().map(value).collect::<Vec<f32>>();
+        let array = Array::new(array.shape().to_vec(), values).unwrap();
+        weights.insert(path.to_owned(), array);
+    }
+
+    fn plan(network: &dyn Network, limits: Limits) -> prune_core::Plan {
+        let graph = network.graph().unwrap();
+        let axes = provable::pinned(&graph, follow::axes(network, &graph));
+        let (entries, weights) = (network.entries(), network.weights());
+        plan_units(&graph, &axes, |axis| units(axis, &entries, &weights), limits).unwrap()
+    }
+
+    fn logits(network: &dyn Network) -> Vec<f32> {
+        let ids: Vec<f32> = (0..4 * 6).map(|i| (i * 5 % 17) as f32).collect();
+        let rows = Tensor::from_data(TensorData::new(ids, [4, 6]), &Device::flex());
+        network.forward(rows, &mut Tap::none()).into_data().try_to_vec::<f32>().unwrap()
+    }
+
+    #[test]
+    fn what_nothing_reads_goes_without_a_trace() {
+        let mut network = transformer();
+        let mut weights = network.weights();
+        // The second head of the first layer, rows 4 .. 8 of what reads it, and the units 0 and 7 of the second layer.
+        strike(&mut weights, "layers.0.attention.output.weight", |i, _| (4..8).contains(&i));
+        strike(&mut weights, "layers.1.output.weight", |i, _| [0, 7].contains(&i));
+        // A column that is zero in one weight of the residual stream does not empty the stream.
+        strike(&mut weights, "layers.0.output.weight", |_, o| o == 5);
+        network.set_weights(&weights);
+        let plan = plan(network.as_ref(), Limits::default());
+        let less: Vec<_> = plan.axes.iter().filter(|axis| axis.keep.len() < axis.size).collect();
+        let kept: Vec<_> = less.iter().map(|axis| (axis.kind, axis.keep.clone())).collect();
+        assert_eq!(kept, [(Kind::Heads, vec![0, 2]), (Kind::Width, vec![1, 2, 3, 4, 5, 6, 8, 9])]);
+        let cut = network.cut(&plan.cut).unwrap();
+        assert_eq!(cut.weights()["layers.0.attention.key.weight"].shape(), [12, 8]);
+        for (found, expected) in logits(cut.as_ref()).iter().zip(logits(network.as_ref())) {
+            assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_head_goes_with_any_of_its_projections_and_one_stays_at_least() {
+        for projection in ["query", "key", "value"] {
+            let mut network = transformer();
+            let mut weights = network.weights();
+            strike(&mut weights, &format!("layers.1.attention.{projection}.weight"), |_, o| o < 4);
+            strike(&mut weights, "layers.0.hidden.weight", |_, o| o == 2);
+            strike(&mut weights, "layers.0.attention.value.weight", |_, _| true);
+            network.set_weights(&weights);
+            let kept = |limits| -> Vec<_> {
+                let plan = plan(network.as_ref(), limits);
+                let less = plan.axes.into_iter().filter(|axis| axis.keep.len() < axis.size);
+                less.map(|axis| (axis.kind, axis.keep)).collect()
+            };
+            let units = (0..FEED_FORWARD).filter(|&unit| unit != 2).collect::<Vec<_>>();
+            let mut found = kept(Limits::default());
+            found.sort();
+            // Where no value is left at all, neither is any of their dimensions.
+            let expected = [
+                (Kind::Heads, vec![0]),
+                (Kind::Heads, vec![1, 2]),
+                (Kind::VDims, vec![0]),
+                (Kind::Width, units),
+            ];
+            assert_eq!(found, expected, "{projection}");
+            let mut found = kept(Limits { min_units: 2, round_to: 2, ..Limits::default() });
+            found.sort();
+            let expected = [(Kind::Heads, vec![0, 1]), (Kind::Heads, vec![1, 2]), (Kind::VDims, vec![0, 1])];
+            assert_eq!(found, expected, "{projection}");
+        }
+    }
+}

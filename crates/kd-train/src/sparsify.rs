@@ -183,6 +183,11 @@ impl Sparsifier {
         }
     }
 
+    /// What has a score of its own where scores are trained, and under a hybrid shape; empty elsewhere.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// Whether scores are made of weight times gradient.
     pub fn watches(&self) -> bool {
         self.when.is_movement() || self.criterion.needs() != Needs::Weight
@@ -268,14 +273,16 @@ impl Sparsifier {
     ) -> Result<Masks, Error> {
         let all = match self.when.is_movement() {
             true => {
-                let negative = |inputs: &Inputs<'_>| Ok(inputs.grad()?.values().iter().map(|sum| -sum).collect());
+                let negative =
+                    |inputs: &Inputs<'_>| Ok(inputs.grad()?.values().iter().map(|sum| -sum).collect());
                 inputs.iter().map(negative).collect::<Result<Vec<Vec<f64>>, prune_core::Error>>()?
             }
             false => self.criterion.scores_of(inputs, Unit::Element)?,
         };
-        let stored = matrices.iter().zip(all).map(|(matrix, scores)| {
-            Ok((matrix.path().to_owned(), matrix.to_stored(&scores)?))
-        });
+        let stored = matrices
+            .iter()
+            .zip(all)
+            .map(|(matrix, scores)| Ok((matrix.path().to_owned(), matrix.to_stored(&scores)?)));
         let elements = stored.collect::<Result<BTreeMap<_, _>, prune_core::Error>>()?;
         self.by_parts(floor, |part| {
             let mut scores = match self.when.rate_of_scores() {

@@ -205,7 +205,8 @@ impl Plan {
 
 impl Limits {
     fn check(self) -> Result<(), Error> {
-        let zero = [("min-units", self.min_units), ("round-to", self.round_to)].into_iter().find(|(_, at)| *at == 0);
+        let zero =
+            [("min-units", self.min_units), ("round-to", self.round_to)].into_iter().find(|(_, at)| *at == 0);
         zero.map_or(Ok(()), |(limit, _)| Err(Error::Limit { limit }))
     }
 }

@@ -16,8 +16,8 @@ use super::rules::{self, Learns, Outline};
 use super::sparsify;
 use super::table::Table;
 use super::{
-    Empty, ExportSpec, FitSpec, Goes, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind, StageSpec,
-    TrainSpec,
+    Empty, ExportSpec, FitSpec, Goes, OptimizerSpec, PruneSpec, QuantizeSpec, Role, ShareSpec, StageKind,
+    StageSpec, TrainSpec,
 };
 use crate::estimator::Estimator;
 use crate::observing::Observing;
@@ -112,9 +112,7 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             if let (Some((Written::Empty(_), place)), Some(span)) = (&pattern, ranks) {
                 let message = "`criterion` would change nothing: what is empty goes, and nothing else";
                 let problem = Problem::new("recipe::no-effect", message, span, "no effect");
-                table.problem(
-                    problem.also(place.clone(), "beside this").help("take one of the two out"),
-                );
+                table.problem(problem.also(place.clone(), "beside this").help("take one of the two out"));
             }
             let round_to = table.or("round-to", NonZeroUsize::MIN).get();
             let min_units = table.or("min-units", NonZeroUsize::MIN).get();

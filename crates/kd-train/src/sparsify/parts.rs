@@ -118,7 +118,10 @@ impl Part {
     }
 
     /// Sums over the units, of numbers for each element of a weight.
-    pub(super) fn sums<'a, T: Copy + Into<f64> + 'a>(&self, of: impl Fn(&str) -> Option<&'a [T]>) -> Vec<f64> {
+    pub(super) fn sums<'a, T: Copy + Into<f64> + 'a>(
+        &self,
+        of: impl Fn(&str) -> Option<&'a [T]>,
+    ) -> Vec<f64> {
         let mut sums = vec![0.0; self.count];
         for (path, units) in &self.places {
             for (unit, &value) in units.iter().zip(of(path).into_iter().flatten()) {

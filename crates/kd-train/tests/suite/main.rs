@@ -10,6 +10,7 @@ mod compensate;
 mod convolutional;
 mod errors;
 mod estimators;
+mod hybrid;
 mod loss_eval;
 mod network;
 mod pack;

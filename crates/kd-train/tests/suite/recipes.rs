@@ -1290,6 +1290,8 @@ fn what_was_resolved_resolves_to_itself() {
         "rows = { sparsity = 0.25 }",
         "columns = { sparsity = 0.25 }",
         "unstructured = { sparsity = 0.5, scope = \"global\" }",
+        "hybrid = { rows = 4, columns = 8, sparsity = 0.5 }",
+        "hybrid = { rows = 4, columns = 8, sparsity = 0.5, units = 0.25 }",
     ] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
     }
@@ -1299,11 +1301,15 @@ fn what_was_resolved_resolves_to_itself() {
         "iterative = { rounds = 4, begin = 0.1 }",
         "exponential = { from = 0.25 }",
         "movement = { end = 0.5 }\nlock-after = 0.75",
+        "movement = { rate = 0.01 }",
         "soft-movement = { regularisation = 0 }",
         "growing-regularisation = { begin = 0.25 }\nfrequency = 1",
         "lottery-ticket = { rounds = 2, rewind = \"learning-rate\" }",
     ] {
         check(way, &GOOD.replace("{ sparsity = 0.5 }", &format!("{{ sparsity = 0.5 }}\nschedule.{way}")));
+    }
+    for pattern in ["empty = {}", "empty = { fill = true }"] {
+        check(pattern, &GOOD.replace("channels = { sparsity = 0.25 }", pattern));
     }
     for optimizer in ["sgd = { nesterov = true }", "adam = {}", "lion = { beta1 = 0.95 }"] {
         check(optimizer, &GOOD.replace("adam-w = { weight-decay = 0.02 }", optimizer));
@@ -1316,6 +1322,18 @@ fn what_was_resolved_resolves_to_itself() {
     }
     let csv = "[data.csv]\ntrain = \"a.csv\"\ntest = \"b.csv\"\nclasses = 3\nvalidation = 10\nlabel = \"kind\"\nheader = true\nscale = 255\n";
     check("own files", &GOOD.replace("[data.digits]\nvalidation = 300\nbatch = 64\n", csv));
+}
+
+#[test]
+fn knobs_that_a_pattern_has_no_use_for() {
+    let masks = |with: &str| say(&[("unstructured = { sparsity = 0.5 }", with)]);
+    assert_snapshot!(masks("unstructured = { sparsity = 0.5 }\nschedule.soft-movement = { units = 2.0 }"), @"");
+    assert_snapshot!(masks("hybrid = { rows = 4, sparsity = 0.5 }"), @"");
+    assert_snapshot!(masks("hybird = { rows = 4, columns = 4, sparsity = 0.5 }"), @"");
+    assert_snapshot!(masks("hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nschedule.movement = { rate = 0.0 }"), @"");
+    let cut = |with: &str| say(&[("channels = { sparsity = 0.25 }", with)]);
+    assert_snapshot!(cut("empty = {}\ncriterion.magnitude = {}"), @"");
+    assert_snapshot!(cut("empty = { filled = true }"), @"");
 }
 
 #[test]
