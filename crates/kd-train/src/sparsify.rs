@@ -32,8 +32,8 @@ use self::ranked::Ranked;
 pub use self::shape::{Hybrid, Shape};
 use self::units::scaled;
 pub use self::when::{
-    Early, Exponential, Growing, Iterative, LotteryTicket, Movement, OneShot, Rewind, SoftMovement, WHENS,
-    Way, When,
+    Early, Exponential, Growing, Iterative, LotteryTicket, Movement, OneShot, Rewind, Scores, SoftMovement,
+    WHENS, Way, When,
 };
 use crate::error::Error;
 use crate::network::Network;

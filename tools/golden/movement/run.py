@@ -81,7 +81,7 @@ def numbers(x):
     return [float(str(v)) for v in x.detach().numpy().astype("float32").ravel()]
 
 
-def case(name, args):
+def case(name, args, rate):
     torch.manual_seed(4)
     whole, guide = model(), coordinator(args)
     guide.patch_model(whole)
@@ -89,7 +89,7 @@ def case(name, args):
     layers = {ours: layers[f"bert.encoder.layer.0.{theirs}"] for ours, (theirs, _, _) in SIZES.items()}
     assert all(isinstance(layer, MaskedLinear) for layer in layers.values())
     scores = [p for n, p in whole.named_parameters() if "mask_score" in n]
-    adam = torch.optim.AdamW(scores, lr=RATE, weight_decay=0.0)
+    adam = torch.optim.AdamW(scores, lr=rate, weight_decay=0.0)
     steps = []
     for step in range(STEPS + 1):
         guide.schedule_threshold(step=step, total_step=STEPS, warmup_steps=WARM_UP, training=True)
@@ -131,7 +131,7 @@ knobs = {
     "begin": FIRST * WARM_UP / STEPS, "end": 1 - LAST * WARM_UP / STEPS, "regularisation": LAMBDA, "units": UNITS,
     "threshold": THRESHOLD, "sparsity": 1 - KEPT,
 }
-cases = [case("hybrid", hybrid), case("top", top)]
+cases = [case("hybrid", hybrid, RATE), case("top", top, top.mask_scores_learning_rate)]
 # The same seed gives both the same products: they are stored once.
 products = [[step.pop("products", None) for step in one["steps"]] for one in cases]
 assert products[0] == products[1]

@@ -103,7 +103,7 @@ fn tiles_of_a_fixed_share_are_those_of_the_authors() {
     check(
         "top",
         "block = { rows = <rows>, columns = <columns>, sparsity = <sparsity> }",
-        "movement = { rate = <rate>, begin = <begin>, end = <end> }",
+        "movement = { scores = \"adam\", begin = <begin>, end = <end> }",
         &weights,
         |step| step >= 20,
     );

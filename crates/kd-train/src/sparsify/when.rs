@@ -79,9 +79,7 @@ pub struct Exponential {
 
 /// The lowest `s·(1 − (1 − p)³)` of the scores go, nothing in the warm-up before `begin`, and nothing more behind `end`.
 ///
-/// Without a rate a score is `S = −Σ w·g` over the steps so far, of each element. With one, Adam trains a score for each
-/// unit of the pattern at this rate, its gradient `Σ w·g` over the unit: `topK` of the authors' code. (Sanh et al.,
-/// arXiv 2005.07683.)
+/// (Sanh et al., arXiv 2005.07683.)
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "MovementKnobs", rename_all = "kebab-case")]
 pub struct Movement {
@@ -89,10 +87,23 @@ pub struct Movement {
     pub begin: Progress,
     /// Where they are final.
     pub end: Progress,
-    /// Learning rate of trained scores.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<f64>,
+    /// What they are.
+    pub scores: Scores,
 }
+
+/// Scores of movement. A learning rate would change no ranking of either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scores {
+    /// `S = −Σ w·g` over the steps so far, of each element: gradient descent on S.
+    #[default]
+    Sum,
+    /// One for each unit of the pattern, trained by Adam on `Σ w·g` over the unit: `topK` of the authors' code.
+    Adam,
+}
+
+/// The learning rate of scores where it changes nothing: that of the authors.
+const RATE: f64 = 0.01;
 
 /// Weights (or blocks) with `σ(S) ≤ τ` go, at most the pattern's sparsity of them, lowest first.
 ///
@@ -200,7 +211,7 @@ impl When {
     pub fn rate_of_scores(&self) -> Option<f64> {
         match self {
             Self::Way(Way::SoftMovement(soft)) => Some(soft.rate),
-            Self::Way(Way::Movement(movement)) => movement.rate,
+            Self::Way(Way::Movement(Movement { scores: Scores::Adam, .. })) => Some(RATE),
             _ => None,
         }
     }

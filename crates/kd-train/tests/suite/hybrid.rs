@@ -135,7 +135,7 @@ fn units_and_tiles_go_as_a_whole_and_as_many_as_the_pattern_says() {
         "cubic = { from = 0.0, to = 1.0, end = 0.8 }",
         "iterative = { rounds = 3 }",
         "movement = { begin = 0.1, end = 0.8 }",
-        "movement = { begin = 0.1, end = 0.8, rate = 0.02 }",
+        "movement = { begin = 0.1, end = 0.8, scores = \"adam\" }",
         "lottery-ticket = { rounds = 2 }",
     ] {
         let sparsifier = sparsifier(transformer().as_ref(), SHAPE, way, Masks::new());

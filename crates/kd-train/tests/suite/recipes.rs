@@ -1301,7 +1301,7 @@ fn what_was_resolved_resolves_to_itself() {
         "iterative = { rounds = 4, begin = 0.1 }",
         "exponential = { from = 0.25 }",
         "movement = { end = 0.5 }\nlock-after = 0.75",
-        "movement = { rate = 0.01 }",
+        "movement = { scores = \"adam\" }",
         "soft-movement = { regularisation = 0 }",
         "growing-regularisation = { begin = 0.25 }\nfrequency = 1",
         "lottery-ticket = { rounds = 2, rewind = \"learning-rate\" }",
@@ -1327,13 +1327,49 @@ fn what_was_resolved_resolves_to_itself() {
 #[test]
 fn knobs_that_a_pattern_has_no_use_for() {
     let masks = |with: &str| say(&[("unstructured = { sparsity = 0.5 }", with)]);
-    assert_snapshot!(masks("unstructured = { sparsity = 0.5 }\nschedule.soft-movement = { units = 2.0 }"), @"");
-    assert_snapshot!(masks("hybrid = { rows = 4, sparsity = 0.5 }"), @"");
-    assert_snapshot!(masks("hybird = { rows = 4, columns = 4, sparsity = 0.5 }"), @"");
-    assert_snapshot!(masks("hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nschedule.movement = { rate = 0.0 }"), @"");
+    assert_snapshot!(masks("unstructured = { sparsity = 0.5 }\nschedule.soft-movement = { units = 2.0 }"), @"
+    recipe::no-effect: `units` would change nothing: this pattern has no hidden units
+      recipe.toml:51:1
+      | schedule.soft-movement = { units = 2.0 }
+      | ^^^^^^^^ no effect
+      recipe.toml:50:1
+      | pattern.unstructured = { sparsity = 0.5 }
+      | ^^^^^^^ beside this
+      help: take `units` out, or write `pattern.hybrid`
+    ");
+    assert_snapshot!(masks("hybrid = { rows = 4, sparsity = 0.5 }"), @"
+    recipe::missing-key: this needs the key `columns`
+      recipe.toml:50:18
+      | pattern.hybrid = { rows = 4, sparsity = 0.5 }
+      |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ no `columns`
+      help: write `columns = …` into it
+    ");
+    assert_snapshot!(masks("hybird = { rows = 4, columns = 4, sparsity = 0.5 }"), @"
+    recipe::unknown-name: nothing is named `hybird` here
+      recipe.toml:50:9
+      | pattern.hybird = { rows = 4, columns = 4, sparsity = 0.5 }
+      |         ^^^^^^ unknown name
+      help: did you mean `hybrid`?
+    ");
+    assert_snapshot!(masks("hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nschedule.movement = { scores = \"momentum\" }"), @"TODO");
     let cut = |with: &str| say(&[("channels = { sparsity = 0.25 }", with)]);
-    assert_snapshot!(cut("empty = {}\ncriterion.magnitude = {}"), @"");
-    assert_snapshot!(cut("empty = { filled = true }"), @"");
+    assert_snapshot!(cut("empty = {}\ncriterion.magnitude = {}"), @"
+    recipe::no-effect: `criterion` would change nothing: what is empty goes, and nothing else
+      recipe.toml:45:1
+      | criterion.magnitude = {}
+      | ^^^^^^^^^ no effect
+      recipe.toml:44:1
+      | pattern.empty = {}
+      | ^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(cut("empty = { filled = true }"), @"
+    recipe::unknown-key: there is no key `filled` here
+      recipe.toml:44:19
+      | pattern.empty = { filled = true }
+      |                   ^^^^^^ unknown key
+      help: did you mean `fill`?
+    ");
 }
 
 #[test]

@@ -252,7 +252,7 @@ fn what_is_masked_is_what_the_formula_says_at_every_step() {
         way("iterative = { rounds = 3 }"),
         way("exponential = { end = 0.9 }"),
         way("movement = {}"),
-        way("movement = { rate = 0.01 }"),
+        way("movement = { scores = \"adam\" }"),
         way("growing-regularisation = { end = 0.4 }"),
         way("lottery-ticket = { rounds = 2, to = 0.1 }"),
         way("lottery-ticket = { rounds = 3, rewind = \"learning-rate\" }"),

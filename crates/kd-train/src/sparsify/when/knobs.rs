@@ -3,7 +3,7 @@
 use kd_core::{Error, Progress};
 use serde::{Deserialize, Serialize};
 
-use super::{Exponential, Growing, Movement, SoftMovement};
+use super::{Exponential, Growing, Movement, Scores, SoftMovement};
 
 /// A place before the end of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -57,10 +57,6 @@ fn in_range(name: &'static str, expected: &'static str, found: f64, fits: bool) 
     if fits { Ok(found) } else { Err(Error::OutOfRange { name, expected, found }) }
 }
 
-fn positive(rate: f64) -> Result<f64, Error> {
-    in_range("rate", "finite and above 0", rate, rate > 0.0 && rate.is_finite())
-}
-
 #[derive(Deserialize)]
 #[serde(rename = "Movement", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct MovementKnobs {
@@ -68,7 +64,8 @@ pub(super) struct MovementKnobs {
     begin: Progress,
     #[serde(default = "before_the_last")]
     end: Progress,
-    rate: Option<f64>,
+    #[serde(default)]
+    scores: Scores,
 }
 
 #[derive(Deserialize)]
@@ -113,9 +110,9 @@ pub(super) struct GrowingKnobs {
 impl TryFrom<MovementKnobs> for Movement {
     type Error = Error;
 
-    fn try_from(MovementKnobs { begin, end, rate }: MovementKnobs) -> Result<Self, Error> {
+    fn try_from(MovementKnobs { begin, end, scores }: MovementKnobs) -> Result<Self, Error> {
         let (begin, end) = ascending(begin, end)?;
-        Ok(Self { begin, end, rate: rate.map(positive).transpose()? })
+        Ok(Self { begin, end, scores })
     }
 }
 
@@ -147,7 +144,7 @@ impl TryFrom<SoftKnobs> for SoftMovement {
             )?,
             regularisation: weight("regularisation", regularisation)?,
             units: weight("units", units)?,
-            rate: positive(rate)?,
+            rate: in_range("rate", "finite and above 0", rate, rate > 0.0 && rate.is_finite())?,
             begin,
             end,
         })
