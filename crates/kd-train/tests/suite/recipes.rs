@@ -1351,7 +1351,13 @@ fn knobs_that_a_pattern_has_no_use_for() {
       |         ^^^^^^ unknown name
       help: did you mean `hybrid`?
     ");
-    assert_snapshot!(masks("hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nschedule.movement = { scores = \"momentum\" }"), @"TODO");
+    assert_snapshot!(masks("hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nschedule.movement = { scores = \"momentum\" }"), @r#"
+    recipe::unknown-name: nothing is named `momentum` here
+      recipe.toml:51:32
+      | schedule.movement = { scores = "momentum" }
+      |                                ^^^^^^^^^^ unknown name
+      help: there are `sum`, `adam`
+    "#);
     let cut = |with: &str| say(&[("channels = { sparsity = 0.25 }", with)]);
     assert_snapshot!(cut("empty = {}\ncriterion.magnitude = {}"), @"
     recipe::no-effect: `criterion` would change nothing: what is empty goes, and nothing else
