@@ -52,12 +52,17 @@ impl<'a> Experiment<'a> {
             })
         };
         let sparse = keep(&["sparse"])?;
-        let texts = [
+        let mut texts = vec![
             ("float", keep(&["teacher", "student"])?),
-            ("dense", distilled(&sparse).with_context(|| format!("`{RECIPE}` sparsifies otherwise"))?),
-            ("sparse", sparse),
+            ("dense", unmasked(&sparse).with_context(|| format!("`{RECIPE}` sparsifies otherwise"))?),
             ("filled", keep(&["filled"])?),
         ];
+        for row in ROWS {
+            if let How::Sparse(lines) = row.how {
+                let text = with_lines(&sparse, lines);
+                texts.push((row.name, text.with_context(|| format!("`{RECIPE}` sparsifies otherwise"))?));
+            }
+        }
         for (name, text) in texts {
             let path = workspace::root().join(&runs).join(format!("{name}.toml"));
             sh.write_file(path, text.trim_end_matches("[expect]\n"))?;
@@ -88,7 +93,7 @@ impl<'a> Experiment<'a> {
     fn float(&self, seed: u64) -> Result<Summary> {
         let mut set = self.common(seed);
         if self.quick {
-            set.extend(["teacher.train", "student.distill"].map(|stage| format!("stage.{stage}.epochs=1")));
+            set.extend(["teacher.train", "student.train"].map(|stage| format!("stage.{stage}.epochs=1")));
         }
         self.go("float", "float", seed, set)
     }
@@ -100,16 +105,13 @@ impl<'a> Experiment<'a> {
         set.push(format!("teacher.checkpoint=\"{float}/1-teacher/model.safetensors\""));
         let mut from = format!("{float}/2-student");
         let (recipe, stage, kind) = match row.how {
-            How::Dense => ("dense", "sparse", "distill"),
-            How::Sparse(keys) => {
-                set.extend(keys.iter().map(|(key, value)| format!("stage.sparse.sparsify.{key}={value}")));
-                ("sparse", "sparse", "sparsify")
-            }
+            How::Dense => ("dense", "sparse", "train"),
+            How::Sparse(_) => (row.name, "sparse", "sparsify"),
             How::Filled(name) => {
                 let other =
                     ROWS.iter().find(|row| row.name == name).context("a way that goes on from none")?;
                 self.way(seed, other)?;
-                from = format!("{runs}/{name}/seed-{seed}/1-sparse");
+                from = format!("{runs}/{name}/seed-{seed}/2-sparse");
                 ("filled", "filled", "prune")
             }
         };
@@ -158,11 +160,26 @@ impl<'a> Experiment<'a> {
     }
 }
 
-/// The recipe's stage `sparse` without masks: what it trains with, as a stage that distills.
-fn distilled(recipe: &str) -> Option<String> {
+/// The recipe's stage `sparse` without masks: what it trains with. A stage `distill` would train a baseline beside it.
+fn unmasked(recipe: &str) -> Option<String> {
     let (before, rest) = recipe.split_once("\n[stage.sparsify]\n")?;
     let (masks, rest) = rest.split_once("epochs = ")?;
-    masks.starts_with("pattern.").then(|| format!("{before}\n[stage.distill]\nepochs = {rest}"))
+    masks
+        .starts_with("pattern.")
+        .then(|| format!("{before}\n[stage.train]\nof = \"student\"\nepochs = {rest}"))
+}
+
+/// The recipe with `lines` in the places of those of the same key: `schedule.cubic = …` for `schedule.movement = …`. In a
+/// recipe of one stage there is one of each.
+fn with_lines(recipe: &str, lines: &[&str]) -> Option<String> {
+    let mut all: Vec<&str> = recipe.lines().collect();
+    for line in lines {
+        let (key, _) = line.split_once('.')?;
+        let same = |other: &str| other.split_once('.').is_some_and(|(other, _)| other == key);
+        let at = all.iter().position(|other| same(other))?;
+        all[at] = line;
+    }
+    Some(all.join("\n") + "\n")
 }
 
 #[cfg(test)]
@@ -172,9 +189,15 @@ mod tests {
     #[test]
     fn the_recipe_has_what_the_experiment_takes_out() -> Result<()> {
         let recipe = workspace::shell()?.read_file(RECIPE)?;
-        let dense = distilled(&recipe).context("no stage with masks")?;
+        let dense = unmasked(&recipe).context("no stage with masks")?;
         assert!(!dense.contains("pattern.hybrid") && dense.contains("pattern.empty"));
-        assert_eq!(dense.matches("[stage.distill]").count(), 2);
+        assert_eq!(dense.matches("\nof = \"student\"\nepochs = ").count(), 2);
+        let lines = ["schedule.cubic = {}", "pattern.unstructured = { sparsity = 0.5 }"];
+        let other = with_lines(&recipe, &lines).context("no such lines")?;
+        assert!(lines.iter().all(|line| other.contains(&format!("\n{line}\n"))));
+        assert!(!other.contains("schedule.movement") && !other.contains("pattern.hybrid"));
+        assert_eq!(other.lines().count(), recipe.lines().count());
+        assert_eq!(with_lines(&recipe, &["criterion.random = {}"]), None);
         for stage in ["teacher", "student", "sparse", "filled"] {
             assert!(recipes::without_stage(&recipe, stage, "Done").is_some(), "{stage}");
         }

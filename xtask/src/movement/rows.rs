@@ -13,8 +13,8 @@ pub(crate) struct Row {
 pub(crate) enum How {
     /// Further steps without masks.
     Dense,
-    /// Masks; keys below `stage.sparse.sparsify` and what they are set to.
-    Sparse(&'static [(&'static str, &'static str)]),
+    /// Masks; lines in the place of the stage's own.
+    Sparse(&'static [&'static str]),
     /// What the row of this name left is taken out where it is empty, and filled.
     Filled(&'static str),
 }
@@ -25,9 +25,9 @@ pub(crate) const MAGNITUDE: &str = "magnitude";
 /// The share that the rows with masks remove, as they say below and the recipe says.
 pub(crate) const SPARSITY: f64 = 0.9;
 
-const UNSTRUCTURED: (&str, &str) = ("pattern", "{ unstructured = { sparsity = 0.9 } }");
+const UNSTRUCTURED: &str = "pattern.unstructured = { sparsity = 0.9 }";
 /// The curve that movement has, for criteria.
-const CUBIC: (&str, &str) = ("schedule", "{ cubic = { from = 0.0, to = 1.0, begin = 0.05, end = 0.6 } }");
+const CUBIC: &str = "schedule.cubic = { from = 0.0, to = 1.0, begin = 0.05, end = 0.6 }";
 
 pub(crate) const ROWS: &[Row] = &[
     Row { name: "dense", about: "nothing goes", how: How::Dense },
@@ -63,6 +63,6 @@ mod tests {
             }
         }
         assert!(ROWS.iter().any(|row| row.name == MAGNITUDE));
-        assert!(UNSTRUCTURED.1.contains(&SPARSITY.to_string()));
+        assert!(UNSTRUCTURED.contains(&SPARSITY.to_string()));
     }
 }
