@@ -14,8 +14,8 @@ use crate::workspace;
 pub(crate) struct Args {
     /// Run these generators alone: `kd_core` for `tools/golden/kd_core.py`, `losses` for that of all losses
     names: Vec<String>,
-    /// Folder of the public implementations that losses and criteria are compared with, as `references.toml` in
-    /// `tools/golden/losses` and `tools/golden/pruning` lists them
+    /// Folder of the public implementations that losses, criteria and trained scores are compared with, as
+    /// `references.toml` in `tools/golden/losses`, `tools/golden/pruning` and `tools/golden/movement` lists them
     #[arg(long, value_name = "DIR")]
     references: Option<PathBuf>,
 }
@@ -23,8 +23,11 @@ pub(crate) struct Args {
 const FOLDER: &str = "tools/golden";
 
 /// The generators that are folders, with their scripts: those that compare with checkouts of public implementations.
-const COMPARED: [(&str, &str); 2] =
-    [("losses", "tools/golden/losses/run.py"), ("pruning", "tools/golden/pruning/run.py")];
+const COMPARED: [(&str, &str); 3] = [
+    ("losses", "tools/golden/losses/run.py"),
+    ("pruning", "tools/golden/pruning/run.py"),
+    ("movement", "tools/golden/movement/run.py"),
+];
 
 /// A script and the name that it goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +78,9 @@ fn chosen(mut all: Vec<Generator>, names: &[String], references: bool) -> Result
         bail!("no generator is named `{name}`; there are {}", known.join(", "));
     }
     if names.is_empty() && !references {
-        println!("without `--references` the vectors of losses and criteria stay as they are");
+        println!(
+            "without `--references` the vectors of losses, criteria and trained scores stay as they are"
+        );
         all.retain(|one| !is_compared(&one.name));
     }
     all.retain(|one| names.is_empty() || names.contains(&one.name));
@@ -108,10 +113,13 @@ mod tests {
     #[test]
     fn losses_are_written_without_references_only_where_they_are_asked_for() -> Result<()> {
         assert_eq!(names(&[], false)?, ["kd_core"]);
-        assert_eq!(names(&[], true)?, ["kd_core", "losses", "pruning"]);
+        assert_eq!(names(&[], true)?, ["kd_core", "losses", "pruning", "movement"]);
         assert_eq!(names(&["losses"], false)?, ["losses"]);
         let error = names(&["kl"], false).map_err(|error| error.to_string());
-        assert_eq!(error, Err("no generator is named `kl`; there are kd_core, losses, pruning".to_owned()));
+        assert_eq!(
+            error,
+            Err("no generator is named `kl`; there are kd_core, losses, pruning, movement".to_owned())
+        );
         Ok(())
     }
 

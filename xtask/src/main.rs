@@ -13,6 +13,7 @@ mod ci;
 mod docs;
 mod formats;
 mod golden;
+mod movement;
 mod recipes;
 mod results;
 mod runs;
@@ -44,6 +45,8 @@ enum Task {
     Formats(formats::Args),
     /// Take weights and channels from one student, and say what that costs and saves
     Sparsity(sparsity::Args),
+    /// Take nine weights of ten out of a transformer in several ways, and say what each costs
+    Movement(movement::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Sweep(args) => sweep::run(&args),
         Task::Formats(args) => formats::run(&args),
         Task::Sparsity(args) => sparsity::run(&args),
+        Task::Movement(args) => movement::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,12 +30,27 @@ pub(crate) struct Stage {
     name: String,
     pub(crate) accuracy_last: f64,
     examples: usize,
+    /// Trainable elements.
     pub(crate) params: u64,
+    /// Those that no mask holds at zero.
     pub(crate) nonzero: u64,
     pub(crate) macs: u64,
     pub(crate) bytes: u64,
+    pub(crate) latency_ms: Vec<Latency>,
     /// Of a stage that quantizes.
     pub(crate) rounded: Option<Rounded>,
+}
+
+/// How long an engine takes.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) batch_32: Spread,
+}
+
+/// Milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
 }
 
 /// What rounding costs.
@@ -157,7 +172,9 @@ impl Built<'_> {
 pub(crate) fn build(sh: &Shell, Built { profile, device }: &Built<'_>) -> Result<PathBuf> {
     // Other features or another selection of packages than the tests have would build Burn once more.
     let all: &[&str] = if *profile == "dev" { &["--workspace", "--bins", "--tests"] } else { &[] };
-    let features = (*device != "flex").then(|| ["--features".to_owned(), format!("kd-cli/{device}")]);
+    // Such as `cuda:1`.
+    let backend = device.split(':').next().unwrap_or(device);
+    let features = (backend != "flex").then(|| ["--features".to_owned(), format!("kd-cli/{backend}")]);
     let features = features.into_iter().flatten();
     cmd!(sh, "cargo build --quiet --profile {profile} {all...} {features...}").quiet().run()?;
     let target =

@@ -69,7 +69,7 @@ fn chosen(
 /// A network of which nothing of the kind can go, or not so many: what a run would otherwise find out after the training.
 pub(crate) fn tried(spec: &PruneSpec, network: &dyn Network) -> Result<Option<Box<dyn Network>>, Error> {
     match spec.pattern {
-        PrunePattern::Channels(_) => Ok(None),
+        PrunePattern::Channels(_) | PrunePattern::Empty(_) => Ok(None),
         PrunePattern::Heads(_) => {
             let graph = network.graph()?;
             prune_core::only_heads(&mut provable::pinned(&graph, follow::axes(network, &graph)))?;

@@ -65,6 +65,7 @@ pub mod tensors;
 
 pub mod device;
 mod elements;
+mod empty;
 mod error;
 mod exact;
 pub mod explain;

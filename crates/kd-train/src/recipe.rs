@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use kd_core::{Objective, Schedule};
 use kd_deploy::WeightsContainer;
-use prune_core::{Blocks, Builtin, Channels, ElementKind, Group, Limits, Pattern, Ranked};
+use prune_core::{Blocks, Builtin, Channels, ElementKind, Group, Limits, Ranked};
 use quant_core::Scheme;
 use quant_core::ptq::Start;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ use crate::estimator::Estimator;
 use crate::observing::Observing;
 use crate::problem::Problems;
 use crate::registry::{DataSource, ModelSpec, Registry};
-use crate::sparsify::When;
+use crate::sparsify::{Shape, When};
 
 /// A recipe's text and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +191,14 @@ pub enum Role {
     Student,
 }
 
+/// Heads, hidden units and channels whose weights are all zero go, however many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Empty {
+    /// Whether zeros in what stays learn again: "filled" of Lagunas et al., arXiv 2109.04838. Else they stay masked.
+    pub fill: bool,
+}
+
 /// `[stage.prune]`
 #[derive(Debug, Clone)]
 pub struct PruneSpec {
@@ -228,15 +236,22 @@ pub enum PrunePattern {
     Layers(Blocks),
     /// Experts that are elements of a list, with their outputs of the router.
     Experts(Blocks),
+    /// What masks left empty.
+    Empty(Empty),
 }
 
 impl PrunePattern {
+    /// Whether scores say what goes, those of the criterion if there is one.
+    pub fn ranks(self) -> bool {
+        !matches!(self, Self::Empty(_))
+    }
+
     /// How many elements of which kind go, where elements do.
     pub fn elements(self) -> Option<(ElementKind, Blocks)> {
         match self {
             PrunePattern::Layers(blocks) => Some((ElementKind::Layers, blocks)),
             PrunePattern::Experts(blocks) => Some((ElementKind::Experts, blocks)),
-            PrunePattern::Channels(_) | PrunePattern::Heads(_) => None,
+            PrunePattern::Channels(_) | PrunePattern::Heads(_) | PrunePattern::Empty(_) => None,
         }
     }
 }
@@ -258,7 +273,7 @@ pub struct ShareSpec {
 #[derive(Debug, Clone)]
 pub struct SparsifySpec {
     /// Shape and share of what is masked in the end.
-    pub pattern: Pattern,
+    pub shape: Shape,
     /// Which weights stay; not asked where `when` trains scores.
     pub criterion: Arc<Builtin>,
     /// When masks tighten.

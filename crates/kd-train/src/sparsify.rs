@@ -6,26 +6,34 @@
 
 mod calendar;
 mod memory;
+mod parts;
 mod ranked;
+mod shape;
 mod soft;
+mod trained;
 mod units;
 mod when;
+
+#[cfg(test)]
+mod golden;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::optim::GradientsParams;
-use kd_core::Progress;
 use kd_deploy::{Array, Weights};
-use prune_core::{Criterion, Inputs, Matrix, Needs, Pattern, Removal, select};
+use kd_graph::Axis;
+use prune_core::{Criterion, Inputs, Matrix, Needs, Removal, Unit, select};
 
 pub use self::calendar::Calendar;
 pub use self::memory::{Kind, Memory};
+pub use self::parts::Part;
 use self::ranked::Ranked;
-use self::units::{scaled, units};
+pub use self::shape::{Hybrid, Shape};
+use self::units::scaled;
 pub use self::when::{
-    Early, Exponential, Growing, Iterative, LotteryTicket, OneShot, Rewind, SoftMovement, WHENS, Way, When,
-    Window,
+    Early, Exponential, Growing, Iterative, LotteryTicket, Movement, OneShot, Rewind, Scores, SoftMovement,
+    WHENS, Way, When,
 };
 use crate::error::Error;
 use crate::network::Network;
@@ -38,7 +46,9 @@ pub type Masks = BTreeMap<String, Vec<bool>>;
 #[derive(Debug, Clone)]
 pub struct Sparsifier {
     /// Shape and final share of what is masked.
-    pub pattern: Pattern,
+    pub shape: Shape,
+    /// What has a score of its own where scores are trained, and under a hybrid shape; empty elsewhere.
+    parts: Vec<Part>,
     /// What is kept; not asked where scores are trained.
     pub criterion: Arc<dyn Criterion>,
     /// When.
@@ -59,6 +69,29 @@ pub enum Turn {
 }
 
 impl Sparsifier {
+    /// A sparsifier of a network: `calendar` is that of `when`, `floor` what is masked already.
+    ///
+    /// # Errors
+    ///
+    /// A hybrid shape on a network that cannot be captured; weights that are not finite.
+    pub fn new(
+        shape: Shape,
+        criterion: Arc<dyn Criterion>,
+        (when, calendar): (When, Calendar),
+        network: &dyn Network,
+        floor: Masks,
+    ) -> Result<Self, Error> {
+        let axes: Vec<Axis> = match shape {
+            Shape::Each(_) => Vec::new(),
+            Shape::Hybrid(_) => kd_graph::axes(&network.graph()?),
+        };
+        let parts = match (&shape, when.rate_of_scores()) {
+            (Shape::Each(_), None) => Vec::new(),
+            _ => parts::parts(&shape, &network.entries(), &network.weights(), &axes)?,
+        };
+        Ok(Self { shape, parts, criterion, when, calendar, floor })
+    }
+
     /// Before a step, or behind the last one: recomputes masks, and begins rounds again.
     ///
     /// # Errors
@@ -126,28 +159,33 @@ impl Sparsifier {
         if step >= self.calendar.locks() {
             return Ok(());
         }
-        match &self.when {
-            When::Way(Way::SoftMovement(soft)) => {
-                let progress = self.calendar.learning(step);
-                let entries = student.entries();
-                let layers = masked(&entries);
-                let shapes: BTreeMap<&String, &Vec<usize>> =
-                    entries.iter().map(|entry| (&entry.path, &entry.shape)).collect();
-                for (path, axis) in &layers {
-                    let Some(products) = products.get(path) else { continue };
-                    let shape = &shapes[path];
-                    let matrix = Matrix::from_weight(path, shape, products.data(), *axis)?;
-                    let gradient = units::sums(&self.pattern, &matrix);
-                    soft.train(memory, path, gradient, (layers.len(), step), progress);
-                }
-            }
-            _ => {
-                memory.add(Kind::Products, &products);
-                let one = |path: &String| (path.clone(), Array::new(vec![1], vec![1.0]).expect("one number"));
-                memory.add(Kind::Steps, &products.keys().map(one).collect());
-            }
-        }
+        self.learn(memory, &products, step);
         Ok(())
+    }
+
+    /// Takes weight times gradient of a step into sums, or into scores.
+    fn learn(&self, memory: &mut Memory, products: &Weights, step: usize) {
+        let Some(rate) = self.when.rate_of_scores() else {
+            memory.add(Kind::Products, products);
+            let one = |path: &String| (path.clone(), Array::new(vec![1], vec![1.0]).expect("one number"));
+            memory.add(Kind::Steps, &products.keys().map(one).collect());
+            return;
+        };
+        for part in &self.parts {
+            let sums = part.sums(|path| products.get(path).map(Array::data));
+            let mut gradient: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
+            if let When::Way(Way::SoftMovement(soft)) = &self.when {
+                let scores = trained::scores(memory, &part.name, part.count);
+                let weight = soft.weight(part, &self.parts);
+                soft.pull(&mut gradient, &scores, weight, self.calendar.learning(step));
+            }
+            trained::adam(memory, &part.name, &gradient, rate, step);
+        }
+    }
+
+    /// What has a score of its own where scores are trained, and under a hybrid shape; empty elsewhere.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// Whether scores are made of weight times gradient.
@@ -164,7 +202,11 @@ impl Sparsifier {
     ) -> Result<Masks, Error> {
         let (weights, entries) = (student.weights(), student.entries());
         if let When::Way(Way::SoftMovement(soft)) = &self.when {
-            return self.below_threshold(soft, &weights, &entries, memory, self.calendar.learning(step));
+            let progress = self.calendar.learning(step);
+            return self.by_parts(&self.floor, |part| {
+                let scores = trained::scores(memory, &part.name, part.count);
+                Ok(soft.keep(&scores, part.removed(1.0)?, progress)?)
+            });
         }
         self.masks(&weights, &entries, self.calendar.share(step), memory, floor)
     }
@@ -183,7 +225,6 @@ impl Sparsifier {
         memory: &Memory,
         floor: &Masks,
     ) -> Result<Masks, Error> {
-        let pattern = scaled(&self.pattern, share)?;
         let layers = masked(entries);
         let matrix = |(path, axis): &(String, usize)| {
             let array = &weights[path];
@@ -192,22 +233,26 @@ impl Sparsifier {
         let matrices = layers.iter().map(matrix).collect::<Result<Vec<_>, _>>()?;
         let gathered = layers.iter().map(|(path, axis)| self.gathered(path, &weights[path], *axis, memory));
         let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+        let inputs = matrices.iter().zip(&gathered).map(|(matrix, gathered)| {
+            let inputs = Inputs::new(matrix);
+            gathered.as_ref().map_or(inputs, |gathered| inputs.with_grad(gathered))
+        });
+        let inputs: Vec<_> = inputs.collect();
+        let Shape::Each(pattern) = &self.shape else {
+            return self.ranked_by_parts(&matrices, &inputs, share, memory, floor);
+        };
         let there = layers.iter().map(|(path, axis)| {
             let ones = floor.get(path)?.iter().map(|&keep| f32::from(u8::from(keep))).collect::<Vec<f32>>();
             Some(Matrix::from_weight(path, weights[path].shape(), &ones, *axis))
         });
+        let pattern = scaled(pattern, share)?;
         let ranked = Ranked {
             criterion: self.criterion.as_ref(),
             moved: self.when.is_movement(),
             pattern: &pattern,
             there: there.map(Option::transpose).collect::<Result<_, _>>()?,
         };
-        let inputs = matrices.iter().zip(&gathered).map(|(matrix, gathered)| {
-            let inputs = Inputs::new(matrix);
-            gathered.as_ref().map_or(inputs, |gathered| inputs.with_grad(gathered))
-        });
-        let removal = Removal::Elements(pattern);
-        let pruned = prune_core::prune(&ranked, Some(&removal), &inputs.collect::<Vec<_>>())?;
+        let pruned = prune_core::prune(&ranked, Some(&Removal::Elements(pattern)), &inputs)?;
         let mut masks = BTreeMap::new();
         for (matrix, pruned) in matrices.iter().zip(pruned) {
             let keep = pruned.keep.unwrap_or_else(|| vec![true; matrix.values().len()]);
@@ -215,6 +260,60 @@ impl Sparsifier {
             masks.insert(matrix.path().to_owned(), keep);
         }
         Ok(masks)
+    }
+
+    /// The masks of a hybrid shape: a unit's score is the mean of its elements', or the one that was trained.
+    fn ranked_by_parts(
+        &self,
+        matrices: &[Matrix],
+        inputs: &[Inputs<'_>],
+        share: f64,
+        memory: &Memory,
+        floor: &Masks,
+    ) -> Result<Masks, Error> {
+        let all = match self.when.is_movement() {
+            true => {
+                let negative =
+                    |inputs: &Inputs<'_>| Ok(inputs.grad()?.values().iter().map(|sum| -sum).collect());
+                inputs.iter().map(negative).collect::<Result<Vec<Vec<f64>>, prune_core::Error>>()?
+            }
+            false => self.criterion.scores_of(inputs, Unit::Element)?,
+        };
+        let stored = matrices
+            .iter()
+            .zip(all)
+            .map(|(matrix, scores)| Ok((matrix.path().to_owned(), matrix.to_stored(&scores)?)));
+        let elements = stored.collect::<Result<BTreeMap<_, _>, prune_core::Error>>()?;
+        self.by_parts(floor, |part| {
+            let mut scores = match self.when.rate_of_scores() {
+                Some(_) => {
+                    trained::scores(memory, &part.name, part.count).into_iter().map(f64::from).collect()
+                }
+                None => part.means(&elements),
+            };
+            for (score, there) in scores.iter_mut().zip(part.there(floor)) {
+                // What is gone goes first, and counts.
+                *score = if there { *score } else { f64::NEG_INFINITY };
+            }
+            Ok(select::keep(&scores, part.removed(share)?)?)
+        })
+    }
+
+    /// Masks from what each part keeps, and without what is gone.
+    fn by_parts(
+        &self,
+        floor: &Masks,
+        keep: impl Fn(&Part) -> Result<Vec<bool>, Error>,
+    ) -> Result<Masks, Error> {
+        let mut masks = Masks::new();
+        for part in &self.parts {
+            part.mask(&keep(part)?, &mut masks);
+        }
+        let within = |(path, keep): (String, Vec<bool>)| {
+            let keep = within(keep, floor.get(&path));
+            (path, keep)
+        };
+        Ok(masks.into_iter().map(within).collect())
     }
 
     /// What training has gathered for a layer: the sums that movement ranks by, or the gradient behind them.
@@ -228,6 +327,7 @@ impl Sparsifier {
         let zeros = vec![0.0; weight.data().len()];
         let sums = memory.get(Kind::Products, path).unwrap_or(&zeros);
         let values = match self.criterion.needs() {
+            _ if self.when.rate_of_scores().is_some() => self.trained(path, weight.data().len(), memory),
             _ if self.when.is_movement() => sums.iter().map(|&sum| f64::from(sum)).collect(),
             Needs::Weight => return Ok(None),
             Needs::Gradient => {
@@ -239,29 +339,12 @@ impl Sparsifier {
         Ok(Some(Matrix::from_weight(path, weight.shape(), &values, axis)?))
     }
 
-    fn below_threshold(
-        &self,
-        soft: &SoftMovement,
-        weights: &Weights,
-        entries: &[Entry],
-        memory: &Memory,
-        progress: Progress,
-    ) -> Result<Masks, Error> {
-        let mut masks = BTreeMap::new();
-        for (path, axis) in masked(entries) {
-            let array = &weights[&path];
-            let matrix = Matrix::from_weight(&path, array.shape(), array.data(), axis)?;
-            let units = units(&self.pattern, &matrix);
-            let count = units::count(&units);
-            let zeros = vec![0.0; count];
-            let scores = memory.get(Kind::Scores, &path).unwrap_or(&zeros);
-            let most = select::removed(prune_core::Sparsity::new(self.pattern.sparsity())?, count);
-            let keep = soft.keep(scores, most, progress)?;
-            let keep: Vec<bool> = units.iter().map(|&unit| keep[unit]).collect();
-            let keep = within(matrix.to_stored(&keep)?, self.floor.get(&path));
-            masks.insert(path, keep);
-        }
-        Ok(masks)
+    /// For each element the negative of its unit's trained score, as sums of weight times gradient are.
+    fn trained(&self, path: &str, len: usize, memory: &Memory) -> Vec<f64> {
+        let own = self.parts.iter().find_map(|part| Some((part, part.units(path)?)));
+        let Some((part, units)) = own else { return vec![0.0; len] };
+        let scores = trained::scores(memory, &part.name, part.count);
+        units.iter().map(|unit| unit.map_or(0.0, |unit| -f64::from(scores[unit as usize]))).collect()
     }
 }
 

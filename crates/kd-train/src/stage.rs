@@ -1,6 +1,6 @@
 //! What each kind of stage does to a student before it trains, and what is done after any of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kd_core::Objective;
@@ -18,14 +18,14 @@ use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
 use crate::gather::{Gathered, Lesson, gather};
 use crate::network::Network;
-use crate::recipe::{FitSpec, PrunePattern, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
+use crate::recipe::{Empty, FitSpec, PrunePattern, PruneSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::report::masked as masked_report;
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
 use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
 use crate::summary::{PackedSummary, SparseSummary, StageSummary};
-use crate::{elements, export, fold, follow, measure, provable, quantize, share, weights};
+use crate::{elements, empty, export, fold, follow, measure, provable, quantize, share, weights};
 
 /// A student ready to train: changed as its stage says, not yet trained.
 pub(crate) struct Prepared<'a> {
@@ -91,7 +91,8 @@ fn prune<'a>(
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let target = match spec.pattern {
-        PrunePattern::Channels(target) | PrunePattern::Heads(target) => target,
+        PrunePattern::Channels(target) | PrunePattern::Heads(target) => Some(target),
+        PrunePattern::Empty(_) => None,
         PrunePattern::Layers(blocks) => {
             return take_out(run, spec, (ElementKind::Layers, blocks), network, folder, sink);
         }
@@ -109,8 +110,11 @@ fn prune<'a>(
         false => network,
     };
     let cut = network.cut(&cut)?;
-    // Masked weights are exact zeros in what was cut, and stay masked.
-    let masks = weights::zeros_masked(&cut.weights(), network.compression().masks.keys());
+    // Masked weights are exact zeros in what was cut, and stay masked, or else learn again from there.
+    let masks = match spec.pattern {
+        PrunePattern::Empty(Empty { fill: true }) => BTreeMap::new(),
+        _ => weights::zeros_masked(&cut.weights(), network.compression().masks.keys()),
+    };
     Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
 }
 
@@ -120,11 +124,11 @@ fn known_cut(folder: &StageDir) -> Result<Option<Cut>, Error> {
     if file.is_file() { crate::run_dir::read_json(&file).map(Some) } else { Ok(None) }
 }
 
-/// Chooses channels, proves that removing them is silencing them, and writes the cut down.
+/// Chooses channels, so many of them or without a target those that are empty, proves that removing them is silencing them, and writes the cut down.
 fn planned_cut(
     run: &Run<'_>,
     spec: &PruneSpec,
-    target: Channels,
+    target: Option<Channels>,
     network: &dyn Network,
     graph: &Graph,
     folder: &StageDir,
@@ -140,10 +144,19 @@ fn planned_cut(
     if let PrunePattern::Heads(_) = spec.pattern {
         prune_core::only_heads(&mut axes)?;
     }
-    let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
-    let (criterion, evidence) = (spec.criterion.as_ref(), gathered.evidence(&stored));
-    let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
-    let plan = prune_core::plan_scoped(graph, &axes, score, target, spec.limits, spec.scope)?;
+    let plan = match target {
+        Some(target) => {
+            let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
+            let (criterion, evidence) = (spec.criterion.as_ref(), gathered.evidence(&stored));
+            let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
+            prune_core::plan_scoped(graph, &axes, score, target, spec.limits, spec.scope)?
+        }
+        None => {
+            let (entries, weights) = (network.entries(), weights::masked(network));
+            let empty = |axis: &Axis| empty::units(axis, &entries, &weights);
+            prune_core::plan_units(graph, &axes, empty, spec.limits)?
+        }
+    };
     let rows = run.data.first_rows(&run.device);
     let difference = provable::prove(network, graph, &plan.cut, rows)?;
     sink.event(Event::Note(format!(
@@ -249,13 +262,10 @@ fn sparsify<'a>(
     let steps = spec.fit.epochs * run.data.steps();
     let (entries, weights) = (network.entries(), network.weights());
     let floor = network.compression().masks.clone();
-    let sparsifier = Sparsifier {
-        pattern: spec.pattern,
-        criterion: spec.criterion.clone(),
-        when: spec.when.clone(),
-        calendar: Calendar::new(&spec.when, spec.pattern.sparsity(), steps, spec.frequency, spec.lock_after),
-        floor: floor.clone(),
-    };
+    let calendar = Calendar::new(&spec.when, spec.shape.sparsity(), steps, spec.frequency, spec.lock_after);
+    let when = (spec.when.clone(), calendar);
+    let sparsifier =
+        Sparsifier::new(spec.shape, spec.criterion.clone(), when, network.as_ref(), floor.clone())?;
     let mut masks = floor;
     match steps {
         // One shot where nothing trains; else nothing more is masked before the first step.
@@ -434,10 +444,10 @@ fn sparse(run: &Run<'_>, stage: &str, network: &dyn Network) -> Option<SparseSum
     let StageKind::Sparsify(spec) = &run.recipe.stage(stage)?.kind else { return None };
     let all = || network.compression().masks.values().flatten();
     Some(SparseSummary {
-        pattern: spec.pattern.to_string(),
+        pattern: spec.shape.to_string(),
         masked: all().filter(|keep| !**keep).count() as u64,
         elements: all().count() as u64,
-        kernel: masked_report::kernel(&spec.pattern).map(str::to_owned),
+        kernel: masked_report::kernel(&spec.shape).map(str::to_owned),
     })
 }
 

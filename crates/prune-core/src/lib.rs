@@ -135,7 +135,9 @@ pub use optimizer::{Ids, cut_optimizer};
 pub use pattern::{
     Block, Blocks, Channels, Connections, Lines, NM, Pattern, Removal, Scope, Share, Sparsity, Unstructured,
 };
-pub use plan::{Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels, plan_scoped};
+pub use plan::{
+    Limits, Plan, PlannedAxis, WholeAxis, cut_of, plan_axes, plan_channels, plan_scoped, plan_units,
+};
 pub use predict::{Carrier, Cost, Prediction, carriers, predict, sites_of};
 pub use prune::{Pruned, prune};
 pub use scope::Ranked;

@@ -139,11 +139,7 @@ pub fn plan_scoped(
     limits: Limits,
     ranked: Ranked,
 ) -> Result<Plan, Error> {
-    for (limit, value) in [("min-units", limits.min_units), ("round-to", limits.round_to)] {
-        if value == 0 {
-            return Err(Error::Limit { limit });
-        }
-    }
+    limits.check()?;
     let (mut parts, mut whole, mut unscored) = (Vec::new(), Vec::new(), None);
     for axis in axes {
         let stays = |reason| WholeAxis { path: label(axis), size: axis.size, reason };
@@ -188,15 +184,62 @@ pub fn plan_scoped(
             (shares[high], best)
         }
     };
-    let planned = parts.iter().zip(shrunk.keeps).map(|(part, keep)| PlannedAxis {
-        path: label(part.axis),
-        kind: part.axis.kind,
-        size: part.axis.size,
-        keep,
-        across: part.axis.across.clone(),
-    });
-    let axes = planned.collect();
-    Ok(Plan { cut: shrunk.cut, share, axes, whole, before, after: shrunk.prediction.cost })
+    Ok(Plan::new(shrunk, &parts, share, whole, before))
+}
+
+/// Plans to remove the units of the `axes` of `graph` that `goes` says of an axis, within [`Limits`]: where fewer than
+/// `min-units` would stay or more than `max-share` would go, and to round up, the lowest of them stay.
+///
+/// # Errors
+///
+/// As [`plan_axes`]; [`Error::Scores`] where `goes` has not one answer a unit.
+pub fn plan_units(
+    graph: &Graph,
+    axes: &[Axis],
+    mut goes: impl FnMut(&Axis) -> Vec<bool>,
+    limits: Limits,
+) -> Result<Plan, Error> {
+    limits.check()?;
+    let (mut parts, mut whole, mut keeps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut gone, mut units) = (0, 0);
+    for axis in axes {
+        if let Some(reason) = obstacle(graph, axis) {
+            whole.push(WholeAxis { path: label(axis), size: axis.size, reason });
+            continue;
+        }
+        let scores: Vec<f64> = goes(axis).into_iter().map(|goes| f64::from(u8::from(!goes))).collect();
+        let empty = scores.iter().filter(|&&score| score == 0.0).count();
+        let part = Part::new(axis, scores)?;
+        // The limits may take less.
+        let keep = part.keep(empty, limits);
+        (gone, units) = (gone + axis.size - keep.len(), units + axis.size);
+        keeps.push(keep);
+        parts.push(part);
+    }
+    let before = Cost::of(graph);
+    let share = gone as f64 / units.max(1) as f64;
+    Ok(Plan::new(Shrunk::to(keeps, graph, &parts)?, &parts, share, whole, before))
+}
+
+impl Plan {
+    fn new(shrunk: Shrunk, parts: &[Part<'_>], share: f64, whole: Vec<WholeAxis>, before: Cost) -> Self {
+        let planned = parts.iter().zip(shrunk.keeps).map(|(part, keep)| PlannedAxis {
+            path: label(part.axis),
+            kind: part.axis.kind,
+            size: part.axis.size,
+            keep,
+            across: part.axis.across.clone(),
+        });
+        Self { cut: shrunk.cut, share, axes: planned.collect(), whole, before, after: shrunk.prediction.cost }
+    }
+}
+
+impl Limits {
+    fn check(self) -> Result<(), Error> {
+        let zero =
+            [("min-units", self.min_units), ("round-to", self.round_to)].into_iter().find(|(_, at)| *at == 0);
+        zero.map_or(Ok(()), |(limit, _)| Err(Error::Limit { limit }))
+    }
 }
 
 /// The cut that keeps these units of these axes.
@@ -313,6 +356,10 @@ impl Shrunk {
             rankings.iter().flat_map(|ranking| ranking.removed(share)).collect();
         let keep = |(number, part): (usize, &Part<'_>)| part.keep(removed[&number], limits);
         let keeps: Vec<_> = parts.iter().enumerate().map(keep).collect();
+        Self::to(keeps, graph, parts)
+    }
+
+    fn to(keeps: Vec<Vec<usize>>, graph: &Graph, parts: &[Part<'_>]) -> Result<Self, Error> {
         let cut = cut_of(graph, parts.iter().map(|part| part.axis).zip(keeps.iter().map(Vec::as_slice)))?;
         let prediction = predict(graph, &cut)?;
         Ok(Self { keeps, cut, prediction })

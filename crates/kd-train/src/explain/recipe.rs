@@ -385,8 +385,8 @@ before it, or give the student weights:
         about: "a key that would change nothing beside another one",
         text: "\
 The key is one that this kind of stage has, but not beside what else is written: the choice that the message shows does \
-without it. A `criterion` ranks nothing where movement scores do, and `frequency` has no place where masks change at the \
-beginning of rounds alone. Rather than be left out silently it is refused: take it out, or choose otherwise.
+without it. A `criterion` ranks nothing where movement scores do or where what is empty goes, and `frequency` has no place \
+where masks change at the beginning of rounds alone. Rather than be left out silently it is refused: take it out, or choose otherwise.
 
     [stage.sparsify]
     pattern.unstructured = { sparsity = 0.9 }

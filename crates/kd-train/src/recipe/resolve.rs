@@ -8,6 +8,7 @@ use toml::Value;
 
 use super::set::key_text;
 use super::{FitSpec, Gate, NetworkSpec, Recipe, StageKind, TermSpec};
+use crate::sparsify::Shape;
 
 /// TOML that reads as the same recipe.
 pub(super) fn text(recipe: &Recipe) -> String {
@@ -53,8 +54,9 @@ fn kind(text: &mut Text, kind: &StageKind) {
         StageKind::Prune(spec) => {
             let units = spec.pattern.elements().is_none();
             text.entry("pattern", spec.pattern);
-            text.maybe("criterion", (!spec.by_loss).then_some(spec.criterion.as_ref()));
-            if units {
+            let criterion = spec.pattern.ranks() && !spec.by_loss;
+            text.maybe("criterion", criterion.then_some(spec.criterion.as_ref()));
+            if units && criterion {
                 text.entry("group", spec.group).entry("scope", spec.scope);
             }
             if spec.criterion.gathers() != Gathers::Weights {
@@ -66,8 +68,8 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("pinned", &spec.pinned).maybe("compensate", units.then_some(spec.compensate));
         }
         StageKind::Sparsify(spec) => {
-            text.entry("pattern", spec.pattern);
-            if !spec.when.is_movement() && !matches!(spec.pattern, Pattern::Random(_)) {
+            text.entry("pattern", spec.shape);
+            if !spec.when.is_movement() && !matches!(spec.shape, Shape::Each(Pattern::Random(_))) {
                 text.entry("criterion", spec.criterion.as_ref());
             }
             text.entry("schedule", &spec.when);

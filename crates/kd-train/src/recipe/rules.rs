@@ -75,6 +75,15 @@ pub(super) fn of_units_alone(table: &Table<'_>, key: &str, pattern: &Range<usize
     }
 }
 
+/// A key of scores, beside a pattern that asks for none.
+pub(super) fn of_ranked_alone(table: &Table<'_>, key: &str, pattern: &Range<usize>) {
+    if let Some(span) = table.place(key) {
+        let message = format!("`{key}` would change nothing: what is empty goes, and nothing else");
+        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+        table.problem(problem.also(pattern.clone(), "beside this").help("take one of the two out"));
+    }
+}
+
 /// A name that becomes a folder.
 pub(super) fn file_safe(table: &Table<'_>, name: &str, span: Range<usize>) {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

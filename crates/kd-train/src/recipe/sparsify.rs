@@ -13,11 +13,11 @@ use super::stages::schedule;
 use super::table::Table;
 use super::{FitSpec, SparsifySpec, criterion, rules};
 use crate::problem::{Problem, suggest};
-use crate::sparsify::{WHENS, Way, When};
+use crate::sparsify::{Shape, WHENS, Way, When};
 
 /// What is read of the masks, each with its place where it was written.
 pub(super) struct Read {
-    pattern: Option<(Pattern, Range<usize>)>,
+    shape: Option<(Shape, Range<usize>)>,
     criterion: Builtin,
     ranks: Option<Range<usize>>,
     when: Option<When>,
@@ -28,7 +28,7 @@ pub(super) struct Read {
 
 /// The keys of masks.
 pub(super) fn masks(table: &mut Table<'_>) -> Read {
-    let pattern = table.require::<Pattern>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
+    let shape = table.require::<Shape>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
     let ranks = table.place("criterion");
     let criterion = criterion::of_stage(table, Unit::Element);
     let (when, at) = match table.take("schedule") {
@@ -39,7 +39,7 @@ pub(super) fn masks(table: &mut Table<'_>) -> Read {
         }
     };
     Read {
-        pattern,
+        shape,
         criterion,
         ranks,
         when,
@@ -64,7 +64,7 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
     if let Some(span) = read.ranks.as_ref().filter(|_| when.is_movement()) {
         no_effect("criterion", span, "movement ranks by scores of its own");
     }
-    let random = read.pattern.as_ref().filter(|(pattern, _)| matches!(pattern, Pattern::Random(_)));
+    let random = read.shape.as_ref().filter(|(shape, _)| matches!(shape, Shape::Each(Pattern::Random(_))));
     if let (Some(span), Some((_, pattern))) = (read.ranks.as_ref().filter(|_| !when.is_movement()), random) {
         let message = "`criterion` would change nothing: chance alone chooses the connections of `random`";
         let problem = Problem::new("recipe::no-effect", message, span.clone(), "no effect");
@@ -84,8 +84,8 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
             ));
         }
     }
-    if let Some((pattern, span)) = &read.pattern {
-        fits(table, (pattern, span), when, &place);
+    if let Some((shape, span)) = &read.shape {
+        fits(table, (shape, span), when, &place);
     }
     let fit = fit?;
     if read.criterion.needs() != Needs::Weight
@@ -107,7 +107,7 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
         table.problem(problem.help("write `epochs = 2` into the stage, or leave `schedule` out"));
     }
     Some(SparsifySpec {
-        pattern: read.pattern?.0,
+        shape: read.shape?.0,
         criterion: Arc::new(read.criterion),
         frequency: read.frequency.map(|(steps, _)| steps.get()),
         lock_after: read.lock_after.map(|(lock, _)| lock),
@@ -143,23 +143,30 @@ fn when<'a>(table: &Table<'a>, value: Spanned<DeValue<'a>>) -> Option<When> {
     }
 }
 
-/// Patterns that a schedule can do nothing with.
-fn fits(table: &Table<'_>, (pattern, span): (&Pattern, &Range<usize>), when: &When, place: &Range<usize>) {
-    let (message, label) = match (when, pattern) {
-        (When::Way(Way::SoftMovement(_)), Pattern::NM(_)) => (
+/// Patterns that a schedule can do nothing with, and knobs that a pattern can do nothing with.
+fn fits(table: &Table<'_>, (shape, span): (&Shape, &Range<usize>), when: &When, place: &Range<usize>) {
+    let (message, label) = match (when, shape) {
+        (When::Way(Way::SoftMovement(_)), Shape::Each(Pattern::NM(_))) => (
             "expected a pattern of single elements or blocks, found `n-m`: a threshold keeps no fixed number in a group"
                 .to_owned(),
             "a number in each group",
         ),
-        (when, Pattern::Random(_)) if when.is_movement() => (
+        (when, Shape::Each(Pattern::Random(_))) if when.is_movement() => (
             "expected a pattern that ranks, found `random`: movement trains scores, and chance looks at none".to_owned(),
             "no scores",
         ),
-        (When::Way(Way::Exponential(curve)), _) if pattern.sparsity() >= 1.0 || curve.from > pattern.sparsity() => (
+        (When::Way(Way::SoftMovement(soft)), Shape::Each(_)) if soft.units != 1.0 => {
+            let message = "`units` would change nothing: this pattern has no hidden units";
+            let problem = Problem::new("recipe::no-effect", message, place.clone(), "no effect");
+            let problem = problem.also(span.clone(), "beside this");
+            table.problem(problem.help("take `units` out, or write `pattern.hybrid`"));
+            return;
+        }
+        (When::Way(Way::Exponential(curve)), _) if shape.sparsity() >= 1.0 || curve.from > shape.sparsity() => (
             format!(
                 "expected a sparsity from {} to below 1 under an exponential schedule, found {}",
                 curve.from,
-                pattern.sparsity()
+                shape.sparsity()
             ),
             "out of its reach",
         ),

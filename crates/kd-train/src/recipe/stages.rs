@@ -106,8 +106,13 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
                     rules::of_units_alone(table, key, span);
                 }
             }
-            let by_loss = elements.is_some() && !table.has("criterion");
             let named = table.place("criterion");
+            if let Some((PrunePattern::Empty(_), span)) = &pattern {
+                for key in ["criterion", "group", "scope", "calibration"] {
+                    rules::of_ranked_alone(table, key, span);
+                }
+            }
+            let by_loss = elements.is_some() && !table.has("criterion");
             let criterion = criterion::of_stage(table, Unit::Channel);
             if let (Some((_, pattern)), Some(span)) = (elements, named) {
                 criterion::of_weights(table, &criterion, span, pattern);

@@ -6,6 +6,7 @@
 
 use prune_core::{Block, Pattern};
 
+use crate::sparsify::Shape;
 use crate::summary::{StageSummary, Summary};
 
 /// A smaller gain is called none: latencies of equal files differ by as much.
@@ -14,7 +15,9 @@ const GAIN: f64 = 1.05;
 /// The product of `kd-kernels` that skips the zeros of a pattern, if there is one.
 ///
 /// Tiles whose height is a multiple of four, and whole columns, consist of blocks of four outputs by one input.
-pub(crate) fn kernel(pattern: &Pattern) -> Option<&'static str> {
+/// A hybrid shape has tiles of two heights and whole units; a later stage takes out what is empty.
+pub(crate) fn kernel(shape: &Shape) -> Option<&'static str> {
+    let Shape::Each(pattern) = shape else { return None };
     match pattern {
         Pattern::Block(Block { rows, .. }) if rows.get().is_multiple_of(4) => Some("4×1 blocks"),
         Pattern::Columns(_) => Some("4×1 blocks"),
@@ -121,7 +124,7 @@ mod tests {
             pattern: pattern.to_string(),
             masked: 50,
             elements: 90,
-            kernel: kernel(&pattern).map(str::to_owned),
+            kernel: kernel(&pattern.into()).map(str::to_owned),
         }
     }
 

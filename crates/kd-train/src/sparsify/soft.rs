@@ -1,51 +1,28 @@
-//! Soft movement: scores that are trained beside the weights, and a threshold that rises over them.
+//! Soft movement: a threshold that rises over trained scores, and a penalty that pulls them below it.
 
 use kd_core::Progress;
 use prune_core::{Error, select};
 
-use super::memory::{Kind, Memory};
+use super::parts::Part;
 use super::when::SoftMovement;
 
-const BETA_1: f32 = 0.9;
-const BETA_2: f32 = 0.999;
-const EPSILON: f32 = 1e-8;
-
 impl SoftMovement {
-    /// One step of Adam on a layer's scores. `gradient` is that of the loss, Σ w·g over each unit; `layers` how many
-    /// layers have scores; `step` counts from 0.
-    pub(super) fn train(
-        &self,
-        memory: &mut Memory,
-        path: &str,
-        mut gradient: Vec<f32>,
-        (layers, step): (usize, usize),
-        progress: Progress,
-    ) {
-        let len = gradient.len();
-        let pull = self.regularisation * self.share(progress) / (len * layers).max(1) as f64;
-        let scores = memory.get(Kind::Scores, path).map_or_else(|| vec![0.0; len], <[f32]>::to_vec);
-        for (gradient, &score) in gradient.iter_mut().zip(&scores) {
+    /// Adds the gradient of the penalty to that of the loss: `λ·weight·σ′(S)/n`, n the scores of the part.
+    pub(super) fn pull(&self, gradient: &mut [f32], scores: &[f32], weight: f64, progress: Progress) {
+        let pull = self.regularisation * self.share(progress) * weight / gradient.len().max(1) as f64;
+        for (gradient, &score) in gradient.iter_mut().zip(scores) {
             let open = sigmoid(score);
             *gradient += (pull * open * (1.0 - open)) as f32;
         }
-        memory.change(Kind::Mean, path, len, |mean| {
-            mean.iter_mut().zip(&gradient).for_each(|(mean, g)| *mean = BETA_1 * *mean + (1.0 - BETA_1) * g);
-        });
-        memory.change(Kind::Square, path, len, |square| {
-            let next = |square: &f32, g: &f32| BETA_2 * square + (1.0 - BETA_2) * g * g;
-            square.iter_mut().zip(&gradient).for_each(|(square, g)| *square = next(square, g));
-        });
-        let moment = |kind| memory.get(kind, path).map_or_else(|| vec![0.0; len], <[f32]>::to_vec);
-        let (mean, square) = (moment(Kind::Mean), moment(Kind::Square));
-        let taken = step as f64 + 1.0;
-        let (mean_share, square_share) =
-            (1.0 - f64::from(BETA_1).powf(taken), 1.0 - f64::from(BETA_2).powf(taken));
-        memory.change(Kind::Scores, path, len, |scores| {
-            for ((score, mean), square) in scores.iter_mut().zip(&mean).zip(&square) {
-                let (mean, square) = (f64::from(*mean) / mean_share, f64::from(*square) / square_share);
-                *score -= (self.rate * mean / (square.sqrt() + f64::from(EPSILON))) as f32;
-            }
-        });
+    }
+
+    /// What the penalty of one part weighs: hidden units and tiles weigh half each where there are both, and parts of a
+    /// kind weigh the same.
+    pub(super) fn weight(&self, part: &Part, parts: &[Part]) -> f64 {
+        let alike = parts.iter().filter(|other| other.hidden == part.hidden).count();
+        let kinds = if alike == parts.len() { 1.0 } else { 2.0 };
+        let own = if part.hidden { self.units } else { 1.0 };
+        own / (kinds * alike.max(1) as f64)
     }
 
     /// Which units stay: all but those with σ(S) ≤ τ, of which at most `most` go, the lowest first.
@@ -66,6 +43,8 @@ fn sigmoid(x: f32) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use super::super::memory::{Kind, Memory};
+    use super::super::trained::{adam, scores};
     use super::*;
 
     #[test]
@@ -84,9 +63,8 @@ mod tests {
 
     #[test]
     fn adams_first_step_is_the_rate_against_the_gradient() {
-        let soft: SoftMovement = toml::from_str("rate = 0.25\nregularisation = 0.0").unwrap();
         let mut memory = Memory::default();
-        soft.train(&mut memory, "a", vec![3.0, -0.5, 0.0], (1, 0), Progress::START);
+        adam(&mut memory, "a", &[3.0, -0.5, 0.0], 0.25, 0);
         let scores = memory.get(Kind::Scores, "a").unwrap();
         for (found, expected) in scores.iter().zip([-0.25, 0.25, 0.0]) {
             assert!((found - expected).abs() < 1e-6, "{scores:?}");
@@ -98,7 +76,10 @@ mod tests {
         let soft: SoftMovement = toml::from_str("regularisation = 4.0\nbegin = 0.0\nend = 0.5").unwrap();
         let mut memory = Memory::default();
         for step in 0..10 {
-            soft.train(&mut memory, "a", vec![0.0; 4], (2, step), Progress::of(5 + step, 15));
+            let mut gradient = vec![0.0; 4];
+            let before = scores(&memory, "a", 4);
+            soft.pull(&mut gradient, &before, 0.5, Progress::of(5 + step, 15));
+            adam(&mut memory, "a", &gradient, soft.rate, step);
         }
         let scores = memory.get(Kind::Scores, "a").unwrap();
         assert!(scores.iter().all(|&score| (-0.11..-0.09).contains(&score)), "{scores:?}");

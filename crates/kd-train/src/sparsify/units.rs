@@ -40,16 +40,6 @@ pub(super) fn count(units: &[usize]) -> usize {
     units.iter().max().map_or(0, |last| last + 1)
 }
 
-/// Sums over the units of a matrix.
-pub(super) fn sums(pattern: &Pattern, matrix: &Matrix) -> Vec<f32> {
-    let units = units(pattern, matrix);
-    let mut sums = vec![0.0; count(&units)];
-    for (&unit, &value) in units.iter().zip(matrix.values()) {
-        sums[unit] += value;
-    }
-    sums.into_iter().map(|sum| sum as f32).collect()
-}
-
 /// Puts the scores of units that are gone below all others, so that they are taken first and counted. `there` is 1 for
 /// each element that is still there. A tile that is gone in part is ranked as any other.
 pub(super) fn lowest(scores: &mut [f64], pattern: &Pattern, there: &Matrix) {

@@ -12,7 +12,7 @@ use kd_core::{Progress, Schedule};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use knobs::Early;
-use knobs::{ExponentialKnobs, GrowingKnobs, SoftKnobs, WindowKnobs, start};
+use knobs::{ExponentialKnobs, GrowingKnobs, MovementKnobs, SoftKnobs, start};
 pub use names::WHENS;
 
 /// When masks tighten.
@@ -35,7 +35,7 @@ pub enum Way {
     /// Density by equal factors.
     Exponential(Exponential),
     /// The lowest movement scores go, by Zhu and Gupta's cubic curve.
-    Movement(Window),
+    Movement(Movement),
     /// Movement scores below a threshold go.
     SoftMovement(SoftMovement),
     /// Condemned weights shrink under a growing penalty before they go.
@@ -77,19 +77,40 @@ pub struct Exponential {
     pub end: Progress,
 }
 
-/// A part of the stage, between its warm-up and its last part, in which nothing changes any more.
+/// The lowest `s·(1 − (1 − p)³)` of the scores go, nothing in the warm-up before `begin`, and nothing more behind `end`.
+///
+/// (Sanh et al., arXiv 2005.07683.)
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "WindowKnobs")]
-pub struct Window {
-    begin: Progress,
-    end: Progress,
+#[serde(try_from = "MovementKnobs", rename_all = "kebab-case")]
+pub struct Movement {
+    /// Where masks begin to tighten.
+    pub begin: Progress,
+    /// Where they are final.
+    pub end: Progress,
+    /// What they are.
+    pub scores: Scores,
 }
+
+/// Scores of movement. A learning rate would change no ranking of either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scores {
+    /// `S = −Σ w·g` over the steps so far, of each element: gradient descent on S.
+    #[default]
+    Sum,
+    /// One for each unit of the pattern, trained by Adam on `Σ w·g` over the unit: `topK` of the authors' code.
+    Adam,
+}
+
+/// The learning rate of scores where it changes nothing: that of the authors.
+const RATE: f64 = 0.01;
 
 /// Weights (or blocks) with `σ(S) ≤ τ` go, at most the pattern's sparsity of them, lowest first.
 ///
 /// S starts at 0 and is trained by Adam at the rate `rate` on the loss, straight through the mask, and on a penalty:
 /// its gradient is `Σ w·g + λ·σ′(S)/(n·layers)`, n the scores of the layer. With `c = 1 − (1 − p)³`, `τ = threshold·c` and
-/// `λ = regularisation·c`. (Sanh et al., arXiv 2005.07683; Lagunas et al., arXiv 2109.04838.)
+/// `λ = regularisation·c`. Under a hybrid pattern tiles and hidden units have half the penalty each, and `layers` counts
+/// those of the same kind. (Sanh et al., arXiv 2005.07683; Lagunas et al., arXiv 2109.04838.)
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "SoftKnobs", rename_all = "kebab-case")]
 pub struct SoftMovement {
@@ -97,6 +118,8 @@ pub struct SoftMovement {
     pub threshold: f64,
     /// λ in the end.
     pub regularisation: f64,
+    /// What λ is multiplied by for hidden units.
+    pub units: f64,
     /// Learning rate of the scores.
     pub rate: f64,
     /// Where the threshold begins to rise.
@@ -184,6 +207,15 @@ impl When {
         matches!(self, Self::Way(Way::Movement(_) | Way::SoftMovement(_)))
     }
 
+    /// Learning rate of the scores that it trains, if it does.
+    pub fn rate_of_scores(&self) -> Option<f64> {
+        match self {
+            Self::Way(Way::SoftMovement(soft)) => Some(soft.rate),
+            Self::Way(Way::Movement(Movement { scores: Scores::Adam, .. })) => Some(RATE),
+            _ => None,
+        }
+    }
+
     /// Whether steps of training belong to it.
     pub fn needs_training(&self) -> bool {
         let trained = matches!(self, Self::Way(Way::GrowingRegularisation(_) | Way::LotteryTicket(_)));
@@ -221,7 +253,7 @@ impl When {
         match self {
             Self::Curve(schedule) => schedule.at(progress).clamp(0.0, 1.0),
             Self::Way(Way::Exponential(curve)) => curve.share(sparsity, progress),
-            Self::Way(Way::Movement(window)) => cubic(within(window.begin, window.end, progress)),
+            Self::Way(Way::Movement(movement)) => cubic(within(movement.begin, movement.end, progress)),
             // The threshold decides; a share of it stands for it.
             Self::Way(Way::SoftMovement(soft)) => soft.share(progress),
             Self::Way(_) => 1.0,

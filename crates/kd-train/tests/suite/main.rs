@@ -12,6 +12,7 @@ mod elements;
 mod errors;
 mod estimators;
 mod gather;
+mod hybrid;
 mod loss_eval;
 mod masks_kept;
 mod network;

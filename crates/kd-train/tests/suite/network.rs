@@ -181,13 +181,13 @@ fn masks_of_a_global_scope_take_more_where_weights_are_smaller() {
     let gone = |scope| {
         let sparsity = prune_core::Sparsity::new(0.5).unwrap();
         let when = sparsify::When::Curve(kd_core::Schedule::constant(1.0).unwrap());
-        let sparsifier = sparsify::Sparsifier {
-            pattern: prune_core::Pattern::Unstructured(prune_core::Unstructured { sparsity, scope }),
-            criterion: std::sync::Arc::new(prune_core::Magnitude::default()),
-            calendar: sparsify::Calendar::new(&when, 0.5, 1, None, None),
-            when,
-            floor: sparsify::Masks::new(),
-        };
+        let pattern = prune_core::Pattern::Unstructured(prune_core::Unstructured { sparsity, scope });
+        let criterion = std::sync::Arc::new(prune_core::Magnitude::default());
+        let calendar = sparsify::Calendar::new(&when, 0.5, 1, None, None);
+        let floor = sparsify::Masks::new();
+        let sparsifier =
+            sparsify::Sparsifier::new(pattern.into(), criterion, (when, calendar), network.as_ref(), floor)
+                .unwrap();
         let (memory, floor) = (sparsify::Memory::default(), &sparsifier.floor);
         let masks = sparsifier.masks(&weights, &entries, 1.0, &memory, floor).unwrap();
         let count = |path: &String| masks[path].iter().filter(|&&keep| !keep).count();

@@ -1360,6 +1360,8 @@ fn what_was_resolved_resolves_to_itself() {
         "columns = { sparsity = 0.25 }",
         "unstructured = { sparsity = 0.5, scope = \"global\" }",
         "random = { sparsity = 0.5, seed = 3 }",
+        "hybrid = { rows = 4, columns = 8, sparsity = 0.5 }",
+        "hybrid = { rows = 4, columns = 8, sparsity = 0.5, units = 0.25 }",
     ] {
         check(pattern, &GOOD.replace("unstructured = { sparsity = 0.5 }", pattern));
     }
@@ -1377,11 +1379,15 @@ fn what_was_resolved_resolves_to_itself() {
         "iterative = { rounds = 4, begin = 0.1 }",
         "exponential = { from = 0.25 }",
         "movement = { end = 0.5 }\nlock-after = 0.75",
+        "movement = { scores = \"adam\" }",
         "soft-movement = { regularisation = 0 }",
         "growing-regularisation = { begin = 0.25 }\nfrequency = 1",
         "lottery-ticket = { rounds = 2, rewind = \"learning-rate\" }",
     ] {
         check(way, &GOOD.replace("{ sparsity = 0.5 }", &format!("{{ sparsity = 0.5 }}\nschedule.{way}")));
+    }
+    for pattern in ["empty = {}", "empty = { fill = true }"] {
+        check(pattern, &GOOD.replace("channels = { sparsity = 0.25 }", pattern));
     }
     for optimizer in ["sgd = { nesterov = true }", "adam = {}", "lion = { beta1 = 0.95 }"] {
         check(optimizer, &GOOD.replace("adam-w = { weight-decay = 0.02 }", optimizer));
@@ -1405,6 +1411,60 @@ fn what_was_resolved_resolves_to_itself() {
     }
     let csv = "[data.csv]\ntrain = \"a.csv\"\ntest = \"b.csv\"\nclasses = 3\nvalidation = 10\nlabel = \"kind\"\nheader = true\nscale = 255\n";
     check("own files", &GOOD.replace("[data.digits]\nvalidation = 300\nbatch = 64\n", csv));
+}
+
+#[test]
+fn knobs_that_a_pattern_has_no_use_for() {
+    let masks = |with: &str| say(&[("unstructured = { sparsity = 0.5 }", with)]);
+    assert_snapshot!(masks("unstructured = { sparsity = 0.5 }\nschedule.soft-movement = { units = 2.0 }"), @"
+    recipe::no-effect: `units` would change nothing: this pattern has no hidden units
+      recipe.toml:51:1
+      | schedule.soft-movement = { units = 2.0 }
+      | ^^^^^^^^ no effect
+      recipe.toml:50:1
+      | pattern.unstructured = { sparsity = 0.5 }
+      | ^^^^^^^ beside this
+      help: take `units` out, or write `pattern.hybrid`
+    ");
+    assert_snapshot!(masks("hybrid = { rows = 4, sparsity = 0.5 }"), @"
+    recipe::missing-key: this needs the key `columns`
+      recipe.toml:50:18
+      | pattern.hybrid = { rows = 4, sparsity = 0.5 }
+      |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ no `columns`
+      help: write `columns = …` into it
+    ");
+    assert_snapshot!(masks("hybird = { rows = 4, columns = 4, sparsity = 0.5 }"), @"
+    recipe::unknown-name: nothing is named `hybird` here
+      recipe.toml:50:9
+      | pattern.hybird = { rows = 4, columns = 4, sparsity = 0.5 }
+      |         ^^^^^^ unknown name
+      help: did you mean `hybrid`?
+    ");
+    assert_snapshot!(masks("hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nschedule.movement = { scores = \"momentum\" }"), @r#"
+    recipe::unknown-name: nothing is named `momentum` here
+      recipe.toml:51:32
+      | schedule.movement = { scores = "momentum" }
+      |                                ^^^^^^^^^^ unknown name
+      help: there are `sum`, `adam`
+    "#);
+    let cut = |with: &str| say(&[("channels = { sparsity = 0.25 }", with)]);
+    assert_snapshot!(cut("empty = {}\ncriterion.magnitude = {}"), @"
+    recipe::no-effect: `criterion` would change nothing: what is empty goes, and nothing else
+      recipe.toml:45:1
+      | criterion.magnitude = {}
+      | ^^^^^^^^^ no effect
+      recipe.toml:44:1
+      | pattern.empty = {}
+      | ^^^^^^^ beside this
+      help: take one of the two out
+    ");
+    assert_snapshot!(cut("empty = { filled = true }"), @"
+    recipe::unknown-key: there is no key `filled` here
+      recipe.toml:44:19
+      | pattern.empty = { filled = true }
+      |                   ^^^^^^ unknown key
+      help: did you mean `fill`?
+    ");
 }
 
 #[test]

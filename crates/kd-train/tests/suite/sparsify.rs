@@ -197,7 +197,7 @@ fn sparsifier(
 ) -> Sparsifier {
     let pattern: Pattern = toml::from_str(pattern).unwrap();
     let calendar = Calendar::new(&when, pattern.sparsity(), steps, Some(2), None);
-    Sparsifier { pattern, criterion, when, calendar, floor }
+    Sparsifier::new(pattern.into(), criterion, (when, calendar), student(5).as_ref(), floor).unwrap()
 }
 
 /// Trains through a whole stage and looks at the masks before every step and behind the last one.
@@ -253,6 +253,7 @@ fn what_is_masked_is_what_the_formula_says_at_every_step() {
         way("iterative = { rounds = 3 }"),
         way("exponential = { end = 0.9 }"),
         way("movement = {}"),
+        way("movement = { scores = \"adam\" }"),
         way("growing-regularisation = { end = 0.4 }"),
         way("lottery-ticket = { rounds = 2, to = 0.1 }"),
         way("lottery-ticket = { rounds = 3, rewind = \"learning-rate\" }"),

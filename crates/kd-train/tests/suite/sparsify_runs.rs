@@ -163,6 +163,79 @@ fn soft_movement_lets_scores_decide_how_many_go() {
     assert!(little < much && little % 16 == 0, "{little} of {much}");
 }
 
+#[test]
+fn hidden_units_that_are_empty_are_taken_out_and_what_stays_is_filled() {
+    let sparse = "pattern.hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nfrequency = 1";
+    for way in [
+        "schedule.movement = { scores = \"adam\" }",
+        "schedule.soft-movement = { regularisation = 1000.0, rate = 0.2, begin = 0.0, end = 0.8 }",
+        "criterion.magnitude = { p = 2 }",
+    ] {
+        let out = |name: &str, fill: bool, epochs: usize| {
+            format!(
+                "\n[[stage]]\nname = \"{name}\"\n[stage.prune]\npattern.empty = {{ fill = {fill} }}\n\
+                 compensate = true\nepochs = {epochs}\nlearning-rate = 5e-3\n"
+            )
+        };
+        let recipe = format!(
+            "{HEAD}{DISTILL}{}{}{}",
+            sparsify("sparse", &format!("{sparse}\n{way}")),
+            out("smaller", false, 0),
+            out("filled", true, 1),
+        );
+        let base = tempfile::tempdir().unwrap();
+        let whole = run(&recipe, &[], base.path(), &mut Silent).unwrap();
+        let shape = |folder: &str, weight: &str| {
+            let file = safetensors::read(&whole.dir.join(folder).join("model.safetensors")).unwrap();
+            file.arrays[weight].shape().to_vec()
+        };
+        // PyTorch lays a linear layer out as [out, in].
+        for folder in ["4-smaller", "5-filled"] {
+            assert_eq!(shape(folder, "hidden.0.weight"), [8, 64], "{way}");
+            assert_eq!(shape(folder, "hidden.1.weight"), [6, 8], "{way}");
+            assert_eq!(shape(folder, "output.weight"), [10, 6], "{way}");
+        }
+        let stages = summary(&whole.dir).stages;
+        let [sparse, smaller, filled] = [2, 3, 4].map(|stage| &stages[stage]);
+        assert_eq!(sparse.params - sparse.nonzero, (8 * 64 + 16 * 12 - 8 * 6) as u64, "{way}");
+        assert_eq!(smaller.params, smaller.nonzero, "{way}: everything that was masked is gone");
+        assert!(
+            smaller.accuracy > sparse.accuracy - 0.03,
+            "{way}: {} of {}",
+            smaller.accuracy,
+            sparse.accuracy
+        );
+        assert!(filled.accuracy > 0.2, "{way}: {}", filled.accuracy);
+
+        let other = tempfile::tempdir().unwrap();
+        run(&recipe, &[], other.path(), &mut StopAfter(52)).unwrap_err();
+        let dir = other.path().join("runs/masks");
+        go_on(&dir, &mut Silent).unwrap();
+        assert!(exact_files(&whole.dir) == exact_files(&dir), "{way}");
+    }
+}
+
+#[test]
+fn zeros_in_what_stays_are_masked_or_filled() {
+    let of = |fill: bool| {
+        let body = "pattern.unstructured = { sparsity = 0.9 }\nschedule.one-shot = {}";
+        let recipe = format!(
+            "{HEAD}{DISTILL}{}\n[[stage]]\nname = \"out\"\n[stage.prune]\npattern.empty = {{ fill = {fill} }}\n\
+             epochs = 1\nlearning-rate = 5e-3\n",
+            sparsify("sparse", body)
+        );
+        let base = tempfile::tempdir().unwrap();
+        let whole = run(&recipe, &[], base.path(), &mut Silent).unwrap();
+        let last = summary(&whole.dir).stages.pop().unwrap();
+        let zero = count(&zeros(&whole.dir, "4-out", "hidden.0.weight"));
+        (last.params - last.nonzero, zero)
+    };
+    let (masked, zero) = of(false);
+    assert!(masked > 500 && zero > 500, "{masked} masked, {zero} zeros");
+    let (masked, zero) = of(true);
+    assert!(masked == 0 && zero < 100, "{masked} masked, {zero} zeros");
+}
+
 /// A network that is sparsified twice, distilled on, and rounded: what is masked once is 0 in every file behind it.
 #[test]
 fn masked_weights_stay_zero_in_what_is_stored_and_what_is_exported() {

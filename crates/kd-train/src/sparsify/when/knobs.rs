@@ -3,7 +3,7 @@
 use kd_core::{Error, Progress};
 use serde::{Deserialize, Serialize};
 
-use super::{Exponential, Growing, SoftMovement, Window};
+use super::{Exponential, Growing, Movement, Scores, SoftMovement};
 
 /// A place before the end of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -58,12 +58,14 @@ fn in_range(name: &'static str, expected: &'static str, found: f64, fits: bool) 
 }
 
 #[derive(Deserialize)]
-#[serde(rename = "Window", rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct WindowKnobs {
+#[serde(rename = "Movement", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct MovementKnobs {
     #[serde(default = "after_warm_up")]
     begin: Progress,
     #[serde(default = "before_the_last")]
     end: Progress,
+    #[serde(default)]
+    scores: Scores,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +86,8 @@ pub(super) struct SoftKnobs {
     threshold: f64,
     #[serde(default = "one")]
     regularisation: f64,
+    #[serde(default = "one")]
+    units: f64,
     #[serde(default = "hundredth")]
     rate: f64,
     #[serde(default = "after_warm_up")]
@@ -103,12 +107,12 @@ pub(super) struct GrowingKnobs {
     end: Progress,
 }
 
-impl TryFrom<WindowKnobs> for Window {
+impl TryFrom<MovementKnobs> for Movement {
     type Error = Error;
 
-    fn try_from(knobs: WindowKnobs) -> Result<Self, Error> {
-        let (begin, end) = ascending(knobs.begin, knobs.end)?;
-        Ok(Window { begin, end })
+    fn try_from(MovementKnobs { begin, end, scores }: MovementKnobs) -> Result<Self, Error> {
+        let (begin, end) = ascending(begin, end)?;
+        Ok(Self { begin, end, scores })
     }
 }
 
@@ -125,8 +129,12 @@ impl TryFrom<ExponentialKnobs> for Exponential {
 impl TryFrom<SoftKnobs> for SoftMovement {
     type Error = Error;
 
-    fn try_from(SoftKnobs { threshold, regularisation, rate, begin, end }: SoftKnobs) -> Result<Self, Error> {
+    fn try_from(knobs: SoftKnobs) -> Result<Self, Error> {
+        let SoftKnobs { threshold, regularisation, units, rate, begin, end } = knobs;
         let (begin, end) = ascending(begin, end)?;
+        let weight = |name, value: f64| {
+            in_range(name, "finite and at least 0", value, value >= 0.0 && value.is_finite())
+        };
         Ok(Self {
             threshold: in_range(
                 "threshold",
@@ -134,12 +142,8 @@ impl TryFrom<SoftKnobs> for SoftMovement {
                 threshold,
                 threshold > 0.0 && threshold < 1.0,
             )?,
-            regularisation: in_range(
-                "regularisation",
-                "finite and at least 0",
-                regularisation,
-                regularisation >= 0.0 && regularisation.is_finite(),
-            )?,
+            regularisation: weight("regularisation", regularisation)?,
+            units: weight("units", units)?,
             rate: in_range("rate", "finite and above 0", rate, rate > 0.0 && rate.is_finite())?,
             begin,
             end,

@@ -26,6 +26,11 @@ pub const WHENS: &[ScheduleName] = &[
         knobs: &[
             Knob::or("begin", "0.1", "until where nothing goes, the warm-up"),
             Knob::or("end", "0.9", "from where on masks are final"),
+            Knob::or(
+                "rate",
+                "none",
+                "learning rate of scores that Adam trains, one a unit; sums without it, one an element",
+            ),
         ],
     },
     ScheduleName {
@@ -35,6 +40,11 @@ pub const WHENS: &[ScheduleName] = &[
         knobs: &[
             Knob::or("threshold", "0.1", "τ in the end, above 0 and below 1; scores begin at σ(S) = 0.5"),
             Knob::or("regularisation", "1.0", "weight of the penalty mean σ(S) in the end, at least 0"),
+            Knob::or(
+                "units",
+                "1.0",
+                "what the penalty of hidden units is multiplied by, of a hybrid pattern, at least 0",
+            ),
             Knob::or("rate", "0.01", "learning rate of the scores, which Adam trains, above 0"),
             Knob::or("begin", "0.1", "until where nothing goes, the warm-up"),
             Knob::or("end", "0.9", "from where on masks are final"),
