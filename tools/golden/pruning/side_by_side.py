@@ -1,6 +1,6 @@
 """The other side of `configs/resnet-20-half.toml`: the same network, pruned by Torch-Pruning and fine-tuned in PyTorch.
 
-    python tools/golden/pruning/side_by_side.py runs/resnet-20 --data DIR [--criterion l2] [--seeds 3] [--threads 2]
+    python tools/golden/pruning/side_by_side.py runs/resnet-20 --data DIR [--criterion l2] [--seeds 3] [--threads 2] [--device cuda]
 
 `RUN` is what `kd train configs/resnet-20.toml` left, a stage's folder, or a file of weights. Half of the multiply-accumulates
 go, as few channels as that takes, every group losing the same share; the groups' importance is Torch-Pruning's own with
@@ -25,6 +25,8 @@ from torch import nn
 
 # As `datasets/src/catalog.rs` has them.
 MEAN, STD = 0.2860, 0.3530
+# Where it all runs; `--device` moves it.
+DEVICE = "cpu"
 CALIBRATION = 8
 
 
@@ -34,7 +36,7 @@ def read(folder, part):
     labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
     x = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 1, 28, 28).astype(np.float32) / 255
     y = np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
-    return torch.from_numpy((x - MEAN) / STD), torch.from_numpy(y)
+    return torch.from_numpy((x - MEAN) / STD).to(DEVICE), torch.from_numpy(y).to(DEVICE)
 
 
 def weights(path):
@@ -50,7 +52,7 @@ def load(path):
     net = resnet.ResNet(depth=20, width=tensors["stem.conv.weight"].shape[0])
     missing, unexpected = net.load_state_dict(tensors, strict=False)
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing), (missing, unexpected)
-    return net
+    return net.to(DEVICE)
 
 
 def macs(net):
@@ -64,7 +66,7 @@ def macs(net):
     layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     with torch.no_grad():
-        net.eval()(torch.zeros(1, 1, 28, 28))
+        net.eval()(torch.zeros(1, 1, 28, 28, device=DEVICE))
     for hook in hooks:
         hook.remove()
     return sum(found)
@@ -87,7 +89,7 @@ def gradients(net, x, y, batch):
 
 def half(path, criterion, train, batch, target):
     """The network with the smallest share of channels gone that takes `target` of its multiply-accumulates."""
-    example = torch.zeros(1, 1, 28, 28)
+    example = torch.zeros(1, 1, 28, 28, device=DEVICE)
     before = macs(load(path))
     widths = {m.out_channels for m in load(path).modules() if isinstance(m, nn.Conv2d)}
     shares = sorted({k / n for n in widths for k in range(1, n)})
@@ -121,7 +123,7 @@ def shifted(x, generator):
     moves = torch.randint(0, 3, (len(x), 2), generator=generator)
     for down in range(3):
         for right in range(3):
-            chosen = (moves == torch.tensor([down, right])).all(1)
+            chosen = (moves == torch.tensor([down, right])).all(1).to(x.device)
             out[chosen] = padded[chosen][:, :, down : down + 28, right : right + 28]
     return out
 
@@ -131,7 +133,7 @@ def tune(net, x, y, arguments, seed):
     optimizer = torch.optim.AdamW(net.parameters(), lr=1.0, weight_decay=0.01)
     per_epoch = len(x) // arguments.batch
     for epoch in range(arguments.epochs):
-        order = torch.randperm(len(x), generator=generator)
+        order = torch.randperm(len(x), generator=generator).to(x.device)
         net.train()
         for step in range(per_epoch):
             rows = order[step * arguments.batch : (step + 1) * arguments.batch]
@@ -154,8 +156,11 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep", type=pathlib.Path)
     arguments = parser.parse_args()
+    global DEVICE
+    DEVICE = arguments.device
     torch.set_num_threads(arguments.threads)
     train, test = read(arguments.data, "train"), read(arguments.data, "t10k")
     dense = load(arguments.run)

@@ -78,6 +78,9 @@ name = "export"
 /// Times that the run is killed; the last try is left to finish.
 const KILLS: u32 = 12;
 
+/// A run that was over after fewer says little.
+const ENOUGH: u32 = 4;
+
 #[test]
 fn killed_and_resumed_runs_write_the_bytes_of_an_uninterrupted_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +88,7 @@ fn killed_and_resumed_runs_write_the_bytes_of_an_uninterrupted_one() {
     std::fs::write(path.join("every.toml"), RECIPE).unwrap();
     let begun = Instant::now();
     done(path, &["train", "every.toml", "-q", "--run-dir", "whole"]);
-    let whole = begun.elapsed();
+    let mut whole = begun.elapsed();
 
     // Each session gets a small share of the time that the whole run took, on this machine, so that kills fall into
     // every part of it. Where exactly is chance.
@@ -106,11 +109,15 @@ fn killed_and_resumed_runs_write_the_bytes_of_an_uninterrupted_one() {
             None => killed += 1,
             Some(status) => {
                 assert!(status.success(), "after {killed} kills: {status}");
-                break;
+                if killed >= ENOUGH {
+                    break;
+                }
+                // The machine was busier with the whole run than it is now.
+                std::fs::remove_dir_all(path.join("cut")).unwrap();
+                (whole, killed) = (whole / 2, 0);
             }
         }
     }
-    assert!(killed >= 4, "the run was over after {killed} kills");
 
     let (expected, found) = (promised(&path.join("whole")), promised(&path.join("cut")));
     for run in [&expected, &found] {
