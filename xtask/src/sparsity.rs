@@ -6,6 +6,7 @@
 //! nor longer training counts for or against sparsity. `kd` does all of it; this puts its runs in order and keeps what
 //! is done.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Cargo's profile for what is built
     #[arg(long, default_value = "release")]
     profile: String,
+    /// A `kd` that is built already
+    #[arg(long, value_name = "PROGRAM")]
+    kd: Option<PathBuf>,
     /// Train for one epoch only, to see that everything runs: the numbers say nothing
     #[arg(long)]
     quick: bool,
@@ -59,9 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         page("")?;
     }
     let begun = Instant::now();
-    let kd = runs::build(&sh, &Built { profile: &args.profile, device: &args.device })?;
-    let latency = Latency::build(&sh, &args.profile)?;
+    let kd = match &args.kd {
+        Some(kd) => std::path::absolute(kd)?,
+        None => runs::build(&sh, &Built { profile: &args.profile, device: &args.device })?,
+    };
     let experiment = Experiment::new(&sh, &kd, &args.device, args.seeds, args.quick)?;
+    let latency = Latency::build(&sh, &args.profile)?;
     let mut reached = experiment.run()?;
     let rounds = if args.quick { QUICK_ROUNDS } else { ROUNDS };
     reached.times = experiment.times(&latency, rounds)?;

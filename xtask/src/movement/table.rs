@@ -106,7 +106,7 @@ mod tests {
     fn stage(accuracy: f64, params: u64, nonzero: u64, macs: u64) -> Result<Stage> {
         Ok(serde_json::from_str(&format!(
             r#"{{"name":"sparse","accuracy_last":{accuracy},"examples":100,"params":{params},"nonzero":{nonzero},"macs":{macs},
-            "latency_ms":[{{"batch_32":{{"median":1.25}}}}]}}"#
+            "bytes":4000,"latency_ms":[{{"batch_32":{{"median":1.25}}}}]}}"#
         ))?)
     }
 
