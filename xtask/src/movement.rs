@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "epochs")]
     quick: bool,
     /// Put the table into `docs/sparsify.md`
-    #[arg(long, conflicts_with_all = ["ways", "quick"])]
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
 }
 

@@ -36,21 +36,8 @@ pub(crate) struct Stage {
     pub(crate) nonzero: u64,
     pub(crate) macs: u64,
     pub(crate) bytes: u64,
-    pub(crate) latency_ms: Vec<Latency>,
     /// Of a stage that quantizes.
     pub(crate) rounded: Option<Rounded>,
-}
-
-/// How long an engine takes.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Latency {
-    pub(crate) batch_32: Spread,
-}
-
-/// Milliseconds.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
 }
 
 /// What rounding costs.

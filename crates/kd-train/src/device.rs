@@ -23,6 +23,11 @@ pub fn is_exact(name: &str) -> bool {
     matches!(name, "flex" | "ndarray")
 }
 
+/// A device that computes in whole f32, whatever the run's is.
+pub(crate) fn exact() -> Device {
+    Device::flex()
+}
+
 /// Opens `flex`, `ndarray`, `wgpu` or `cuda`, the last two with an index behind a colon if there are several:
 /// `cuda:1`.
 ///

@@ -24,6 +24,8 @@ pub(crate) struct Experiment<'a> {
     epochs: Option<u64>,
     /// Whether every stage has so many.
     quick: bool,
+    /// Those asked for, if not all.
+    ways: Vec<String>,
 }
 
 /// What all ways reached.
@@ -68,8 +70,17 @@ impl<'a> Experiment<'a> {
             sh.write_file(path, text.trim_end_matches("[expect]\n"))?;
         }
         let seeds = (first..first + args.seeds).collect();
-        let (device, quick) = (args.device.clone(), args.quick);
-        Ok(Self { sh, kd, runs, seeds, device, epochs: if quick { Some(1) } else { args.epochs }, quick })
+        let (device, quick, ways) = (args.device.clone(), args.quick, args.ways.clone());
+        Ok(Self {
+            sh,
+            kd,
+            runs,
+            seeds,
+            device,
+            epochs: if quick { Some(1) } else { args.epochs },
+            quick,
+            ways,
+        })
     }
 
     /// Seed by seed, so that an experiment that is cut off has compared all ways with as many seeds as it came to.
@@ -152,11 +163,12 @@ impl<'a> Experiment<'a> {
     pub(crate) fn about(&self) -> Result<String> {
         let first = self.seeds.first().context("no seed")?;
         let Manifest { version, burn, device, .. } = Manifest::read(&self.folder("float", *first))?;
-        let epochs = match self.epochs {
-            Some(epochs) => format!(" with `--epochs {epochs}`"),
-            None => String::new(),
+        let epochs = self.epochs.map(|epochs| format!(" with `--epochs {epochs}`")).unwrap_or_default();
+        let ways = match self.ways.is_empty() {
+            true => String::new(),
+            false => format!(" `--ways {}`", self.ways.join(",")),
         };
-        Ok(format!("`{RECIPE}`{epochs}, kd {version}, burn {burn}, device `{device}`."))
+        Ok(format!("`{RECIPE}`{epochs}{ways}, kd {version}, burn {burn}, device `{device}`."))
     }
 }
 

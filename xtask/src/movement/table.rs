@@ -10,8 +10,8 @@ use crate::statistics::{interval, spread};
 /// The table and what it says of movement.
 pub(crate) fn render(reached: &Reached, about: &str) -> String {
     let mut out = String::from(
-        "| way | what goes | zeros in the layers, % | parameters left, % | multiply-accumulates, % | ms | accuracy, % | to magnitude | 95 % interval |\n\
-         | --- | --- | --: | --: | --: | --: | --: | --: | --: |\n",
+        "| way | what goes | zeros in the layers, % | parameters left, % | multiply-accumulates, % | accuracy, % | to magnitude | 95 % interval |\n\
+         | --- | --- | --: | --: | --: | --: | --: | --: |\n",
     );
     let of = |name: &str| reached.ways.iter().find(|(row, _)| row.name == name).map(|(_, stages)| stages);
     let magnitude = of(MAGNITUDE).map(Vec::as_slice).unwrap_or_default();
@@ -31,12 +31,11 @@ pub(crate) fn render(reached: &Reached, about: &str) -> String {
         };
         let _ = writeln!(
             out,
-            "| {} | {} | {:.1} | {:.1} | {macs} | {} | {} | {to} | {range} |",
+            "| {} | {} | {:.1} | {:.1} | {macs} | {} | {to} | {range} |",
             row.name,
             row.about,
             100.0 * (reached.params as f64 - left) / masked,
             100.0 * left / reached.params as f64,
-            milliseconds(stages),
             plain(&accuracies(stages)),
         );
     }
@@ -55,8 +54,7 @@ pub(crate) fn render(reached: &Reached, about: &str) -> String {
         out,
         "\nMean ± standard deviation over {} seed{} on {} test examples, of the last epoch; differences in points, seed by seed. \
          Before any of it the teacher has {} % and the dense student {} %. Zeros are counted in the weights that are masked, \
-         what is taken out among them; multiply-accumulates are those of the shapes, which masks leave alone; ms are a batch of 32 \
-         in the first engine, one thread.\n{about}\n",
+         what is taken out among them; multiply-accumulates are those of the shapes, which masks leave alone.\n{about}\n",
         reached.seeds,
         if reached.seeds == 1 { "" } else { "s" },
         reached.examples,
@@ -77,12 +75,6 @@ fn accuracies(stages: &[Stage]) -> Vec<f64> {
 
 fn differences(stages: &[Stage], to: &[Stage]) -> Vec<f64> {
     accuracies(stages).iter().zip(accuracies(to)).map(|(found, other)| found - other).collect()
-}
-
-fn milliseconds(stages: &[Stage]) -> String {
-    let medians: Vec<f64> =
-        stages.iter().filter_map(|stage| Some(stage.latency_ms.first()?.batch_32.median)).collect();
-    if medians.is_empty() { String::new() } else { format!("{:.1}", spread(&medians).0) }
 }
 
 fn plain(values: &[f64]) -> String {
@@ -106,7 +98,7 @@ mod tests {
     fn stage(accuracy: f64, params: u64, nonzero: u64, macs: u64) -> Result<Stage> {
         Ok(serde_json::from_str(&format!(
             r#"{{"name":"sparse","accuracy_last":{accuracy},"examples":100,"params":{params},"nonzero":{nonzero},"macs":{macs},
-            "bytes":4000,"latency_ms":[{{"batch_32":{{"median":1.25}}}}]}}"#
+            "bytes":4000}}"#
         ))?)
     }
 
@@ -126,10 +118,10 @@ mod tests {
         let reached = Reached { examples: 100, seeds: 2, before, params: 1000, ways };
         let text = render(&reached, "`a.toml`.");
         for part in [
-            "| dense | nothing goes | 0.0 | 100.0 | 100.0 | 1.2 | 55.00 ± 7.07 | +20.00 | +20.00 … +20.00 |",
-            "| magnitude | single weights, by their size | 90.0 | 28.0 | 100.0 | 1.2 | 35.00 ± 7.07 |  |  |",
-            "| 90.0 | 28.0 | 100.0 | 1.2 | 37.00 ± 8.49 | +2.00 | -10.71 … +14.71 |",
-            "| 50.0 | 60.0 | 25.0 | 1.2 | 20.00 ± 0.00 | -15.00 |",
+            "| dense | nothing goes | 0.0 | 100.0 | 100.0 | 55.00 ± 7.07 | +20.00 | +20.00 … +20.00 |",
+            "| magnitude | single weights, by their size | 90.0 | 28.0 | 100.0 | 35.00 ± 7.07 |  |  |",
+            "| 90.0 | 28.0 | 100.0 | 37.00 ± 8.49 | +2.00 | -10.71 … +14.71 |",
+            "| 50.0 | 60.0 | 25.0 | 20.00 ± 0.00 | -15.00 |",
             "reaches magnitude pruning with the same teacher: +2.00 points",
             "over 2 seeds on 100 test examples",
         ] {
