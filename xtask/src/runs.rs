@@ -1,6 +1,7 @@
 //! Runs of `kd`, one folder each: trained once, gone on with where they stopped, and read from then on.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -139,6 +140,31 @@ impl Wanted {
             _ => Found::Unfinished,
         })
     }
+}
+
+/// Where the run of `name` and `seed` is among `runs`, which are given from the root.
+pub(crate) fn of_seed(runs: &Path, name: &str, seed: u64) -> PathBuf {
+    workspace::root().join(runs).join(name).join(format!("seed-{seed}"))
+}
+
+/// What a recipe among `runs` reached in the folder of `name` and `seed`; what had to be trained is reported.
+pub(crate) fn go(
+    (sh, kd): (&Shell, &Path),
+    runs: &Path,
+    (name, recipe): (&str, &str),
+    seed: u64,
+    set: Vec<String>,
+) -> Result<Summary> {
+    let begun = Instant::now();
+    let folder = of_seed(runs, name, seed);
+    let recipe = workspace::root().join(runs).join(format!("{recipe}.toml"));
+    let done = folder.join("summary.json").exists();
+    let summary = Wanted { recipe, folder, set }.summary(sh, kd);
+    let summary = summary.with_context(|| format!("{name}, seed {seed}"))?;
+    if !done {
+        eprintln!("seed {seed}, {name}: {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    Ok(summary)
 }
 
 /// How `kd` is built.

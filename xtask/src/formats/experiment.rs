@@ -1,14 +1,13 @@
 //! The runs behind a table.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use xshell::Shell;
 
 use super::folder;
 use super::rows::{Limit, ROWS, Row};
-use crate::runs::{Manifest, Rounded, Stage, Summary, Wanted};
+use crate::runs::{self, Manifest, Rounded, Stage, Summary};
 use crate::{recipes, workspace};
 
 /// One data set, set up.
@@ -208,21 +207,11 @@ impl<'a> Experiment<'a> {
 
     /// Runs a recipe in the folder of `name` and `seed`.
     fn go(&self, name: &str, recipe: &str, seed: u64, set: Vec<String>) -> Result<Summary> {
-        let begun = Instant::now();
-        let folder = self.folder(name, seed);
-        let recipe = workspace::root().join(&self.runs).join(format!("{recipe}.toml"));
-        let done = folder.join("summary.json").exists();
-        let summary = Wanted { recipe, folder, set }
-            .summary(self.sh, self.kd)
-            .with_context(|| format!("{name}, seed {seed}"))?;
-        if !done {
-            eprintln!("seed {seed}, {name}: {:.0} s", begun.elapsed().as_secs_f64());
-        }
-        Ok(summary)
+        runs::go((self.sh, self.kd), &self.runs, (name, recipe), seed, set)
     }
 
     fn folder(&self, name: &str, seed: u64) -> PathBuf {
-        workspace::root().join(&self.runs).join(name).join(format!("seed-{seed}"))
+        runs::of_seed(&self.runs, name, seed)
     }
 
     /// What made the numbers.

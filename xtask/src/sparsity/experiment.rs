@@ -1,14 +1,13 @@
 //! The runs behind the table.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use xshell::Shell;
 
 use super::ways::{STEPS, WAYS, Way};
 use crate::bench::latency::{Latency, Times};
-use crate::runs::{Manifest, Stage, Summary, Wanted};
+use crate::runs::{self, Manifest, Stage, Summary};
 use crate::{recipes, workspace};
 
 const RECIPE: &str = "configs/mnist-sparsity.toml";
@@ -129,21 +128,11 @@ impl<'a> Experiment<'a> {
         if self.device != "flex" {
             set.push(format!("device.name=\"{}\"", self.device));
         }
-        let begun = Instant::now();
-        let folder = self.folder(name, seed);
-        let recipe = workspace::root().join(&self.runs).join(format!("{name}.toml"));
-        let done = folder.join("summary.json").exists();
-        let summary = Wanted { recipe, folder, set }
-            .summary(self.sh, self.kd)
-            .with_context(|| format!("{name}, seed {seed}"))?;
-        if !done {
-            eprintln!("seed {seed}, {name}: {:.0} s", begun.elapsed().as_secs_f64());
-        }
-        Ok(summary)
+        runs::go((self.sh, self.kd), &self.runs, (name, name), seed, set)
     }
 
     fn folder(&self, name: &str, seed: u64) -> PathBuf {
-        workspace::root().join(&self.runs).join(name).join(format!("seed-{seed}"))
+        runs::of_seed(&self.runs, name, seed)
     }
 
     /// What made the numbers.
