@@ -49,7 +49,7 @@ const fn row(
 pub const FLOATS: &[Float] = &[
     row("tf32", (1, 8, 10), 127, Specials::Ieee),
     row("bf16", (1, 8, 7), 127, Specials::Ieee),
-    row("fp16", (1, 5, 10), 15, Specials::Ieee),
+    FP16,
     E4M3FN,
     E5M2,
     row("e4m3fnuz", (1, 4, 3), 8, Specials::NegativeZero),
@@ -61,6 +61,7 @@ pub const FLOATS: &[Float] = &[
     UE4M3,
 ];
 
+pub(crate) const FP16: Float = row("fp16", (1, 5, 10), 15, Specials::Ieee);
 pub(crate) const E4M3FN: Float = row("e4m3fn", (1, 4, 3), 7, Specials::AllOnes);
 pub(crate) const E5M2: Float = row("e5m2", (1, 5, 2), 15, Specials::Ieee);
 pub(crate) const E3M2FN: Float = row("e3m2fn", (1, 3, 2), 3, Specials::None);

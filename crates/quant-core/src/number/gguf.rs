@@ -5,11 +5,11 @@
 //! Codes are computed from the step in f32, whose inverse is rounded too; only then is the step stored, as fp16.
 //! Ties go up or away from zero, never to even.
 
-use std::cmp::Ordering;
-
 use burn::tensor::f16;
 
 use super::blocked::{Blocks, Coder};
+use super::float::FP16;
+use super::near::Near;
 use super::parallel::{self, Watch, Wrong};
 use crate::Error;
 use crate::pack::{BYTES, squeeze};
@@ -171,7 +171,13 @@ impl Gguf {
 
     /// `values`, of which the first `count` count.
     #[inline(always)]
-    fn encode<const LEN: usize>(&self, values: &[f32; LEN], count: usize, bytes: &mut [u8]) {
+    fn encode<const LEN: usize>(
+        &self,
+        values: &[f32; LEN],
+        count: usize,
+        half_float: &Near,
+        bytes: &mut [u8],
+    ) {
         let most = ((1i32 << self.bits) - 1) as f32;
         let half = (1 << (self.bits - 1)) as f32;
         let (step, minimum) = match self.statistic {
@@ -185,9 +191,9 @@ impl Gguf {
             }
         };
         let (step_at, codes_at) = self.places();
-        bytes[step_at..step_at + 2].copy_from_slice(&f16::from_f32(step).to_le_bytes());
+        bytes[step_at..step_at + 2].copy_from_slice(&half_float.code(step).to_le_bytes()[..2]);
         if let Some(minimum) = minimum {
-            bytes[step_at + 2..step_at + 4].copy_from_slice(&f16::from_f32(minimum).to_le_bytes());
+            bytes[step_at + 2..step_at + 4].copy_from_slice(&half_float.code(minimum).to_le_bytes()[..2]);
         }
         let (inverse, minimum) = (inverse(step), minimum.unwrap_or(0.0));
         // One long loop makes codes and packs them: short loops over what it leaves become no vector instructions.
@@ -280,13 +286,16 @@ fn blocks<const ROW: usize, const LEN: usize, const BYTES: usize>(
     values: &[f32],
     columns: usize,
 ) -> Result<Vec<u8>, Wrong> {
-    let coder = Encoder::<ROW> { watch: Watch::default() };
+    let infinity = FP16.largest_code() + 1;
+    let coder = Encoder::<ROW> { half_float: Near::new(&FP16, infinity), watch: Watch::default() };
     let (bytes, _) = Blocks { columns, len: LEN }.encode::<LEN, BYTES, _>(values, &coder);
     coder.watch.finish(bytes)
 }
 
 /// Writes blocks of `GGUFS[ROW]`.
 struct Encoder<const ROW: usize> {
+    /// Rounds steps and minimums, without the branches of a conversion in software, which cost half of the time.
+    half_float: Near,
     watch: Watch,
 }
 
@@ -298,7 +307,7 @@ impl<const ROW: usize, const LEN: usize, const BYTES: usize> Coder<LEN, BYTES> f
     fn block(&self, values: &[f32; LEN], count: usize) -> ([u8; BYTES], ()) {
         self.watch.see(!parallel::finite(parallel::largest_bits(values)));
         let mut bytes = [0u8; BYTES];
-        const { GGUFS[ROW] }.encode(values, count, &mut bytes);
+        const { GGUFS[ROW] }.encode(values, count, &self.half_float, &mut bytes);
         (bytes, ())
     }
 }
@@ -309,22 +318,25 @@ fn inverse(step: f32) -> f32 {
     if inverse.is_finite() { inverse } else { f32::NAN }
 }
 
+/// The sign of an f32.
+const SIGN: u32 = 1 << 31;
+
 /// The first of the numbers of largest magnitude; 0 of zeros.
 #[inline(always)]
 fn first_of_largest(values: &[f32]) -> f32 {
     // As signed integers, numbers above zero are above all others and in order; as unsigned ones, those below zero are.
-    let (mut above, mut below) = (0i32, 1u32 << 31);
+    let (mut above, mut below) = (0i32, SIGN);
     for x in values {
         above = above.max(x.to_bits() as i32);
         below = below.max(x.to_bits());
     }
-    let (above, below) = (f32::from_bits(above as u32), f32::from_bits(below));
-    match above.partial_cmp(&-below) {
-        Some(Ordering::Greater) => above,
-        Some(Ordering::Less) => below,
-        // Both signs, which is rare, or NaN.
-        _ => values.iter().copied().find(|x| x.abs() == above && above > 0.0).unwrap_or(0.0),
+    let (above, size) = (above as u32, below & !SIGN);
+    if above == size {
+        // Both signs, which is rare, or zeros.
+        return values.iter().copied().find(|x| x.to_bits() & !SIGN == above && above > 0).unwrap_or(0.0);
     }
+    // A choice and no branch, which half of the blocks would take.
+    f32::from_bits(if above > size { above } else { below })
 }
 
 /// Smallest and largest number.
