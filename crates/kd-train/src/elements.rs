@@ -5,7 +5,7 @@
 //! asked again after every choice, since blocks make up for each other.
 
 use kd_graph::Graph;
-use prune_core::{Blocks, Element, ElementCut, ElementKind, ElementPlan, Error as Impossible, Weights};
+use prune_core::{Blocks, Element, ElementCut, ElementKind, ElementPlan, Error as Impossible};
 
 use crate::error::Error;
 use crate::evaluate::predict;
@@ -29,9 +29,7 @@ pub(crate) fn plan(
     network: &dyn Network,
     graph: &Graph,
 ) -> Result<ElementPlan, Error> {
-    let stored = Weights::from_arrays(
-        weights::masked(network).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
-    );
+    let stored = weights::scored(network);
     let score = |element: &Element, with: &ElementCut| match spec.by_loss {
         true => {
             let batches = run.data.calibration(SCORING_BATCHES, &run.device);

@@ -64,6 +64,12 @@ pub fn masked(network: &dyn Network) -> Weights {
     weights
 }
 
+/// The same as criteria of pruning read them.
+pub(crate) fn scored(network: &dyn Network) -> prune_core::Weights {
+    let arrays = masked(network).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data()));
+    prune_core::Weights::from_arrays(arrays)
+}
+
 /// The weights file behind what a user may name: a file, a stage's folder, or a run (then the folder of its
 /// teacher, which is the first stage).
 ///

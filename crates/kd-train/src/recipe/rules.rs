@@ -65,21 +65,16 @@ impl From<&Terms> for Learns {
     }
 }
 
-/// A key that says something about the units of an axis, beside a pattern that takes whole modules.
-pub(super) fn of_units_alone(table: &Table<'_>, key: &str, pattern: &Range<usize>) {
-    if let Some(span) = table.place(key) {
-        let message =
-            format!("`{key}` would change nothing: the pattern takes whole modules, and no axis is cut");
-        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
-        table.problem(problem.also(pattern.clone(), "beside this").help("take one of the two out"));
-    }
-}
-
-/// A key of scores, beside a pattern that asks for none.
-pub(super) fn of_ranked_alone(table: &Table<'_>, key: &str, pattern: &Range<usize>) {
-    if let Some(span) = table.place(key) {
-        let message = format!("`{key}` would change nothing: what is empty goes, and nothing else");
-        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+/// Keys that would change nothing beside a pattern, each with the reason.
+pub(super) fn idle_beside(table: &Table<'_>, keys: &[&str], pattern: &Range<usize>, why: &str) {
+    for key in keys {
+        let Some(span) = table.place(key) else { continue };
+        let problem = Problem::new(
+            "recipe::no-effect",
+            format!("`{key}` would change nothing: {why}"),
+            span,
+            "no effect",
+        );
         table.problem(problem.also(pattern.clone(), "beside this").help("take one of the two out"));
     }
 }

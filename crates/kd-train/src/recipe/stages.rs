@@ -102,16 +102,15 @@ fn kind(kind: &str, of: Option<Role>, table: &mut Table<'_>, learning: Learning)
             let pattern = table.require::<PrunePattern>("pattern", "pattern.channels = { macs = 0.4 }");
             let elements = pattern.as_ref().filter(|(pattern, _)| pattern.elements().is_some());
             if let Some((_, span)) = elements {
-                for key in ["round-to", "compensate", "group", "scope", "calibration"] {
-                    rules::of_units_alone(table, key, span);
-                }
+                let keys = ["round-to", "compensate", "group", "scope", "calibration"];
+                let why = "the pattern takes whole modules, and no axis is cut";
+                rules::idle_beside(table, &keys, span, why);
+            }
+            if let Some((PrunePattern::Empty(_), span)) = &pattern {
+                let keys = ["criterion", "group", "scope", "calibration"];
+                rules::idle_beside(table, &keys, span, "what is empty goes, and nothing else");
             }
             let named = table.place("criterion");
-            if let Some((PrunePattern::Empty(_), span)) = &pattern {
-                for key in ["criterion", "group", "scope", "calibration"] {
-                    rules::of_ranked_alone(table, key, span);
-                }
-            }
             let by_loss = elements.is_some() && !table.has("criterion");
             let criterion = criterion::of_stage(table, Unit::Channel);
             if let (Some((_, pattern)), Some(span)) = (elements, named) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kd_graph::{Axis, Graph};
-use prune_core::{Blocks, Channels, Criterion, Cut, ElementKind, Gathers};
+use prune_core::{Blocks, Criterion, Cut, ElementKind, Gathers};
 
 use super::{Prepared, job, plain};
 use crate::compensate::compensate;
@@ -26,20 +26,13 @@ pub(super) fn prune<'a>(
     folder: &StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
-    let target = match spec.pattern {
-        PrunePattern::Channels(target) | PrunePattern::Heads(target) => Some(target),
-        PrunePattern::Empty(_) => None,
-        PrunePattern::Layers(blocks) => {
-            return take_out(run, spec, (ElementKind::Layers, blocks), network, folder, sink);
-        }
-        PrunePattern::Experts(blocks) => {
-            return take_out(run, spec, (ElementKind::Experts, blocks), network, folder, sink);
-        }
-    };
+    if let Some(what) = spec.pattern.elements() {
+        return take_out(run, spec, what, network, folder, sink);
+    }
     let graph = network.graph()?;
     let cut = match known_cut(folder)? {
         Some(cut) => cut,
-        None => planned_cut(run, spec, target, network.as_ref(), &graph, folder, sink)?,
+        None => planned_cut(run, spec, network.as_ref(), &graph, folder, sink)?,
     };
     let network = match spec.compensate {
         true => compensated(run, network, &graph, &cut, sink)?,
@@ -60,19 +53,16 @@ fn known_cut(folder: &StageDir) -> Result<Option<Cut>, Error> {
     if file.is_file() { crate::run_dir::read_json(&file).map(Some) } else { Ok(None) }
 }
 
-/// Chooses channels, so many of them or without a target those that are empty, proves that removing them is silencing them, and writes the cut down.
+/// Chooses units, so many of them or those that are empty, proves that removing them is silencing them, and writes the
+/// cut down.
 fn planned_cut(
     run: &Run<'_>,
     spec: &PruneSpec,
-    target: Option<Channels>,
     network: &dyn Network,
     graph: &Graph,
     folder: &StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Cut, Error> {
-    let stored = prune_core::Weights::from_arrays(
-        weights::masked(network).into_iter().map(|(path, a)| (path, a.shape().to_vec(), a.into_data())),
-    );
     let mut axes = provable::pinned(graph, follow::axes(network, graph));
     for pin in &spec.pinned {
         prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
@@ -80,18 +70,20 @@ fn planned_cut(
     if let PrunePattern::Heads(_) = spec.pattern {
         prune_core::only_heads(&mut axes)?;
     }
-    let plan = match target {
-        Some(target) => {
+    let plan = match spec.pattern {
+        PrunePattern::Channels(target) | PrunePattern::Heads(target) => {
             let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
+            let stored = weights::scored(network);
             let (criterion, evidence) = (spec.criterion.as_ref(), gathered.evidence(&stored));
             let score = |axis: &Axis| prune_core::score_group(criterion, graph, axis, &evidence, spec.group);
             prune_core::plan_scoped(graph, &axes, score, target, spec.limits, spec.scope)?
         }
-        None => {
+        PrunePattern::Empty(_) => {
             let (entries, weights) = (network.entries(), weights::masked(network));
             let empty = |axis: &Axis| empty::units(axis, &entries, &weights);
             prune_core::plan_units(graph, &axes, empty, spec.limits)?
         }
+        PrunePattern::Layers(_) | PrunePattern::Experts(_) => unreachable!("whole modules are taken out"),
     };
     let rows = run.data.first_rows(&run.device);
     let difference = provable::prove(network, graph, &plan.cut, rows)?;
