@@ -87,7 +87,7 @@ pub trait Input: Clone + Send + 'static {
     fn capture<M: Model<Input = Self>>(model: &M, task: &Task) -> Result<Graph, kd_graph::Error>;
 
     /// What a cut of `model` changes on `input` that it should not, as
-    /// [`difference`](crate::provable::difference) measures it.
+    /// [`difference`] measures it.
     ///
     /// # Errors
     ///
