@@ -39,7 +39,7 @@ pub(crate) const WAYS: [Way; 4] = [
     Way {
         name: "half of the MACs removed, by channels",
         folder: "channels",
-        stage: "[stage.prune]\npattern.channels = { macs = 0.5 }\ncriterion.magnitude = { p = 2 }\n",
+        stage: "[stage.prune]\npattern.channels = { macs = 0.5 }\ncriterion.taylor = {}\npinned = [\"^output\"]\n",
         kind: "prune",
         most: Some(0.2),
     },
