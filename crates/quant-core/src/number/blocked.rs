@@ -8,7 +8,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::parallel::{STRIP, TASK, fill, strips};
+use super::parallel::{STRIP, TASK, strips};
 
 /// Turns blocks of `LEN` values into `WIDTH` codes and a scale.
 pub(crate) trait Coder<const LEN: usize, const WIDTH: usize>: Sync {
@@ -194,17 +194,10 @@ impl Blocks {
         })
     }
 
-    /// `len` values, of which `f(block, offset, values)` writes those of a block from `offset` on.
-    pub(crate) fn fill(self, len: usize, f: impl Fn(usize, usize, &mut [f32]) + Sync) -> Vec<f32> {
-        fill(len, |start, strip| {
-            self.parts(start, strip.len(), |block, offset, range| f(block, offset, &mut strip[range]));
-        })
-    }
-
     /// Calls `f(block, offset, range)` for the parts of blocks that lie among `len` values from position `start` on: a
     /// block, where in it the part begins, and which of the `len` values are in it.
     #[inline(always)]
-    fn parts(self, start: usize, len: usize, mut f: impl FnMut(usize, usize, Range<usize>)) {
+    pub(crate) fn parts(self, start: usize, len: usize, mut f: impl FnMut(usize, usize, Range<usize>)) {
         let columns = self.columns.max(1);
         let (row, mut column) = (start / columns, start % columns);
         let (mut block, mut offset) = (row * self.per_row() + column / self.len, column % self.len);

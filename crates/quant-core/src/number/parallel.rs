@@ -197,6 +197,21 @@ pub(crate) fn largest_bits(values: &[f32]) -> u32 {
     most as u32
 }
 
+/// Largest of `key(bits)`, and of `least`.
+#[inline(always)]
+pub(crate) fn maximum(values: &[f32], least: i32, key: impl Fn(u32) -> i32) -> i32 {
+    // Lanes, so that values of one block share a vector: without them those of several blocks are gathered into one.
+    let mut lanes = [least; 8];
+    let (parts, rest) = values.as_chunks::<8>();
+    for part in parts {
+        for (lane, x) in lanes.iter_mut().zip(part) {
+            *lane = (*lane).max(key(x.to_bits()));
+        }
+    }
+    let most = lanes.into_iter().fold(least, i32::max);
+    rest.iter().fold(most, |most, x| most.max(key(x.to_bits())))
+}
+
 /// Largest magnitude.
 pub(crate) fn largest(values: &[f32]) -> Result<f32, Wrong> {
     let most = values.par_chunks(TASK).map(largest_bits).reduce(|| 0, u32::max);
