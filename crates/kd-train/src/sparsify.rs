@@ -108,6 +108,9 @@ impl Sparsifier {
         if calendar.anchor() == Some(step) {
             memory.keep(Kind::Anchor, student.weights());
         }
+        if step == 0 && self.when.starts_at_magnitude() {
+            self.start_at_magnitude(&student.weights(), memory);
+        }
         if calendar.condemns_at() == Some(step) {
             let kept = self.masks(&student.weights(), &student.entries(), 1.0, memory, &self.floor)?;
             memory.keep(Kind::Condemned, condemned(&kept, &self.floor));
@@ -180,6 +183,18 @@ impl Sparsifier {
                 soft.pull(&mut gradient, &scores, weight, self.calendar.learning(step));
             }
             trained::adam(memory, &part.name, &gradient, rate, step);
+        }
+    }
+
+    /// Scores begin as the means of magnitudes.
+    fn start_at_magnitude(&self, weights: &Weights, memory: &mut Memory) {
+        let size = |array: &Array| array.data().iter().map(|&w| f64::from(w.abs())).collect();
+        let sizes = weights.iter().map(|(path, array)| (path.clone(), size(array))).collect();
+        for part in &self.parts {
+            let means = part.means(&sizes);
+            memory.change(Kind::Scores, &part.name, part.count, |scores| {
+                scores.iter_mut().zip(means).for_each(|(score, mean)| *score = mean as f32);
+            });
         }
     }
 

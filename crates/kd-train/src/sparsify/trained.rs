@@ -10,7 +10,7 @@ const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
 /// One step of Adam (Kingma and Ba, arXiv 1412.6980; β 0.9 and 0.999, ε 1e-8) at `rate` on the scores of `name`, zeros at
-/// first. `step` counts from 0.
+/// first unless they were given a start. `step` counts from 0.
 pub(super) fn adam(memory: &mut Memory, name: &str, gradient: &[f32], rate: f64, step: usize) {
     let len = gradient.len();
     memory.change(Kind::Mean, name, len, |mean| {

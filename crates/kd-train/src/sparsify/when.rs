@@ -91,8 +91,8 @@ pub struct Movement {
     pub scores: Scores,
 }
 
-/// Scores of movement. A learning rate would change no ranking of either.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Scores of movement. A learning rate would change no ranking of the first two, which start at 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scores {
     /// `S = −Σ w·g` over the steps so far, of each element: gradient descent on S.
@@ -100,6 +100,12 @@ pub enum Scores {
     Sum,
     /// One for each unit of the pattern, trained by Adam on `Σ w·g` over the unit: `topK` of the authors' code.
     Adam,
+    /// As [`Self::Adam`], from the mean magnitude of the unit on and not from 0. Adam moves a weight by about its own rate
+    /// a step, so that scores at that rate are the magnitudes that weights have, but go on where weights are masked.
+    FromMagnitude {
+        /// Learning rate, above 0.
+        rate: f64,
+    },
 }
 
 /// The learning rate of scores where it changes nothing: that of the authors.
@@ -211,9 +217,18 @@ impl When {
     pub fn rate_of_scores(&self) -> Option<f64> {
         match self {
             Self::Way(Way::SoftMovement(soft)) => Some(soft.rate),
-            Self::Way(Way::Movement(Movement { scores: Scores::Adam, .. })) => Some(RATE),
+            Self::Way(Way::Movement(movement)) => match movement.scores {
+                Scores::Sum => None,
+                Scores::Adam => Some(RATE),
+                Scores::FromMagnitude { rate } => Some(rate),
+            },
             _ => None,
         }
+    }
+
+    /// Whether scores start at what weights are worth.
+    pub fn starts_at_magnitude(&self) -> bool {
+        matches!(self, Self::Way(Way::Movement(Movement { scores: Scores::FromMagnitude { .. }, .. })))
     }
 
     /// Whether steps of training belong to it.

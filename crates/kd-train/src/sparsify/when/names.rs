@@ -27,9 +27,9 @@ pub const WHENS: &[ScheduleName] = &[
             Knob::or("begin", "0.1", "until where nothing goes, the warm-up"),
             Knob::or("end", "0.9", "from where on masks are final"),
             Knob::or(
-                "rate",
-                "none",
-                "learning rate of scores that Adam trains, one a unit; sums without it, one an element",
+                "scores",
+                "sum",
+                "sums, one an element; adam: one a unit, which Adam trains; from-magnitude = { rate }: the same from mean |w| on",
             ),
         ],
     },
