@@ -1,13 +1,14 @@
 """The other side of `configs/resnet-20-half.toml`: the same network, pruned by Torch-Pruning and fine-tuned in PyTorch.
 
-    python tools/golden/pruning/side_by_side.py runs/resnet-20 --data DIR [--criterion l2] [--seeds 3] [--threads 2] [--device cuda]
+    python tools/golden/pruning/side_by_side.py runs/resnet-20 --data DIR [--criterion l2] [--seeds 3] [--threads 2] [--device cuda] [--against CUT]
 
 `RUN` is what `kd train configs/resnet-20.toml` left, a stage's folder, or a file of weights. Half of the multiply-accumulates
 go, as few channels as that takes, every group losing the same share; the groups' importance is Torch-Pruning's own with
 its defaults. Then the network learns from labels with AdamW, the one-cycle rate, batches of 128 and shifts of a pixel, as
 the recipe says. `DIR` holds Fashion-MNIST's four files, `kd data fetch fashion-mnist` brings them. Prints one line a seed:
 accuracy before, behind the cut and after fine-tuning, multiply-accumulates, and seconds. With `--keep FILE` the channels
-that stay are written as JSON, by convolution, to be held against `cut.json` of the recipe's stage.
+that stay are written as JSON, by convolution; with `--against CUT`, the `cut.json` of the recipe's stage, the channels of
+both are compared.
 """
 
 import argparse
@@ -108,6 +109,15 @@ def half(path, criterion, train, batch, target):
     return best
 
 
+def compared(kept, path):
+    """In how many groups a receipt of `kd` keeps the same outputs, and how many channels differ."""
+    slices = json.loads(path.read_text())["slices"]
+    ours = {s["path"]: set(s["keep"]) for s in slices if s["dim"] == 0}
+    same = [name for name, keep in kept.items() if ours.get(name) == set(keep)]
+    other = sum(len(set(keep) ^ ours.get(name, set())) for name, keep in kept.items())
+    return f"the same channels in {len(same)} of {len(kept)} groups, {other} channels differ"
+
+
 def rate(step, steps, peak):
     """The one-cycle schedule of the recipe, with PyTorch's defaults."""
     start, turn = peak / 25, 0.3
@@ -158,6 +168,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep", type=pathlib.Path)
+    parser.add_argument("--against", type=pathlib.Path)
     arguments = parser.parse_args()
     global DEVICE
     DEVICE = arguments.device
@@ -170,6 +181,8 @@ def main():
         net, kept, share = half(arguments.run, arguments.criterion, train, arguments.batch, arguments.macs)
         if arguments.keep:
             arguments.keep.write_text(json.dumps(kept) + "\n")
+        if arguments.against:
+            print(compared(kept, arguments.against), flush=True)
         cut = accuracy(net, *test)
         tune(net, *train, arguments, seed)
         print(

@@ -1380,6 +1380,7 @@ fn what_was_resolved_resolves_to_itself() {
         "exponential = { from = 0.25 }",
         "movement = { end = 0.5 }\nlock-after = 0.75",
         "movement = { scores = \"adam\" }",
+        "movement = { scores.from-magnitude = { rate = 1e-3 } }",
         "soft-movement = { regularisation = 0 }",
         "growing-regularisation = { begin = 0.25 }\nfrequency = 1",
         "lottery-ticket = { rounds = 2, rewind = \"learning-rate\" }",
@@ -1538,6 +1539,12 @@ fn ways_to_sparsify() {
       recipe.toml:51:31
       | schedule.movement = { begin = 0.5, end = 0.5 }
       |                               ^^^ not possible
+    ");
+    assert_snapshot!(way("schedule.movement = { scores.from-magnitude = { rate = 0.0 } }"), @"
+    recipe::bad-value: `rate` must be above 0, found 0
+      recipe.toml:51:56
+      | schedule.movement = { scores.from-magnitude = { rate = 0.0 } }
+      |                                                        ^^^ not possible
     ");
     assert_snapshot!(way("schedule.soft-movement = { threshold = 1.0 }"), @"
     recipe::bad-value: `threshold` must be above 0 and below 1, found 1

@@ -254,6 +254,7 @@ fn what_is_masked_is_what_the_formula_says_at_every_step() {
         way("exponential = { end = 0.9 }"),
         way("movement = {}"),
         way("movement = { scores = \"adam\" }"),
+        way("movement = { scores.from-magnitude = { rate = 0.01 } }"),
         way("growing-regularisation = { end = 0.4 }"),
         way("lottery-ticket = { rounds = 2, to = 0.1 }"),
         way("lottery-ticket = { rounds = 3, rewind = \"learning-rate\" }"),
@@ -521,6 +522,36 @@ fn a_criterion_gets_what_it_needs_and_movement_is_that_criterion_under_a_cubic_c
     }
     assert!(differ(&of(cubic(), Some(Needs::Gradient))) > 5, "a mean since the last update is no sum");
     assert!(differ(&of(cubic(), None)) > 5);
+}
+
+/// A rate that moves nothing leaves the magnitudes of the first step, and one that is huge leaves no trace of them.
+#[test]
+fn scores_from_magnitude_lie_between_magnitudes_and_trained_scores() {
+    let pattern = "unstructured = { sparsity = 0.6 }";
+    let of = |when: When| {
+        let sparsifier = sparsifier(when, pattern, 16, Arc::new(Magnitude::default()), Masks::new());
+        let (mut first, mut last) = (None, Masks::new());
+        stage(&sparsifier, 16, |_, masks, student, _| {
+            first.get_or_insert_with(|| (student.weights(), student.entries()));
+            last = masks.clone();
+        });
+        let (weights, entries) = first.expect("a step");
+        (last, sparsifier.masks(&weights, &entries, 1.0, &Memory::default(), &Masks::new()).unwrap())
+    };
+    let differ = |a: &Masks, b: &Masks| {
+        let of = |path: &String| a[path].iter().zip(&b[path]).filter(|(a, b)| a != b).count();
+        a.keys().map(of).sum::<usize>()
+    };
+    let (_, magnitude) = of(curve("cubic = { from = 0.0, to = 1.0 }"));
+    let (trained, _) = of(way("movement = { scores = \"adam\" }"));
+    let from =
+        |rate: &str| of(way(&format!("movement = {{ scores.from-magnitude = {{ rate = {rate} }} }}"))).0;
+    assert_eq!(from("1e-12"), magnitude);
+    // Adam's scores have ties after so few steps, which magnitudes decide.
+    let huge = from("1e4");
+    assert!(4 * differ(&huge, &trained) < differ(&huge, &magnitude));
+    let between = from("0.01");
+    assert!(differ(&between, &magnitude) > 5 && differ(&between, &trained) > 5);
 }
 
 #[test]

@@ -168,6 +168,7 @@ fn hidden_units_that_are_empty_are_taken_out_and_what_stays_is_filled() {
     let sparse = "pattern.hybrid = { rows = 4, columns = 4, sparsity = 0.5 }\nfrequency = 1";
     for way in [
         "schedule.movement = { scores = \"adam\" }",
+        "schedule.movement.scores.from-magnitude = { rate = 0.01 }",
         "schedule.soft-movement = { regularisation = 1000.0, rate = 0.2, begin = 0.0, end = 0.8 }",
         "criterion.magnitude = { p = 2 }",
     ] {

@@ -113,7 +113,7 @@ impl TryFrom<MovementKnobs> for Movement {
     fn try_from(MovementKnobs { begin, end, scores }: MovementKnobs) -> Result<Self, Error> {
         let (begin, end) = ascending(begin, end)?;
         if let Scores::FromMagnitude { rate } = scores {
-            in_range("rate", "a number above 0", rate, rate > 0.0 && rate.is_finite())?;
+            in_range("rate", "above 0", rate, rate > 0.0 && rate.is_finite())?;
         }
         Ok(Self { begin, end, scores })
     }
