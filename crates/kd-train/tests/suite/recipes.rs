@@ -1446,7 +1446,7 @@ fn knobs_that_a_pattern_has_no_use_for() {
       recipe.toml:51:32
       | schedule.movement = { scores = "momentum" }
       |                                ^^^^^^^^^^ unknown name
-      help: there are `sum`, `adam`
+      help: there are `sum`, `adam`, `from-magnitude`
     "#);
     let cut = |with: &str| say(&[("channels = { sparsity = 0.25 }", with)]);
     assert_snapshot!(cut("empty = {}\ncriterion.magnitude = {}"), @"
