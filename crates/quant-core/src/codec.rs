@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::number::SIGNED_WHOLE;
 use crate::number::parallel::{self, STRIP, Watch, Wrong};
 use crate::{Error, Layout, QParams};
 
@@ -52,10 +53,7 @@ pub fn dequantize(codes: &[i32], layout: &Layout, qparams: &QParams) -> Result<V
     })
 }
 
-/// 1.5 · 2^23: adding it leaves the whole part in the mantissa, to nearest even, of either sign.
-const WHOLE: f32 = 12_582_912.0;
-
-/// 2^21: codes up to here and differences of two are within what [`WHOLE`] rounds.
+/// 2^21: codes up to here and differences of two are within what [`SIGNED_WHOLE`] rounds.
 const SMALL: f32 = 2_097_152.0;
 
 /// Cells with fewer neighbours are written out.
@@ -77,7 +75,7 @@ trait Body<X, T>: Sync {
     fn one(&self, x: X, pair: (f32, f32)) -> T;
 }
 
-/// Codes that are few enough for [`WHOLE`].
+/// Codes that are few enough for [`SIGNED_WHOLE`].
 struct Small {
     qmin: f32,
     qmax: f32,
@@ -92,7 +90,8 @@ impl Body<f32, i32> for Small {
         let (q, min, max) = (x / scale, self.qmin - zero, self.qmax - zero);
         let q = if q > min { q } else { min };
         let q = if q < max { q } else { max };
-        ((q + WHOLE) - WHOLE + zero + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
+        ((q + SIGNED_WHOLE) - SIGNED_WHOLE + zero + SIGNED_WHOLE).to_bits() as i32
+            - SIGNED_WHOLE.to_bits() as i32
     }
 }
 

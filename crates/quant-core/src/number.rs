@@ -35,6 +35,7 @@ pub use int::{INTS, Int};
 pub(crate) use numerics::ONNX;
 pub use numerics::{Division, NUMERICS, NanCode, Numerics, Overflow, Rule, Unsigned, Zeroless};
 pub(crate) use parallel::exists;
+pub(crate) use round::SIGNED_WHOLE;
 pub use round::{FloatRounder, IntRounder, Rounding};
 pub use widen::{from_bf16, from_f16, from_f64, to_odd};
 

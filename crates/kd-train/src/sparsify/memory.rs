@@ -16,7 +16,7 @@ pub enum Kind {
     Products,
     /// Of one number: over how many steps.
     Steps,
-    /// Scores of soft movement.
+    /// Scores of movement that Adam trains.
     Scores,
     /// Their mean gradient.
     Mean,

@@ -159,6 +159,11 @@ impl Gguf {
         each_row!(self, ROW => decode::values::<ROW, { GGUFS[ROW].len }, { GGUFS[ROW].bytes() }>(bytes, len, columns))
     }
 
+    /// The stored code of 0 under [`Statistic::Signed`].
+    const fn middle(&self) -> i32 {
+        1 << (self.bits - 1)
+    }
+
     /// Where the step and where the low bits begin.
     const fn places(&self) -> (usize, usize) {
         let codes = self.len * self.low() as usize / 8;

@@ -9,6 +9,12 @@ use super::numerics::{NanCode, Overflow, Rule, Unsigned, Zeroless};
 use super::parallel::{self, Wrong};
 use super::{Float, Int, Specials};
 
+/// 2^23: adding it leaves the whole part of what is not negative in the mantissa, to nearest even.
+pub(crate) const WHOLE: f32 = 8_388_608.0;
+
+/// 1.5 · 2^23: adding it leaves the whole part in the mantissa, to nearest even, of either sign.
+pub(crate) const SIGNED_WHOLE: f32 = 12_582_912.0;
+
 /// Which of the two neighbours on the grid a value goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
@@ -219,8 +225,6 @@ impl FloatRounder {
     #[inline(always)]
     fn round(&self, x: f32, rounding: Rounding, index: usize) -> u32 {
         const INFINITY: i32 = 0x7f80_0000;
-        /// Adding it leaves the whole part in the mantissa, to nearest even.
-        const WHOLE: f32 = 8_388_608.0;
         let bits = x.to_bits();
         let size = bits & 0x7fff_ffff;
 
@@ -332,8 +336,6 @@ impl IntRounder {
     /// The one rounding function of integers. The limits are integers, so that clamping may go first.
     #[inline(always)]
     fn round(&self, x: f32, rounding: Rounding, index: usize) -> i32 {
-        /// 1.5 · 2^23: adding it leaves the whole part in the mantissa, to nearest even, of either sign.
-        const WHOLE: f32 = 12_582_912.0;
         // One instruction each, which `max` and `min` are not: they have NaN to think of.
         let x = if x > self.min { x } else { self.min };
         let x = if x < self.max { x } else { self.max };
@@ -343,7 +345,7 @@ impl IntRounder {
             Rounding::Away => x.abs().ceil().copysign(x),
             Rounding::Stochastic(seed) => stochastic(x, draw(seed, index)),
         };
-        (x + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
+        (x + SIGNED_WHOLE).to_bits() as i32 - SIGNED_WHOLE.to_bits() as i32
     }
 }
 

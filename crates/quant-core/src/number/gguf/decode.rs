@@ -71,7 +71,7 @@ impl Gguf {
         let mut values = [0f32; LEN];
         for (value, code) in values.iter_mut().zip(codes) {
             *value = match self.statistic {
-                Statistic::Signed => step * (i32::from(code) - (1 << (self.bits - 1))) as f32,
+                Statistic::Signed => step * (i32::from(code) - self.middle()) as f32,
                 Statistic::Affine => step * f32::from(code) + minimum,
                 Statistic::Largest { offset: 0, .. } => step * f32::from(code as i8),
                 Statistic::Largest { offset, .. } => step * (i32::from(code) - i32::from(offset)) as f32,

@@ -4,6 +4,7 @@ use super::super::blocked::{Blocks, Coded, Coder, GROUP};
 use super::super::float::FP16;
 use super::super::near::Near;
 use super::super::parallel::{self, Watch, Wrong};
+use super::super::round::{SIGNED_WHOLE, WHOLE};
 use super::{GGUFS, Gguf, Statistic};
 use crate::pack::{BYTES, squeeze};
 
@@ -49,8 +50,8 @@ impl<const ROW: usize> Encoder<ROW> {
         for ((block, largest), smallest) in blocks.iter().zip(&mut largest).zip(&mut smallest) {
             (*largest, *smallest) = format.extremes(block, count);
         }
-        self.watch
-            .see(parallel::any(&largest, |x| !x.is_finite()) | parallel::any(&smallest, |x| !x.is_finite()));
+        let wrong = |x: f32| !x.is_finite();
+        self.watch.see(parallel::any(&largest, wrong) | parallel::any(&smallest, wrong));
         let mut scales = [Scale::default(); N];
         for ((scale, largest), minimum) in scales.iter_mut().zip(largest).zip(smallest) {
             let step = (largest - minimum) / format.steps();
@@ -96,7 +97,7 @@ impl Gguf {
     /// What the distance of the extremes is divided by.
     const fn steps(&self) -> f32 {
         match self.statistic {
-            Statistic::Signed => -((1 << (self.bits - 1)) as f32),
+            Statistic::Signed => -(self.middle() as f32),
             Statistic::Affine => ((1i32 << self.bits) - 1) as f32,
             Statistic::Largest { steps, .. } => steps as f32,
         }
@@ -115,7 +116,6 @@ impl Gguf {
     #[inline(always)]
     fn encode<const LEN: usize>(&self, values: &[f32; LEN], scale: &Scale, bytes: &mut [u8]) {
         let most = ((1i32 << self.bits) - 1) as f32;
-        let half = (1 << (self.bits - 1)) as f32;
         let (step_at, codes_at) = self.places();
         bytes[step_at..step_at + 2].copy_from_slice(&scale.step.to_le_bytes()[..2]);
         if let Statistic::Affine = self.statistic {
@@ -134,7 +134,7 @@ impl Gguf {
                 for part in 0..8 / low {
                     let x = values[part * self.plane + at];
                     let code = match self.statistic {
-                        Statistic::Signed => whole(x * inverse + (half + 0.5), most),
+                        Statistic::Signed => whole(x * inverse + (self.middle() as f32 + 0.5), most),
                         Statistic::Affine => whole((x - minimum) * inverse + 0.5, most),
                         Statistic::Largest { offset, .. } => nearest(x * inverse) + i32::from(offset),
                     };
@@ -159,10 +159,9 @@ const SIGN: u32 = 1 << 31;
 /// The first of the numbers of largest magnitude; 0 of zeros.
 #[inline(always)]
 fn first_of_largest(values: &[f32]) -> f32 {
-    // As signed integers, numbers above zero are above all others and in order; as unsigned ones, those below zero are.
+    // As integers, numbers above zero are in order, and with the sign flipped those below zero are; others are negative.
     let above = parallel::maximum(values, 0, |bits| bits as i32) as u32;
-    // Flipped, so that they are signed ones too.
-    let size = (parallel::maximum(values, 0, |bits| (bits ^ SIGN) as i32)) as u32;
+    let size = parallel::maximum(values, 0, |bits| (bits ^ SIGN) as i32) as u32;
     if above == size {
         // Both signs, which is rare, or zeros.
         return values.iter().copied().find(|x| x.to_bits() & !SIGN == above && above > 0).unwrap_or(0.0);
@@ -182,9 +181,6 @@ fn range(values: &[f32]) -> (f32, f32) {
     (number(max), number(min))
 }
 
-/// 2^23: adding it leaves a whole number.
-const WHOLE: f32 = 8_388_608.0;
-
 /// Towards zero, from 0 to `most`, which is below 2^22; 0 of NaN.
 #[inline(always)]
 fn whole(x: f32, most: f32) -> i32 {
@@ -195,9 +191,6 @@ fn whole(x: f32, most: f32) -> i32 {
     // Rounded to the nearest one, which may be above.
     near.to_bits() as i32 - WHOLE.to_bits() as i32 - i32::from(near - WHOLE > x)
 }
-
-/// 2^23 + 2^22: adding it leaves a whole number of either sign.
-const SIGNED_WHOLE: f32 = WHOLE * 1.5;
 
 /// To the nearest whole number, below 2^22 in size, halves away from zero.
 #[inline(always)]
