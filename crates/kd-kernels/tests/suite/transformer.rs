@@ -57,11 +57,27 @@ proptest! {
             near("layer norm", &found.y, &layer_norm::reference::forward(&x, &gamma, beta, 1e-5));
             let grads = layer_norm::backward(isa, &x, &gamma, &found.mean, &found.scale, &dy);
             let (dx, dgamma, dbeta) = layer_norm::reference::backward(&x, &gamma, 1e-5, &dy);
-            near("input's gradient", &grads.x, &dx);
+            let terms = terms_of_dx(&x, &gamma, &found.scale, &dy);
+            close("input's gradient", &grads.x, &dx, &terms);
             near_terms("γ's gradient", &grads.gamma, &dgamma, largest(&dy));
             near_terms("β's gradient", &grads.beta, &dbeta, largest(&dy));
         }
     }
+}
+
+/// The terms in size of what the input's gradient is a sum of, `(w − mean w − n · mean w n) · scale` with `w = γ · dy` and
+/// `n` the normalized row: in a row of two they cancel but for what ε leaves.
+fn terms_of_dx(x: &[f32], gamma: &[f32], scale: &[f32], dy: &[f32]) -> Vec<f64> {
+    let width = gamma.len();
+    let normal = layer_norm::reference::forward(x, &vec![1.0; width], None, 1e-5);
+    let of_row = |((normal, dy), &scale): ((&[f64], &[f32]), &f32)| {
+        let w: Vec<f64> = dy.iter().zip(gamma).map(|(dy, gamma)| f64::from(dy * gamma).abs()).collect();
+        let mean = w.iter().sum::<f64>() / width as f64;
+        let product = w.iter().zip(normal).map(|(w, n)| w * n.abs()).sum::<f64>() / width as f64;
+        let term = |(w, n): (&f64, &f64)| f64::from(scale) * (w + mean + n.abs() * product);
+        w.iter().zip(normal).map(term).collect::<Vec<_>>()
+    };
+    normal.chunks(width).zip(dy.chunks(width)).zip(scale).flat_map(of_row).collect()
 }
 
 #[test]
