@@ -59,10 +59,12 @@ impl<'a> Experiment<'a> {
             ("filled", keep(&["filled"])?),
         ];
         for row in ROWS {
-            if let How::Sparse(lines) = row.how {
-                let text = with_lines(&sparse, lines);
-                texts.push((row.name, text.with_context(|| format!("`{RECIPE}` sparsifies otherwise"))?));
-            }
+            let text = match row.how {
+                How::Sparse(lines) => with_lines(&sparse, lines),
+                How::Alone(lines) => with_lines(&sparse, lines).and_then(|text| from_labels(&text)),
+                How::Dense | How::Filled(_) => continue,
+            };
+            texts.push((row.name, text.with_context(|| format!("`{RECIPE}` sparsifies otherwise"))?));
         }
         for (name, text) in texts {
             let path = workspace::root().join(&runs).join(format!("{name}.toml"));
@@ -116,7 +118,7 @@ impl<'a> Experiment<'a> {
         let mut from = format!("{float}/2-student");
         let (recipe, stage, kind) = match row.how {
             How::Dense => ("dense", "sparse", "train"),
-            How::Sparse(_) => (row.name, "sparse", "sparsify"),
+            How::Sparse(_) | How::Alone(_) => (row.name, "sparse", "sparsify"),
             How::Filled(name) => {
                 let other =
                     ROWS.iter().find(|row| row.name == name).context("a way that goes on from none")?;
@@ -183,6 +185,13 @@ fn with_lines(recipe: &str, lines: &[&str]) -> Option<String> {
     Some(all.join("\n") + "\n")
 }
 
+/// The recipe with labels in the place of all its objectives.
+fn from_labels(recipe: &str) -> Option<String> {
+    let (before, rest) = recipe.split_once("[[objective]]\n")?;
+    let (_, stages) = rest.split_once("[[stage]]\n")?;
+    Some(format!("{before}[[objective]]\nweight = 1.0\ncross-entropy = {{}}\n\n[[stage]]\n{stages}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +208,9 @@ mod tests {
         assert!(!other.contains("schedule.movement") && !other.contains("pattern.hybrid"));
         assert_eq!(other.lines().count(), recipe.lines().count());
         assert_eq!(with_lines(&recipe, &["criterion.random = {}"]), None);
+        let alone = from_labels(&recipe).context("no objectives")?;
+        assert_eq!(alone.matches("[[objective]]\nweight = 1.0\ncross-entropy = {}\n").count(), 1);
+        assert!(!alone.contains("kl = ") && alone.matches("[[stage]]").count() == 4);
         for stage in ["teacher", "student", "sparse", "filled"] {
             assert!(recipes::without_stage(&recipe, stage, "Done").is_some(), "{stage}");
         }

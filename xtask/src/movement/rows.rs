@@ -15,12 +15,17 @@ pub(crate) enum How {
     Dense,
     /// Masks; lines in the place of the stage's own.
     Sparse(&'static [&'static str]),
+    /// The same, and the student learns from labels alone.
+    Alone(&'static [&'static str]),
     /// What the row of this name left is taken out where it is empty, and filled.
     Filled(&'static str),
 }
 
 /// The row that others are held against.
 pub(crate) const MAGNITUDE: &str = "magnitude";
+
+/// The same without the teacher.
+pub(crate) const ALONE: &str = "magnitude-labels";
 
 /// The share that the rows with masks remove, as they say below and the recipe says.
 pub(crate) const SPARSITY: f64 = 0.9;
@@ -32,6 +37,11 @@ const CUBIC: &str = "schedule.cubic = { from = 0.0, to = 1.0, begin = 0.05, end 
 pub(crate) const ROWS: &[Row] = &[
     Row { name: "dense", about: "nothing goes", how: How::Dense },
     Row { name: MAGNITUDE, about: "single weights, by their size", how: How::Sparse(&[UNSTRUCTURED, CUBIC]) },
+    Row {
+        name: ALONE,
+        about: "single weights, by their size, from labels alone",
+        how: How::Alone(&[UNSTRUCTURED, CUBIC]),
+    },
     Row { name: "movement", about: "single weights, by trained scores", how: How::Sparse(&[UNSTRUCTURED]) },
     Row {
         name: "magnitude-hybrid",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::experiment::Reached;
-use super::rows::{MAGNITUDE, SPARSITY};
+use super::rows::{ALONE, MAGNITUDE, SPARSITY};
 use crate::runs::Stage;
 use crate::statistics::{interval, spread};
 
@@ -39,14 +39,14 @@ pub(crate) fn render(reached: &Reached, about: &str) -> String {
             plain(&accuracies(stages)),
         );
     }
-    if let Some(movement) = of("movement") {
-        let differences = differences(movement, magnitude);
-        let reaches = spread(&differences).0 >= 0.0;
+    let others = [(MAGNITUDE, "with the same teacher"), (ALONE, "from labels alone")];
+    for (name, how) in others {
+        let (Some(movement), Some(other)) = (of("movement"), of(name)) else { continue };
+        let ahead = spread(&differences(movement, other)).0;
+        let reaches = if ahead >= 0.0 { "reaches" } else { "does not reach" };
         let _ = writeln!(
             out,
-            "\nMovement pruning with the teacher {} magnitude pruning with the same teacher: {:+.2} points on average.",
-            if reaches { "reaches" } else { "does not reach" },
-            spread(&differences).0,
+            "\nMovement pruning with the teacher {reaches} magnitude pruning {how}: {ahead:+.2} points on average.",
         );
     }
     let [teacher, student] = &reached.before;
