@@ -8,7 +8,8 @@ its defaults. Then the network learns from labels with AdamW, the one-cycle rate
 the recipe says. `DIR` holds Fashion-MNIST's four files, `kd data fetch fashion-mnist` brings them. Prints one line a seed:
 accuracy before, behind the cut and after fine-tuning, multiply-accumulates, and seconds. With `--keep FILE` the channels
 that stay are written as JSON, by convolution; with `--against CUT`, the `cut.json` of the recipe's stage, the channels of
-both are compared.
+both are compared. With `--fpgm REFERENCES`, a folder of the checkouts that `references.toml` names, nothing is trained: the channels
+that FPGM's authors' code leaves are compared, of the convolutions that are coupled to no other.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import pathlib
 import time
 
 import numpy as np
+import public
 import resnet
 import torch
 from safetensors.torch import load_file
@@ -118,6 +120,20 @@ def compared(kept, path):
     return f"the same channels in {len(same)} of {len(kept)} groups, {other} channels differ"
 
 
+def by_authors(net, path):
+    """As `compared`, for FPGM: each inner convolution loses as many channels as in the receipt."""
+    kept = {}
+    sizes = {s["path"]: len(s["keep"]) for s in json.loads(path.read_text())["slices"] if s["dim"] == 0}
+    for name, module in net.named_modules():
+        weight = f"{name}.weight"
+        if name.endswith("first.conv") and weight in sizes:
+            share = 1 - sizes[weight] / module.out_channels
+            stays = public.fpgm(module.weight.detach().numpy().copy(), share)
+            kept[weight] = [unit for unit, stay in enumerate(stays) if stay]
+            assert len(kept[weight]) == sizes[weight], weight
+    return compared(kept, path)
+
+
 def rate(step, steps, peak):
     """The one-cycle schedule of the recipe, with PyTorch's defaults."""
     start, turn = peak / 25, 0.3
@@ -169,10 +185,15 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep", type=pathlib.Path)
     parser.add_argument("--against", type=pathlib.Path)
+    parser.add_argument("--fpgm", type=pathlib.Path)
     arguments = parser.parse_args()
     global DEVICE
     DEVICE = arguments.device
     torch.set_num_threads(arguments.threads)
+    if arguments.fpgm:
+        public.FOLDER = arguments.fpgm
+        print(by_authors(load(arguments.run), arguments.against))
+        return
     train, test = read(arguments.data, "train"), read(arguments.data, "t10k")
     dense = load(arguments.run)
     before, cost = accuracy(dense, *test), macs(dense)

@@ -1011,6 +1011,13 @@ fn gates() {
       |         ^^^^^^^ unknown metric
       help: did you mean `accuracy`?
     ");
+    assert_snapshot!(say(&[("distill.accuracy =", "distill.packed-ratio =")]), @"
+    recipe::unknown-metric: `distill` packs nothing and has no `packed-ratio`
+      recipe.toml:64:9
+      | distill.packed-ratio = { min = 0.9 }
+      |         ^^^^^^^^^^^^ not of this stage
+      help: name a stage `share`, which packs its weights, or gate its `bytes`
+    ");
     assert_snapshot!(say(&[("{ min = 0.9 }", "{ min = 90 }")]), @"
     recipe::bad-value: expected a number from 0 to 1 for `min`, found 90
       recipe.toml:64:28
@@ -1541,7 +1548,7 @@ fn ways_to_sparsify() {
       |                               ^^^ not possible
     ");
     assert_snapshot!(way("schedule.movement = { scores.from-magnitude = { rate = 0.0 } }"), @"
-    recipe::bad-value: `rate` must be above 0, found 0
+    recipe::bad-value: `rate` must be finite and above 0, found 0
       recipe.toml:51:56
       | schedule.movement = { scores.from-magnitude = { rate = 0.0 } }
       |                                                        ^^^ not possible

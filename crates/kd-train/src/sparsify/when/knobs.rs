@@ -57,6 +57,10 @@ fn in_range(name: &'static str, expected: &'static str, found: f64, fits: bool) 
     if fits { Ok(found) } else { Err(Error::OutOfRange { name, expected, found }) }
 }
 
+fn above_zero(name: &'static str, value: f64) -> Result<f64, Error> {
+    in_range(name, "finite and above 0", value, value > 0.0 && value.is_finite())
+}
+
 #[derive(Deserialize)]
 #[serde(rename = "Movement", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct MovementKnobs {
@@ -113,7 +117,7 @@ impl TryFrom<MovementKnobs> for Movement {
     fn try_from(MovementKnobs { begin, end, scores }: MovementKnobs) -> Result<Self, Error> {
         let (begin, end) = ascending(begin, end)?;
         if let Scores::FromMagnitude { rate } = scores {
-            in_range("rate", "above 0", rate, rate > 0.0 && rate.is_finite())?;
+            above_zero("rate", rate)?;
         }
         Ok(Self { begin, end, scores })
     }
@@ -147,7 +151,7 @@ impl TryFrom<SoftKnobs> for SoftMovement {
             )?,
             regularisation: weight("regularisation", regularisation)?,
             units: weight("units", units)?,
-            rate: in_range("rate", "finite and above 0", rate, rate > 0.0 && rate.is_finite())?,
+            rate: above_zero("rate", rate)?,
             begin,
             end,
         })
@@ -158,10 +162,8 @@ impl TryFrom<GrowingKnobs> for Growing {
     type Error = Error;
 
     fn try_from(GrowingKnobs { ceiling, begin, end }: GrowingKnobs) -> Result<Self, Error> {
-        let fits = ceiling > 0.0 && ceiling.is_finite();
-        let ceiling = in_range("ceiling", "finite and above 0", ceiling, fits)?;
         let (begin, end) = ascending(begin, end)?;
-        Ok(Self { ceiling, begin, end })
+        Ok(Self { ceiling: above_zero("ceiling", ceiling)?, begin, end })
     }
 }
 
