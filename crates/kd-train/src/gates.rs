@@ -28,5 +28,7 @@ pub(crate) fn value(stage: &StageSummary, metric: Metric) -> f64 {
         Metric::Macs => stage.macs as f64,
         Metric::Bytes => stage.bytes as f64,
         Metric::Agreement => stage.agreement,
+        // The recipe's check lets this one name stages that pack, and no others.
+        Metric::PackedRatio => stage.packed.as_ref().map_or(0.0, |packed| packed.ratio),
     }
 }

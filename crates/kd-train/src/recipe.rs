@@ -379,6 +379,8 @@ pub enum Metric {
     Bytes,
     /// `agreement`
     Agreement,
+    /// `packed.ratio`, of a stage that makes weights share values
+    PackedRatio,
 }
 
 impl Recipe {
@@ -456,7 +458,7 @@ impl FitSpec {
 
 impl Metric {
     /// Every metric with its key.
-    pub const ALL: [(&'static str, Metric); 8] = [
+    pub const ALL: [(&'static str, Metric); 9] = [
         ("accuracy", Metric::Accuracy),
         ("accuracy-last", Metric::AccuracyLast),
         ("errors", Metric::Errors),
@@ -465,6 +467,7 @@ impl Metric {
         ("macs", Metric::Macs),
         ("bytes", Metric::Bytes),
         ("agreement", Metric::Agreement),
+        ("packed-ratio", Metric::PackedRatio),
     ];
 
     /// Its key in a recipe.

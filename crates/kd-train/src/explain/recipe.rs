@@ -111,7 +111,8 @@ For files of your own, `idx` reads files in MNIST's format and `csv` reads table
         about: "a gate names a number that no stage has",
         text: "\
 A gate in `[expect]` is written STAGE.METRIC, and the metric is one of the numbers that a stage has in \
-`summary.json`: `accuracy`, `accuracy-last`, `errors`, `params`, `nonzero`, `macs`, `bytes`, `agreement`.
+`summary.json`: `accuracy`, `accuracy-last`, `errors`, `params`, `nonzero`, `macs`, `bytes`, `agreement`; a stage \
+`share` has `packed-ratio` too, how many times smaller than its elements in f32 its packed file is.
 
     [expect]
     distill.accuracy = { min = 0.98 }

@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         let (stages, outlines) = self.stages(&mut top, &shared);
         order::stages(&top, &outlines, teacher_given.as_ref(), student_given.is_some());
         let rows = rules::rows(&outlines, teacher_given.is_some());
-        let expect = top.table("expect").map(|table| gates(table, &rows)).unwrap_or_default();
+        let expect = top.table("expect").map(|table| gates(table, &rows, &outlines)).unwrap_or_default();
         top.finish();
         Some(Recipe {
             name: name?.0,
@@ -196,7 +196,7 @@ fn device(mut table: Table<'_>) -> DeviceSpec {
     }
 }
 
-fn gates(mut table: Table<'_>, rows: &[Row]) -> Vec<Gate> {
+fn gates(mut table: Table<'_>, rows: &[Row], stages: &[Outline]) -> Vec<Gate> {
     let mut gates = Vec::new();
     for (stage, value) in table.rest() {
         if !rules::row(&table, &stage, rows) && !value.get_ref().is_table() {
@@ -210,6 +210,9 @@ fn gates(mut table: Table<'_>, rows: &[Row]) -> Vec<Gate> {
                 metrics.problem(unknown("recipe::unknown-metric", "metric", &name, names));
                 continue;
             };
+            if *metric == Metric::PackedRatio && !rules::has_metric(&metrics, &stage, &name, stages) {
+                continue;
+            }
             let Some(mut limits) = metrics.as_table(name.get_ref(), &value) else { continue };
             let (min, max) = rules::limits(&mut limits, *metric);
             limits.finish();

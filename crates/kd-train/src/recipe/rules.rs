@@ -295,6 +295,26 @@ pub(super) fn row(table: &Table<'_>, stage: &Spanned<String>, rows: &[Row]) -> b
     false
 }
 
+/// Whether a gate's stage has that number: not every stage packs.
+pub(super) fn has_metric(
+    table: &Table<'_>,
+    stage: &Spanned<String>,
+    metric: &Spanned<String>,
+    stages: &[Outline],
+) -> bool {
+    let named = |it: &&Outline| it.name.as_ref().is_some_and(|(name, _)| name == stage.get_ref());
+    let packs = stages
+        .iter()
+        .find(named)
+        .is_some_and(|stage| stage.kind.as_ref().is_none_or(|(kind, _)| *kind == "share"));
+    if !packs {
+        let message = format!("`{}` packs nothing and has no `{}`", stage.get_ref(), metric.get_ref());
+        let problem = Problem::new("recipe::unknown-metric", message, metric.span(), "not of this stage");
+        table.problem(problem.help("name a stage `share`, which packs its weights, or gate its `bytes`"));
+    }
+    packs
+}
+
 /// The limits of a gate, smallest and largest; at least one is there.
 pub(super) fn limits(table: &mut Table<'_>, metric: Metric) -> (Option<f64>, Option<f64>) {
     if table.is_empty() {
