@@ -98,6 +98,23 @@ pub enum Error {
         /// Its elements.
         found: usize,
     },
+    /// A range of sparsities that is wider than there is room.
+    #[error(
+        "layer {layer} would have the sparsity {found:.4}, expected 0 to 1: `lambda` is {lambda} around `sparsity` {sparsity}; \
+         with these layers `lambda` may be {} at most", down(.largest)
+    )]
+    Spread {
+        /// The knob.
+        lambda: f64,
+        /// What it spreads around.
+        sparsity: f64,
+        /// The first layer out of range.
+        layer: usize,
+        /// Its sparsity.
+        found: f64,
+        /// The largest `lambda` with which all layers are in range.
+        largest: f64,
+    },
     /// A scale that is no step between codes.
     #[error("`{path}` is {value} at row {row}, expected a number above 0")]
     Scale {
@@ -399,6 +416,11 @@ fn listed(reasons: &[String]) -> String {
         few if few.len() <= 3 => format!(": {}", few.join("; ")),
         many => format!(": {}; and {} more", many[..2].join("; "), many.len() - 2),
     }
+}
+
+/// A bound in few digits, rounded down so that what is printed keeps it.
+fn down(bound: &f64) -> f64 {
+    (bound * 1e4).floor() / 1e4
 }
 
 fn hint(whole: &usize) -> String {
