@@ -74,6 +74,32 @@ pub enum Error {
         /// Its name.
         input: String,
     },
+    /// A tensor that no criterion reads.
+    #[error("no criterion reads a tensor named `{name}`")]
+    UnknownTensor {
+        /// Its name.
+        name: String,
+    },
+    /// Two tensors of which one would go unread.
+    #[error("`{name}` stands beside `{other}`, expected {expected}")]
+    TwoTensors {
+        /// One.
+        name: String,
+        /// The other one.
+        other: String,
+        /// What can stand alone.
+        expected: &'static str,
+    },
+    /// A number that was computed from finite ones and is none itself.
+    #[error("`{name}` would be {value} at element {index}, expected finite numbers")]
+    Overflow {
+        /// What was computed.
+        name: String,
+        /// Element, row-major.
+        index: usize,
+        /// What came out.
+        value: f64,
+    },
     /// A tensor of another shape.
     #[error("`{input}` has the shape {found:?}, expected {expected}")]
     Shape {
@@ -181,13 +207,27 @@ pub enum Error {
         /// Dimensions there are.
         rank: usize,
     },
-    /// A criterion that has no scores for such a unit, or whose knobs ask for the other one.
+    /// A criterion that has no scores for such a unit.
     #[error("criterion `{criterion}` has no scores for the unit `{unit}`")]
     Unit {
         /// Name of the criterion.
         criterion: String,
         /// The unit asked for.
         unit: Unit,
+    },
+    /// A knob `unit` that asks for other scores than those of what is removed.
+    #[error(
+        "`unit = \"{scores}\"` of criterion `{criterion}` scores by {scores}, and the pattern `{pattern}` removes by {removes}"
+    )]
+    UnitKnob {
+        /// Name of the criterion.
+        criterion: String,
+        /// The unit that the knob asks for.
+        scores: Unit,
+        /// The pattern.
+        pattern: String,
+        /// The unit that it removes.
+        removes: Unit,
     },
     /// Units listed out of order, twice, or beyond the size of their dimension.
     #[error("cut of `{path}` keeps unit {index} of dimension {dim}, expected ascending units below {size}")]

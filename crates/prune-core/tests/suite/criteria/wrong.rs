@@ -170,7 +170,7 @@ fn patterns_and_criteria_that_do_not_go_together_are_refused() {
         (
             json!({ "magnitude": { "unit": "channel" } }),
             "keep=2 of=4",
-            "criterion `magnitude` has no scores for the unit `element`",
+            "`unit = \"channel\"` of criterion `magnitude` scores by channel, and the pattern `keep=2 of=4` removes by element",
         ),
         (
             json!({ "sparsegpt": {} }),
