@@ -118,8 +118,8 @@ pub fn check(source: &Source, overrides: &[String], env: &Env, registry: &Regist
 pub(super) struct Fits {
     device: Device,
     data: Data,
-    pub(super) teacher: Box<dyn Network>,
-    pub(super) student: Box<dyn Network>,
+    teacher: Box<dyn Network>,
+    student: Box<dyn Network>,
 }
 
 /// Loads the data, builds the models, reads their checkpoints, and checks every site that an objective names: what a run
