@@ -284,6 +284,8 @@ pub(crate) enum ListKind {
     Formats,
     /// What decides which weights stay.
     Criteria,
+    /// What a stage that sparsifies or prunes removes.
+    Patterns,
     /// What a recipe can learn from.
     Datasets,
     /// Where to run.
@@ -302,7 +304,7 @@ pub(crate) enum ListKind {
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// Code of a problem, as its message begins: `recipe::unknown-loss`; a loss: `loss.kl`; a criterion:
-    /// `criterion.wanda`; or a schedule: `schedule.cubic`.
+    /// `criterion.wanda`; a schedule: `schedule.cubic`; or a pattern: `pattern.n-m`.
     pub(crate) code: String,
 }
 

@@ -44,6 +44,7 @@ mod latency;
 pub mod loss_eval;
 pub mod measure;
 pub mod pack;
+pub mod patterns;
 pub mod pipeline;
 pub mod provable;
 pub mod prune_eval;

@@ -260,6 +260,16 @@ impl Registry {
         .collect()
     }
 
+    /// Patterns of stages that sparsify and of those that prune.
+    pub fn patterns(&self) -> Vec<Listing> {
+        let rows = crate::patterns::PATTERNS.iter();
+        rows.map(|row| {
+            let about = format!("{}: {}", row.stage.name(), row.line);
+            listing(row.name, &about, core_knobs(row.knobs))
+        })
+        .collect()
+    }
+
     /// Schedules.
     pub fn schedules(&self) -> Vec<Listing> {
         let rows = Schedule::NAMES.iter().chain(crate::sparsify::WHENS);

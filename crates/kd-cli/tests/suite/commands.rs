@@ -333,7 +333,7 @@ fn tensors_are_cast_to_a_format_and_what_has_no_code_is_refused() {
 #[test]
 fn every_list_is_json_too() {
     let folder = tempfile::tempdir().unwrap();
-    let kinds = "models losses observers estimators formats criteria datasets devices engines schedules optimizers codes";
+    let kinds = "models losses observers estimators formats criteria patterns datasets devices engines schedules optimizers codes";
     for kind in kinds.split(' ') {
         let rows = json(&done(folder.path(), &["list", kind, "--format", "json"]));
         let rows = rows.as_array().unwrap();
