@@ -71,6 +71,7 @@ mod error;
 mod exact;
 pub mod explain;
 pub mod problem;
+mod removal;
 
 pub use error::{CheckpointReason, Error, Kind};
 pub use model::{Model, Task};

@@ -328,7 +328,7 @@ pub enum Error {
         criterion: String,
     },
     /// A pin that no parameter's path matches.
-    #[error("`{pattern}` pins nothing: it matches none of {}", paths.join(", "))]
+    #[error("`{pattern}` pins nothing: it matches none of {}", few(paths))]
     PinsNothing {
         /// What was asked for.
         pattern: String,
@@ -461,6 +461,14 @@ fn listed(reasons: &[String]) -> String {
 /// A bound in few digits, rounded down so that what is printed keeps it.
 fn down(bound: &f64) -> f64 {
     (bound * 1e4).floor() / 1e4
+}
+
+/// Names, no more than are read.
+fn few(names: &[String]) -> String {
+    match names {
+        all if all.len() <= 8 => all.join(", "),
+        many => format!("{} and {} more", many[..6].join(", "), many.len() - 6),
+    }
 }
 
 fn hint(whole: &usize) -> String {

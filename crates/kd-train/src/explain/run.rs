@@ -395,7 +395,9 @@ This is an error of this program. Please report it with the recipe.",
         about: "channels or weights that cannot be removed as asked",
         text: "\
 The pattern cannot be carried out on this network: so large a share that an axis would lose all of its channels, a \
-target of multiply-accumulates that no cut reaches while one channel of each axis stays, weights that are not finite.
+target of multiply-accumulates that no cut reaches while one channel of each axis stays (or `min-units`, or a multiple of \
+`round-to`), `pinned` that matches no parameter, weights that are not finite. What follows from shapes alone is found before \
+anything trains.
 
 Ask for less, or for a share of channels instead of a share of cost:
 

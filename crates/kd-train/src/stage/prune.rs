@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::recipe::{Empty, PrunePattern, PruneSpec};
 use crate::run::Run;
 use crate::run_dir::{StageDir, files};
-use crate::{elements, empty, follow, provable, weights};
+use crate::{elements, empty, provable, removal, weights};
 
 /// Removes whole units; what is left trains on.
 pub(super) fn prune<'a>(
@@ -63,13 +63,7 @@ fn planned_cut(
     folder: &StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Cut, Error> {
-    let mut axes = provable::pinned(graph, follow::axes(network, graph));
-    for pin in &spec.pinned {
-        prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
-    }
-    if let PrunePattern::Heads(_) = spec.pattern {
-        prune_core::only_heads(&mut axes)?;
-    }
+    let axes = removal::axes(spec, network, graph)?;
     let plan = match spec.pattern {
         PrunePattern::Channels(target) | PrunePattern::Heads(target) => {
             let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
