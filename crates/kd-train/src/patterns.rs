@@ -68,7 +68,7 @@ pub const PATTERNS: &[PatternName] = &[
     PatternName {
         name: "n-m",
         stage: PatternStage::Sparsify,
-        line: "all but `keep` of every `of` neighbours in a row of the matrix [out, in·kh·kw]",
+        line: "all but `keep` of every `of` neighbors in a row of the matrix [out, in·kh·kw]",
         when: "2 of 4 is what sparse tensor cores of graphics cards take. On a CPU it gains little time, whatever the kernel.",
         knobs: &[
             Knob::required("keep", "weights of a group that stay, from 1 to `of`"),
