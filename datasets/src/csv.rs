@@ -8,7 +8,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    Classes, Dataset, Error, Examples, Finite, Folders, Normalization, Pixels, Positive, Source, file,
+    Classes, Dataset, Error, Examples, Finite, Folders, Form, Normalization, Pixels, Positive, Source, file,
 };
 use table::Table;
 
@@ -136,6 +136,11 @@ impl Source for Csv {
 
     fn validation(&self) -> usize {
         self.validation
+    }
+
+    fn form(&self) -> Option<Form> {
+        let shape = self.shape.as_ref()?.iter().map(|size| size.get()).collect();
+        Some(Form { shape, classes: self.classes.get() })
     }
 
     fn load(&self, folders: &Folders) -> Result<Dataset, Error> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::csv::table::Table;
-use crate::{DIGITS, Dataset, Error, Examples, Folders, LabelColumn, Pixels, Source, file};
+use crate::{DIGITS, Dataset, Error, Examples, Folders, Form, LabelColumn, Pixels, Source, file};
 
 /// `[data.digits]`: 3,823 and 1,797 handwritten digits, `[1, 8, 8]`, 10 classes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ impl Source for Digits {
 
     fn validation(&self) -> usize {
         self.validation
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(DIGITS.form())
     }
 
     fn load(&self, _folders: &Folders) -> Result<Dataset, Error> {

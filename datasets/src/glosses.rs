@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Place;
-use crate::{Dataset, Error, Examples, Folders, Pixels, Source, WORDNET_GLOSSES, file};
+use crate::{Dataset, Error, Examples, Folders, Form, Pixels, Source, WORDNET_GLOSSES, file};
 
 /// `[data.wordnet-glosses]`: 73,974 and 8,141 definitions of nouns, `[length]` bytes each, 26 classes.
 ///
@@ -103,6 +103,10 @@ impl Source for WordnetGlosses {
 
     fn validation(&self) -> usize {
         self.validation
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form { shape: vec![self.length.get()], classes: WORDNET_GLOSSES.classes })
     }
 
     fn load(&self, _folders: &Folders) -> Result<Dataset, Error> {

@@ -15,7 +15,7 @@ pub use idx::Idx;
 pub use mnist::{FashionMnist, Mnist};
 pub use normalization::Normalization;
 pub use number::{Classes, Finite, Positive};
-pub use source::Source;
+pub use source::{Form, Source};
 pub use split::{Split, split};
 pub use verify::{FileState, Verified, verify};
 

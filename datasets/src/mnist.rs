@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::idx::format::IdxFile;
 use crate::{
-    Dataset, Error, Examples, FASHION_MNIST, Folders, MNIST, Published, PublishedFile, Source, file,
+    Dataset, Error, Examples, FASHION_MNIST, Folders, Form, MNIST, Published, PublishedFile, Source, file,
 };
 
 /// `[data.mnist]`: 60,000 and 10,000 handwritten digits, `[1, 28, 28]`, 10 classes.
@@ -52,6 +52,10 @@ impl Source for Mnist {
         self.validation
     }
 
+    fn form(&self) -> Option<Form> {
+        Some(MNIST.form())
+    }
+
     fn load(&self, folders: &Folders) -> Result<Dataset, Error> {
         load(&MNIST, &folders.with_path(self.path.as_deref()))
     }
@@ -64,6 +68,10 @@ impl Source for FashionMnist {
 
     fn validation(&self) -> usize {
         self.validation
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(FASHION_MNIST.form())
     }
 
     fn load(&self, folders: &Folders) -> Result<Dataset, Error> {

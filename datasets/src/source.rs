@@ -4,7 +4,23 @@
 
 use std::fmt::Debug;
 
-use crate::{Dataset, Error, Folders};
+use crate::{Dataset, Error, Folders, Published};
+
+/// What a model has to fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// Shape of one example.
+    pub shape: Vec<usize>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Published {
+    /// What its examples are.
+    pub fn form(&self) -> Form {
+        Form { shape: self.shape.to_vec(), classes: self.classes }
+    }
+}
 
 /// Something that loads a data set.
 pub trait Source: Debug + Send + Sync {
@@ -13,6 +29,13 @@ pub trait Source: Debug + Send + Sync {
 
     /// How many training examples are set aside for validation.
     fn validation(&self) -> usize;
+
+    /// What an example is and how many classes there are, where that is known before anything is read.
+    ///
+    /// Enough to build a model and to show what it computes, on a machine without the data.
+    fn form(&self) -> Option<Form> {
+        None
+    }
 
     /// Reads, checks and returns the data.
     ///

@@ -31,6 +31,7 @@ const TABLES: &[(&str, &str)] = &[
     ("observers", "What finds the range of an activation: keys of `observer`."),
     ("estimators", "What trains through rounding, and the schemes that it takes: keys of `estimator`."),
     ("criteria", "What decides which weights and channels stay: keys of `criterion`."),
+    ("patterns", "What stages `sparsify` and `prune` remove: keys of `pattern`."),
 ];
 
 const PROBLEMS: (&str, &str) =

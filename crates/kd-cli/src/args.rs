@@ -284,6 +284,8 @@ pub(crate) enum ListKind {
     Formats,
     /// What decides which weights stay.
     Criteria,
+    /// What a stage that sparsifies or prunes removes.
+    Patterns,
     /// What a recipe can learn from.
     Datasets,
     /// Where to run.
@@ -302,7 +304,7 @@ pub(crate) enum ListKind {
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// Code of a problem, as its message begins: `recipe::unknown-loss`; a loss: `loss.kl`; a criterion:
-    /// `criterion.wanda`; or a schedule: `schedule.cubic`.
+    /// `criterion.wanda`; a schedule: `schedule.cubic`; or a pattern: `pattern.n-m`.
     pub(crate) code: String,
 }
 
@@ -388,8 +390,9 @@ pub(crate) enum PruneCommand {
     /// Scores, mask and weight of one criterion on tensors of a safetensors file.
     #[command(after_help = "\
         Reads weight, grad, activations and others, those of several layers as layers.K.NAME with K from 0; `kd explain \
-        criterion.NAME` says which. Weights are [out, in] or [out, in, kh, kw]. Writes scores, mask (1 is kept), weight \
-        (0 where removed) and sparsity, or layers.K.scores and so on, in the inputs' precision.\n\
+        criterion.NAME` says which. Weights are [out, in] or [out, in, kh, kw]. Writes scores, mask (1 is kept) and weight \
+        (0 where removed), or layers.K.scores and so on; owl writes sparsity alone, a number for each layer. Numbers are in \
+        the inputs' precision, f64 where any is.\n\
         A PATTERN is one of: unstructured sparsity=S [scope=global], keep=K of=M, block RxC sparsity=S, rows sparsity=S, \
         columns sparsity=S, random sparsity=S [seed=N], channels sparsity=S.")]
     Eval(PruneEval),

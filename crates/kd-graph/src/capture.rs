@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::backend::Capture;
 use burn::backend::ir::TensorId;
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{CapturedGraph, Tensor, TensorData};
 
 use self::device::Borrowed;
 use self::params::Params;
@@ -65,20 +65,23 @@ pub fn capture<M: Module, const D: usize>(
         example
     };
     let [first, second] = BATCHES.map(&mut at);
-    let small = record(module, first, &forward)?.simplified();
+    let whole = record(module, first, &forward)?;
     let large = record(module, second, &forward)?.simplified();
+    let small = whole.clone().simplified();
     let mut varies = vec![BTreeSet::new(); small.values.len()];
-    let input_dims = (1..D).map(|dim| vary(module, first, dim, &forward, &small, &mut varies)).collect();
+    let input_dims =
+        (1..D).map(|dim| vary(module, first, dim, &forward, (&whole, &small), &mut varies)).collect();
     merge(small, large, varies, input_dims)
 }
 
-/// Records one dimension of the input at other sizes, and notes in `varies` which dimensions of which values follow.
+/// Records one dimension of the input at other sizes, and notes in `varies` which dimensions of which values follow. The
+/// recording at the example's own size is there as it was recorded, and simplified.
 fn vary<M: Module, const D: usize>(
     module: &M,
     example: [usize; D],
     dim: usize,
     forward: &impl Fn(&M, Tensor<D>, &mut Sites) -> Tensor<2>,
-    draft: &Draft,
+    (whole, draft): (&Draft, &Draft),
     varies: &mut [BTreeSet<usize>],
 ) -> InputDim {
     let size = example[dim];
@@ -90,9 +93,10 @@ fn vary<M: Module, const D: usize>(
     for tried in trials(size) {
         let mut other = example;
         other[dim] = tried;
-        let recorded = quietly(|| record(module, other, forward)).map_err(|error| match error {
-            Error::Forward { message } => message,
-            error => error.to_string(),
+        let recorded = quietly(|| record(module, other, forward));
+        let recorded = recorded.map_err(|Stopped { error, reached }| {
+            let at = reached.and_then(|reached| reached.next_of(whole));
+            at.map_or_else(|| error.in_short(), |at| error.in_short_at(&at))
         });
         match recorded.and_then(|recorded| changed(draft, &recorded.simplified())) {
             Ok(dims) => {
@@ -102,9 +106,7 @@ fn vary<M: Module, const D: usize>(
                 }
                 return InputDim { dim, size, fixed: None };
             }
-            // What a layer says may go over several lines.
             Err(reason) => {
-                let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
                 fixed.get_or_insert_with(|| Refusal(format!("at {tried}, {reason}")));
             }
         }
@@ -129,40 +131,75 @@ impl Sites {
     }
 }
 
+/// A recording that did not go through.
+struct Stopped {
+    error: Error,
+    /// What was recorded until a panic.
+    reached: Option<Box<Draft>>,
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self { error, reached: None }
+    }
+}
+
+impl From<Stopped> for Error {
+    fn from(stopped: Stopped) -> Self {
+        stopped.error
+    }
+}
+
 fn record<M: Module, const D: usize>(
     module: &M,
     example: [usize; D],
     forward: &impl Fn(&M, Tensor<D>, &mut Sites) -> Tensor<2>,
-) -> Result<Draft, Error> {
+) -> Result<Draft, Stopped> {
     let borrowed = Borrowed::new();
     let device = borrowed.device();
     let mut sites = Sites::default();
     let mut params = Params::default();
     let mut ends = (None, None);
+    let mut panicked = None;
     let run = AssertUnwindSafe(|| {
         device.capture_scope(|scope| {
             let module = module.valid().materialize().to_device(device);
             module.visit(&mut params);
             let input = Tensor::<D>::from_data(TensorData::zeros::<f32, _>(example), device);
-            let input_id = id(&input);
-            let output = forward(&module, input, &mut sites);
-            ends = (input_id, id(&output));
+            ends.0 = id(&input);
+            // A panic ends the forward pass and not the recording, which says how far it went.
+            match catch_unwind(AssertUnwindSafe(|| forward(&module, input, &mut sites))) {
+                Ok(output) => ends.1 = id(&output),
+                Err(panic) => panicked = Some(message(panic.as_ref())),
+            }
             scope.complete(ends.0, ends.1)
         })
     });
-    let recorded = catch_unwind(run).map_err(|panic| Error::Forward { message: message(panic.as_ref()) })?;
+    let recorded = catch_unwind(run)
+        .map_err(|panic| Error::Forward { message: message(panic.as_ref()), behind: None })?;
+    let draft = |recorded: CapturedGraph, input: TensorId, output: TensorId, sites: Sites| {
+        let batch = example.first().copied().unwrap_or(1);
+        let mut recorder = Recorder::new(&params, &recorded.values, batch, input);
+        for operation in &recorded.graph.operations {
+            recorder.operation(operation);
+        }
+        recorder.finish(params.params.clone(), output, sites.marks)
+    };
+    if let Some(message) = panicked {
+        let reached = recorded.ok().zip(ends.0);
+        let reached =
+            reached.map(|(recorded, input)| Box::new(draft(recorded, input, input, Sites::default())));
+        let behind = reached.as_deref().and_then(Draft::last);
+        return Err(Stopped { error: Error::Forward { message, behind }, reached });
+    }
     if let Some(what) = sites.foreign {
-        return Err(Error::Foreign { what });
+        return Err(Error::Foreign { what }.into());
     }
     let (Some(input), Some(output)) = ends else {
-        return Err(Error::Foreign { what: "the output".into() });
+        return Err(Error::Foreign { what: "the output".into() }.into());
     };
     let recorded = recorded.map_err(|error| Error::Recording { reason: error.to_string() })?;
-    let mut recorder = Recorder::new(&params, &recorded.values, example.first().copied().unwrap_or(1), input);
-    for operation in &recorded.graph.operations {
-        recorder.operation(operation);
-    }
-    Ok(recorder.finish(params.params, output, sites.marks))
+    Ok(draft(recorded, input, output, sites))
 }
 
 /// The id of a tensor of the recording.

@@ -12,7 +12,7 @@ use crate::graph::{Dim, Graph, Node, Op, Origin, Param, Value, ValueId};
 use crate::sizes::InputDim;
 
 /// What was recorded at one batch size. Values are numbered in the order of the recording.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) batch: usize,
     pub(crate) params: Vec<Param>,
@@ -118,6 +118,21 @@ impl Draft {
             return Some(("the list of sites".into(), names(self), names(other)));
         }
         None
+    }
+
+    /// The last operation, of a recording that a panic ended.
+    pub(crate) fn last(&self) -> Option<String> {
+        self.nodes.last().map(|node| self.describe(node))
+    }
+
+    /// The operation of `whole` that comes behind those recorded here, which are its first ones; linear layers are one.
+    pub(crate) fn next_of(&self, whole: &Draft) -> Option<String> {
+        let begins = self.nodes.iter().zip(&whole.nodes).all(|(one, two)| one.op.name() == two.op.name());
+        let mut fused = begins.then(|| whole.clone())?;
+        fuse_linear(&mut fused);
+        let live = fused.live();
+        let next = fused.nodes.iter().skip(self.nodes.len()).find(|node| live[node.output.0])?;
+        Some(fused.describe(next))
     }
 
     fn describe(&self, node: &Node) -> String {

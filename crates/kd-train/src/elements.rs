@@ -10,9 +10,9 @@ use prune_core::{Blocks, Element, ElementCut, ElementKind, ElementPlan, Error as
 use crate::error::Error;
 use crate::evaluate::predict;
 use crate::network::Network;
-use crate::recipe::{PrunePattern, PruneSpec};
+use crate::recipe::PruneSpec;
 use crate::run::Run;
-use crate::{follow, provable, weights};
+use crate::weights;
 
 /// Batches that a network without an element is scored on.
 const SCORING_BATCHES: usize = 8;
@@ -43,7 +43,11 @@ pub(crate) fn plan(
 }
 
 /// The plan by these scores.
-fn chosen(
+///
+/// # Errors
+///
+/// As [`plan`].
+pub(crate) fn chosen(
     spec: &PruneSpec,
     (kind, target): (ElementKind, Blocks),
     graph: &Graph,
@@ -57,32 +61,6 @@ fn chosen(
     }
     let pinned = |path: &str| spec.pinned.iter().any(|pin| pin.matches(path));
     prune_core::plan_elements(graph, kind, score, target, spec.limits, pinned)
-}
-
-/// What a stage that removes heads, layers or experts would leave of a network that has not learned: the same number of
-/// elements, if not the same ones. None where it leaves the network's lists alone.
-///
-/// # Errors
-///
-/// A network of which nothing of the kind can go, or not so many: what a run would otherwise find out after the training.
-pub(crate) fn tried(spec: &PruneSpec, network: &dyn Network) -> Result<Option<Box<dyn Network>>, Error> {
-    match spec.pattern {
-        PrunePattern::Channels(_) | PrunePattern::Empty(_) => Ok(None),
-        PrunePattern::Heads(_) => {
-            let graph = network.graph()?;
-            prune_core::only_heads(&mut provable::pinned(&graph, follow::axes(network, &graph)))?;
-            Ok(None)
-        }
-        PrunePattern::Layers(_) | PrunePattern::Experts(_) => {
-            let Some(what) = spec.pattern.elements() else { return Ok(None) };
-            match chosen(spec, what, &network.graph()?, |_, _| Ok(0.0)) {
-                Ok(plan) => network.without(&plan.cut).map(Some),
-                // An earlier stage may have changed what costs how much.
-                Err(Error::Prune(Impossible::MacsUnreachable { .. })) => Ok(None),
-                Err(error) => Err(error),
-            }
-        }
-    }
 }
 
 /// What the receipt takes out, as the network would be told after reading it from a file: its JSON and what was read of it.

@@ -232,6 +232,16 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// A score, or an updated weight, that is beyond the precision of the inputs.
+    #[error("`{name}` would be {value:e} at element {index}, more than f32 holds")]
+    PruneRange {
+        /// Its name.
+        name: String,
+        /// Element, row-major.
+        index: usize,
+        /// What was computed.
+        value: f64,
+    },
     /// Tensors that a criterion can do nothing with.
     #[error(transparent)]
     PruneTensor(prune_core::Error),
@@ -457,7 +467,9 @@ impl Error {
                 "loss::wrong-input"
             }
             Error::PruneInput { .. } => "prune::missing-input",
-            Error::PruneKind { .. } | Error::PruneTensor(_) => "prune::wrong-input",
+            Error::PruneKind { .. } | Error::PruneTensor(_) | Error::PruneRange { .. } => {
+                "prune::wrong-input"
+            }
             Error::PrunePattern(_) | Error::PruneRemoves { .. } => "prune::pattern",
             Error::Core(kd_core::Error::Unjoinable { .. }) => "site::unjoinable",
             Error::Core(_) => "train::loss-impossible",
@@ -471,6 +483,25 @@ impl Error {
             Error::Data(error) => Some(error.help()).filter(|help| !help.is_empty()),
             Error::PruneInput { criterion, .. } => {
                 Some(format!("`kd explain criterion.{criterion}` says what it reads, with an example"))
+            }
+            Error::PruneTensor(prune_core::Error::UnknownTensor { name }) => {
+                let tensor = name.rsplit_once("layers.").map_or(name.as_str(), |(_, rest)| {
+                    rest.split_once('.').map_or(rest, |(_, tensor)| tensor)
+                });
+                Some(match nearest(tensor, prune_core::Named::names()) {
+                    // A layer's number is no whole number from 0 on, or has zeros in front.
+                    Some(known) if known == tensor => format!("expected `layers.K.{known}` with K from 0"),
+                    Some(known) => format!("did you mean `{known}`? Else take it out of the file"),
+                    None => "take it out of the file; `kd explain criterion.NAME` says what is read".into(),
+                })
+            }
+            Error::PruneTensor(prune_core::Error::TwoTensors { .. }) => {
+                Some("take one of the two out of the file".into())
+            }
+            Error::PruneTensor(prune_core::Error::Overflow { .. }) => Some("scale the tensors down".into()),
+            Error::PruneRange { .. } => Some("give the tensors as f64, or scale them down".into()),
+            Error::PruneRemoves { reason: prune_core::Error::UnitKnob { removes, .. }, .. } => {
+                Some(format!("leave `unit` out, which then is \"{removes}\", or choose another pattern"))
             }
             Error::PruneRemoves { patterns: "none", .. } => Some("leave the pattern out".into()),
             Error::PruneRemoves { patterns, .. } => Some(format!("it can remove by {patterns}")),

@@ -44,6 +44,7 @@ mod latency;
 pub mod loss_eval;
 pub mod measure;
 pub mod pack;
+pub mod patterns;
 pub mod pipeline;
 pub mod provable;
 pub mod prune_eval;
@@ -70,6 +71,7 @@ mod error;
 mod exact;
 pub mod explain;
 pub mod problem;
+mod removal;
 
 pub use error::{CheckpointReason, Error, Kind};
 pub use model::{Model, Task};

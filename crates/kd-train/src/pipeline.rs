@@ -17,7 +17,7 @@ use crate::run::{Done, Env, Model, Run, Teacher, load_data};
 use crate::run_dir::{RunDir, StageDir, files, json, read_json};
 use crate::stage;
 use crate::summary::{ParitySummary, StageSummary, Summary};
-use crate::{device, gates, latency, report};
+use crate::{device, gates, latency, removal, report};
 
 /// A stage with its folder.
 struct Step<'a> {
@@ -98,6 +98,11 @@ pub fn run(
     Ok(summary)
 }
 
+/// Elements that masks hold at zero.
+fn masked(network: &dyn Network) -> usize {
+    network.compression().masks.values().flatten().filter(|keep| !**keep).count()
+}
+
 /// Stages that have a numbered folder get one; `export` has its own.
 fn steps(recipe: &Recipe) -> Vec<Step<'_>> {
     let mut number = usize::from(recipe.teacher.checkpoint.is_some());
@@ -125,16 +130,23 @@ impl Run<'_> {
             .then(|| predict(network.inference().as_ref(), None, self.data.test(&self.device)));
         // A stage that prunes changes shapes, and hands masks on to what is left.
         let kept = (!matches!(step.spec.kind, StageKind::Prune(_))).then(|| Kept::of(network.as_ref()));
-        let prepared = stage::prepare(self, &step.spec.kind, network, &folder, sink)?;
+        let before = masked(network.as_ref());
+        let mut prepared = stage::prepare(self, &step.spec.kind, network, &folder, sink)?;
         let done = |model, summary| Done { folder: step.folder.clone(), model, summary };
         if summary.is_file() {
             return Ok(done(stage::reopen(prepared, &folder)?, read_json(&summary)?));
         }
+        let mut nothing = prepared.nothing.take();
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
         if let Some(kept) = kept {
             kept.check(&step.spec.name, fitted.student.as_ref())?;
         }
-        let (model, summary) = self.conclude(fitted, float.as_ref(), &mut folder, begun, sink)?;
+        if let StageKind::Sparsify(spec) = &step.spec.kind
+            && masked(fitted.student.as_ref()) == before
+        {
+            nothing = Some(removal::no_masks(spec, before));
+        }
+        let (model, summary) = self.conclude((fitted, nothing), float.as_ref(), &mut folder, begun, sink)?;
         Ok(done(model, summary))
     }
 
@@ -151,7 +163,7 @@ impl Run<'_> {
         };
         let prepared = stage::alone(fit, self.student()?);
         let fitted = stage::train(self, &step.spec.name, prepared, &mut folder, sink)?;
-        let (_, summary) = self.conclude(fitted, None, &mut folder, begun, sink)?;
+        let (_, summary) = self.conclude((fitted, None), None, &mut folder, begun, sink)?;
         Ok(summary)
     }
 
@@ -178,10 +190,11 @@ impl Run<'_> {
         Ok(done(model, summary))
     }
 
-    /// Scores what a stage trained, and writes the summary that makes the stage a done one.
+    /// Scores what a stage trained, and writes the summary that makes the stage a done one; with why it removed nothing, if
+    /// it should have removed something.
     fn conclude(
         &self,
-        fitted: Fitted,
+        (fitted, nothing): (Fitted, Option<String>),
         float: Option<&Predictions>,
         folder: &mut StageDir,
         begun: Instant,
@@ -192,6 +205,10 @@ impl Run<'_> {
         let rest = begun.elapsed().as_secs_f64() - folder.booked();
         folder.timing("stage", rest.max(0.0))?;
         summary.seconds = folder.seconds();
+        if let Some(why) = &nothing {
+            sink.event(Event::Note(report::nothing_removed(folder.name(), why)));
+        }
+        summary.nothing_removed = nothing;
         folder.write(files::SUMMARY, &json(&summary))?;
         sink.event(Event::StageDone {
             stage: folder.name().into(),

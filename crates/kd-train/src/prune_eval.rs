@@ -12,7 +12,7 @@ use crate::problem::{Problem, Problems};
 use crate::tensors::{Numbers, Stored};
 
 pub use example::{example, pattern_of};
-pub use prune_core::TABLE;
+pub use prune_core::{Removes, TABLE};
 
 /// The criterion that a line of TOML names, `wanda = { group = "row" }`.
 ///
@@ -36,12 +36,13 @@ pub fn pattern(text: &str) -> Result<Removal, Error> {
 
 /// What a criterion gives, by name: `scores`, `mask`, `weight` and `sparsity`, after `layers.K.` where there are layers.
 ///
-/// Computed in f64. Numbers have the precision of the inputs, f64 where any is; a mask is bytes, 1 for what stays.
+/// Computed in f64. Numbers have the precision of the inputs, f64 where any that is read is; a mask is bytes, 1 for what
+/// stays.
 ///
 /// # Errors
 ///
-/// An input that is missing or of a type, a shape or numbers that the criterion can do nothing with, or a pattern that
-/// it cannot remove by.
+/// An input that is missing, that no criterion reads, or of a type, a shape or numbers that the criterion can do nothing
+/// with; a result that the precision does not hold; a pattern that it cannot remove by.
 pub fn evaluate(
     criterion: &Builtin,
     removal: Option<&Removal>,
@@ -65,17 +66,22 @@ pub fn evaluate(
     let outputs = named
         .evaluate(criterion, removal)
         .map_err(|source| error(criterion.entry(), source, tensors.keys().cloned().collect()))?;
-    let store = |output: Output| match output {
-        Output::Mask { shape, keep } => Stored { shape, numbers: Numbers::U8(keep) },
-        Output::Numbers(Array { shape, values }) => {
-            let numbers = match double {
-                true => Numbers::F64(values),
-                false => Numbers::F32(values.into_iter().map(|x| x as f32).collect()),
-            };
-            Stored { shape, numbers }
-        }
+    outputs.into_iter().map(|(name, output)| Ok((name.clone(), stored(&name, output, double)?))).collect()
+}
+
+/// A result as the file holds it: numbers in the precision of the inputs, each finite there too.
+fn stored(name: &str, output: Output, double: bool) -> Result<Stored, Error> {
+    let Array { shape, values } = match output {
+        Output::Mask { shape, keep } => return Ok(Stored { shape, numbers: Numbers::U8(keep) }),
+        Output::Numbers(array) => array,
     };
-    Ok(outputs.into_iter().map(|(name, output)| (name, store(output))).collect())
+    if double {
+        return Ok(Stored { shape, numbers: Numbers::F64(values) });
+    }
+    if let Some(index) = values.iter().position(|&value| !(value as f32).is_finite()) {
+        return Err(Error::PruneRange { name: name.into(), index, value: values[index] });
+    }
+    Ok(Stored { shape, numbers: Numbers::F32(values.into_iter().map(|x| x as f32).collect()) })
 }
 
 /// What is wrong, as who asked for it needs it: what is missing with its shape, and which part of the request it is.
@@ -89,7 +95,9 @@ fn error(entry: &'static Entry, source: prune_core::Error, found: Vec<String>) -
             let input = shape.map_or(input.clone(), |shape| format!("{input} [{shape}]"));
             Error::PruneInput { criterion: entry.name, input, found }
         }
-        reason @ (prune_core::Error::Unit { .. } | prune_core::Error::Pattern { .. }) => {
+        reason @ (prune_core::Error::Unit { .. }
+        | prune_core::Error::UnitKnob { .. }
+        | prune_core::Error::Pattern { .. }) => {
             Error::PruneRemoves { reason, patterns: entry.removes.patterns() }
         }
         source => Error::PruneTensor(source),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use kd_core::loss::Scheduled;
 use kd_core::{DistillLoss, Progress, Schedule, Temperature};
-use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Idx, Mnist, WordnetGlosses};
+use kd_datasets::{Csv, Dataset, Digits, FashionMnist, Folders, Form, Idx, Mnist, WordnetGlosses};
 use quant_core::number::Number;
 use quant_core::{OBSERVERS, SEARCHES};
 use serde::{Serialize, de::DeserializeOwned};
@@ -52,6 +52,9 @@ pub trait DataSource: Debug + Send + Sync {
 
     /// Its configuration with every default.
     fn resolved(&self) -> toml::Value;
+
+    /// What an example is and how many classes there are, where that is known before anything is read.
+    fn form(&self) -> Option<Form>;
 
     /// Reads, checks and returns the data.
     ///
@@ -257,6 +260,16 @@ impl Registry {
         .collect()
     }
 
+    /// Patterns of stages that sparsify and of those that prune.
+    pub fn patterns(&self) -> Vec<Listing> {
+        let rows = crate::patterns::PATTERNS.iter();
+        rows.map(|row| {
+            let about = format!("{}: {}", row.stage.name(), row.line);
+            listing(row.name, &about, core_knobs(row.knobs))
+        })
+        .collect()
+    }
+
     /// Schedules.
     pub fn schedules(&self) -> Vec<Listing> {
         let rows = Schedule::NAMES.iter().chain(crate::sparsify::WHENS);
@@ -433,6 +446,10 @@ struct Loads<D> {
 impl<D: kd_datasets::Source> DataSource for Loads<D> {
     fn validation(&self) -> usize {
         self.source.validation()
+    }
+
+    fn form(&self) -> Option<Form> {
+        self.source.form()
     }
 
     fn load(&self, folders: &Folders) -> Result<Dataset, kd_datasets::Error> {

@@ -21,6 +21,8 @@ pub fn notes(summary: &Summary, env: &Env) -> Vec<String> {
             }
         }
     }
+    let idle = |stage: &StageSummary| Some(nothing_removed(&stage.name, stage.nothing_removed.as_ref()?));
+    notes.extend(summary.stages.iter().filter_map(idle));
     notes.extend(masked::notes(summary));
     if let Some(baseline) = &summary.baseline
         && let Some(distilled) = summary.stages.iter().find(|stage| stage.kind == "distill")
@@ -33,6 +35,11 @@ pub fn notes(summary: &Summary, env: &Env) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// What a stage that removed nothing is told for, while it runs and in the report.
+pub(crate) fn nothing_removed(stage: &str, why: &str) -> String {
+    format!("`{stage}`: nothing was removed: {why}.")
 }
 
 fn slower(int8: &LatencySummary, float: &LatencySummary) -> String {

@@ -38,6 +38,8 @@ pub(crate) struct Prepared<'a> {
     fixed: BTreeSet<String>,
     /// Batch norms that are folded on the way.
     folds: Vec<Fold>,
+    /// Why nothing was removed, of a stage that should have removed something.
+    pub(crate) nothing: Option<String>,
 }
 
 /// Changes a student as a stage says.
@@ -77,6 +79,7 @@ fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
         ready: 0.0,
         fixed: BTreeSet::new(),
         folds: Vec::new(),
+        nothing: None,
     }
 }
 
@@ -262,6 +265,7 @@ pub(crate) fn finish(
         },
         packed,
         sparse: sparse(run, folder.name(), model.network.as_ref()),
+        nothing_removed: None,
     };
     Ok((model, summary))
 }

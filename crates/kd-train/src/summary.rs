@@ -67,6 +67,9 @@ pub struct StageSummary {
     /// Its masks; of a stage that sparsifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparse: Option<SparseSummary>,
+    /// Why a stage that prunes or sparsifies removed nothing, and what to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nothing_removed: Option<String>,
 }
 
 /// The masks of a stage, those of stages before it among them.

@@ -74,6 +74,32 @@ pub enum Error {
         /// Its name.
         input: String,
     },
+    /// A tensor that no criterion reads.
+    #[error("no criterion reads a tensor named `{name}`")]
+    UnknownTensor {
+        /// Its name.
+        name: String,
+    },
+    /// Two tensors of which one would go unread.
+    #[error("`{name}` stands beside `{other}`, expected {expected}")]
+    TwoTensors {
+        /// One.
+        name: String,
+        /// The other one.
+        other: String,
+        /// What can stand alone.
+        expected: &'static str,
+    },
+    /// A number that was computed from finite ones and is none itself.
+    #[error("`{name}` would be {value} at element {index}, expected finite numbers")]
+    Overflow {
+        /// What was computed.
+        name: String,
+        /// Element, row-major.
+        index: usize,
+        /// What came out.
+        value: f64,
+    },
     /// A tensor of another shape.
     #[error("`{input}` has the shape {found:?}, expected {expected}")]
     Shape {
@@ -97,6 +123,23 @@ pub enum Error {
         path: String,
         /// Its elements.
         found: usize,
+    },
+    /// A range of sparsities that is wider than there is room.
+    #[error(
+        "layer {layer} would have the sparsity {found:.4}, expected 0 to 1: `lambda` is {lambda} around `sparsity` {sparsity}; \
+         with these layers `lambda` may be {} at most", down(.largest)
+    )]
+    Spread {
+        /// The knob.
+        lambda: f64,
+        /// What it spreads around.
+        sparsity: f64,
+        /// The first layer out of range.
+        layer: usize,
+        /// Its sparsity.
+        found: f64,
+        /// The largest `lambda` with which all layers are in range.
+        largest: f64,
     },
     /// A scale that is no step between codes.
     #[error("`{path}` is {value} at row {row}, expected a number above 0")]
@@ -164,13 +207,27 @@ pub enum Error {
         /// Dimensions there are.
         rank: usize,
     },
-    /// A criterion that has no scores for such a unit, or whose knobs ask for the other one.
+    /// A criterion that has no scores for such a unit.
     #[error("criterion `{criterion}` has no scores for the unit `{unit}`")]
     Unit {
         /// Name of the criterion.
         criterion: String,
         /// The unit asked for.
         unit: Unit,
+    },
+    /// A knob `unit` that asks for other scores than those of what is removed.
+    #[error(
+        "`unit = \"{scores}\"` of criterion `{criterion}` scores by {scores}, and the pattern `{pattern}` removes by {removes}"
+    )]
+    UnitKnob {
+        /// Name of the criterion.
+        criterion: String,
+        /// The unit that the knob asks for.
+        scores: Unit,
+        /// The pattern.
+        pattern: String,
+        /// The unit that it removes.
+        removes: Unit,
     },
     /// Units listed out of order, twice, or beyond the size of their dimension.
     #[error("cut of `{path}` keeps unit {index} of dimension {dim}, expected ascending units below {size}")]
@@ -271,7 +328,7 @@ pub enum Error {
         criterion: String,
     },
     /// A pin that no parameter's path matches.
-    #[error("`{pattern}` pins nothing: it matches none of {}", paths.join(", "))]
+    #[error("`{pattern}` pins nothing: it matches none of {}", few(paths))]
     PinsNothing {
         /// What was asked for.
         pattern: String,
@@ -398,6 +455,19 @@ fn listed(reasons: &[String]) -> String {
         [] => ": there are none".into(),
         few if few.len() <= 3 => format!(": {}", few.join("; ")),
         many => format!(": {}; and {} more", many[..2].join("; "), many.len() - 2),
+    }
+}
+
+/// A bound in few digits, rounded down so that what is printed keeps it.
+fn down(bound: &f64) -> f64 {
+    (bound * 1e4).floor() / 1e4
+}
+
+/// Names, no more than are read.
+fn few(names: &[String]) -> String {
+    match names {
+        all if all.len() <= 8 => all.join(", "),
+        many => format!("{} and {} more", many[..6].join(", "), many.len() - 6),
     }
 }
 

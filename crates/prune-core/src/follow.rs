@@ -131,7 +131,11 @@ fn follows<E: Display>(
         firsts.extend([axis.size.div_ceil(2), axis.size - 1]);
     }
     firsts.dedup();
-    firsts.into_iter().try_for_each(|first| tried(graph, [(axis, first)], &recorded))
+    let size = axis.size;
+    firsts.into_iter().try_for_each(|first| {
+        tried(graph, [(axis, first)], &recorded)
+            .map_err(|reason| format!("without {first} of {size} units, {reason}"))
+    })
 }
 
 /// Whether the network without so many first units of these axes is what the graph says it would be, or why not.
@@ -145,7 +149,7 @@ fn tried<'a, E: Display>(
     let planned = cut_of(graph, keeps.iter().map(|(axis, keep)| (*axis, keep.as_slice())))
         .and_then(|cut| Ok((predict(graph, &cut)?.graph, cut)));
     let (planned, cut) = planned.map_err(|error| error.to_string())?;
-    // What a layer says when it refuses its input may go over several lines.
+    // What a network says may go over several lines.
     let line = |error: E| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     match recorded(&cut).map_err(line)? == planned {
         true => Ok(()),

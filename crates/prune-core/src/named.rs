@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Builtin, Error, Inputs, Matrix, Pruned, Removal, Removes, Samples, Unit, prune};
+use crate::{
+    Builtin, Criterion, Error, Inputs, Matrix, Pruned, Removal, Removes, Samples, TABLE, Unit, prune,
+};
 
 /// A tensor: its sizes and its numbers, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +18,8 @@ pub struct Array {
     pub values: Vec<f64>,
 }
 
-/// Tensors by name. Those that a criterion does not read are left alone.
+/// Tensors by name. Those that only other criteria read are left alone, so that one file serves several; what none reads
+/// is an error.
 #[derive(Debug, Clone, Default)]
 pub struct Named {
     arrays: BTreeMap<String, Array>,
@@ -52,6 +55,11 @@ impl Named {
         criterion.entry().inputs.iter().any(|input| last(input.name) == tensor)
     }
 
+    /// The names that criteria read, after `layers.K.` where there are several layers.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().flat_map(|entry| entry.inputs).map(|input| last(input.name))
+    }
+
     /// Scores and, with something to remove, masks and weights.
     ///
     /// Scores of elements, masks of elements and weights have the weight's shape, those of channels one dimension.
@@ -60,14 +68,22 @@ impl Named {
     ///
     /// # Errors
     ///
-    /// A tensor that is missing or has another shape, a number that is not finite, what [`prune()`] says, and
-    /// [`Error::Pattern`] where one is given to a criterion that takes none.
+    /// A tensor that is missing, has another shape, or is none that a criterion reads; two that say the same; a number,
+    /// given or computed, that is not finite; what [`prune()`] says; [`Error::Pattern`] where one is given to a criterion
+    /// that takes none, and [`Error::UnitKnob`] where it removes other units than the criterion's knob scores.
     pub fn evaluate(&self, criterion: &Builtin, removal: Option<&Removal>) -> Result<Outputs, Error> {
         let entry = criterion.entry();
         if let (Removes::Nothing, Some(removal)) = (entry.removes, removal) {
             let (criterion, pattern) = (entry.name.into(), removal.to_string());
             return Err(Error::Pattern { criterion, pattern, expected: entry.removes.patterns() });
         }
+        if let (Removes::Any, Some(scores), Some(removal)) = (entry.removes, criterion.unit(), removal)
+            && scores != removal.unit()
+        {
+            let (criterion, pattern) = (entry.name.into(), removal.to_string());
+            return Err(Error::UnitKnob { criterion, scores, pattern, removes: removal.unit() });
+        }
+        self.known(criterion)?;
         let prefixes = self.prefixes()?;
         let owned = prefixes.iter().map(|prefix| Owned::read(self, prefix, criterion));
         let owned = owned.collect::<Result<Vec<Owned>, Error>>()?;
@@ -75,18 +91,54 @@ impl Named {
             owned.iter().zip(&prefixes).map(|(owned, prefix)| owned.inputs(prefix)).collect();
         let mut outputs = Outputs::new();
         if let Builtin::Owl(owl) = criterion {
-            let values = owl.ratios(&layers)?;
+            let values = finite("sparsity", owl.ratios(&layers)?)?;
             let sparsity = Array { shape: vec![values.len()], values };
             outputs.insert("sparsity".into(), Output::Numbers(sparsity));
             return Ok(outputs);
         }
-        let results = prune(criterion, removal, &layers)?;
         let one = matches!(criterion, Builtin::GroupFisher(_));
+        let results = prune(criterion, removal, &layers).or_else(|error| match (&error, removal) {
+            // An order of scores knows no names; the scores do.
+            (Error::ScoreNaN { .. }, Some(_)) => prune(criterion, None, &layers),
+            _ => Err(error),
+        })?;
         for ((result, prefix), owned) in results.into_iter().zip(&prefixes).zip(&owned) {
             let prefix = if one || prefix.is_empty() { String::new() } else { format!("{prefix}.") };
-            owned.store(result, &prefix, &mut outputs);
+            owned.store(result, &prefix, &mut outputs)?;
         }
         Ok(outputs)
+    }
+
+    /// Whether every tensor is one that some criterion reads, and no two say the same.
+    fn known(&self, criterion: &Builtin) -> Result<(), Error> {
+        let known = |name: &str| Self::names().any(|known| known == name);
+        let tensor = |name: &'_ str| layer(name).map_or(name.to_owned(), |(_, tensor)| tensor.to_owned());
+        if let Some(name) = self.arrays.keys().find(|name| !known(&tensor(name))) {
+            return Err(Error::UnknownTensor { name: name.clone() });
+        }
+        let both = |name: &str, other: &str, expected| {
+            Err(Error::TwoTensors { name: name.into(), other: other.into(), expected })
+        };
+        let layered = self.arrays.keys().find(|name| layer(name).is_some());
+        let alone = self.arrays.keys().find(|name| layer(name).is_none());
+        if let (Some(layered), Some(alone)) = (layered, alone) {
+            return both(alone, layered, "the tensors of one layer, or those of several as `layers.K.NAME`");
+        }
+        if let Builtin::Movement(_) = criterion {
+            // Those of one step and those of several give other scores.
+            for name in self.arrays.keys() {
+                let steps = name.strip_suffix("weight").or(name.strip_suffix("grad"));
+                let steps = steps.map(|prefix| format!("{prefix}weights"));
+                if let Some(steps) = steps.filter(|steps| self.arrays.contains_key(steps)) {
+                    return both(
+                        name,
+                        &steps,
+                        "`weight` and `grad` of one step, or `weights` and `grads` of several",
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `layers.0`, `layers.1`, …; or one layer without a name.
@@ -216,23 +268,34 @@ impl Owned {
         inputs
     }
 
-    fn store(&self, result: Pruned, prefix: &str, outputs: &mut Outputs) {
+    fn store(&self, result: Pruned, prefix: &str, outputs: &mut Outputs) -> Result<(), Error> {
         let shape = |len: usize| match result.unit {
             Unit::Element => self.shape.clone(),
             Unit::Channel => vec![len],
         };
         if let Some(values) = result.scores {
-            let shape = shape(values.len());
-            outputs.insert(format!("{prefix}scores"), Output::Numbers(Array { shape, values }));
+            let (name, shape) = (format!("{prefix}scores"), shape(values.len()));
+            let values = finite(&name, values)?;
+            outputs.insert(name, Output::Numbers(Array { shape, values }));
         }
         if let Some(keep) = result.keep {
             let (shape, keep) = (shape(keep.len()), keep.into_iter().map(u8::from).collect());
             outputs.insert(format!("{prefix}mask"), Output::Mask { shape, keep });
         }
         if let Some(values) = result.weight {
-            let array = Array { shape: self.shape.clone(), values };
-            outputs.insert(format!("{prefix}weight"), Output::Numbers(array));
+            let name = format!("{prefix}weight");
+            let array = Array { shape: self.shape.clone(), values: finite(&name, values)? };
+            outputs.insert(name, Output::Numbers(array));
         }
+        Ok(())
+    }
+}
+
+/// Numbers that were computed, each of which has to be one.
+fn finite(name: &str, values: Vec<f64>) -> Result<Vec<f64>, Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(index) => Err(Error::Overflow { name: name.into(), index, value: values[index] }),
     }
 }
 

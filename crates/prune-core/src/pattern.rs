@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Unit};
 
 /// Where the zeros of a mask may stand in a matrix `[rows = output units, columns = the rest]`.
 ///
@@ -163,6 +163,16 @@ impl Pattern {
             Pattern::Block(pattern) => pattern.sparsity.get(),
             Pattern::Rows(pattern) | Pattern::Columns(pattern) => pattern.sparsity.get(),
             Pattern::Random(pattern) => pattern.sparsity.get(),
+        }
+    }
+}
+
+impl Removal {
+    /// What goes one by one.
+    pub fn unit(&self) -> Unit {
+        match self {
+            Removal::Elements(_) => Unit::Element,
+            Removal::Channels(_) => Unit::Channel,
         }
     }
 }

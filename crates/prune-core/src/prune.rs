@@ -69,10 +69,8 @@ pub fn prune(
 
 /// The unit that what is to go consists of, and that the criterion has.
 fn unit(criterion: &dyn Criterion, removal: Option<&Removal>) -> Result<Unit, Error> {
-    let wanted = match removal {
-        None => return Ok(criterion.unit().unwrap_or(criterion.usual_unit())),
-        Some(Removal::Elements(_)) => Unit::Element,
-        Some(Removal::Channels(_)) => Unit::Channel,
+    let Some(wanted) = removal.map(Removal::unit) else {
+        return Ok(criterion.unit().unwrap_or(criterion.usual_unit()));
     };
     match criterion.unit() {
         Some(unit) if unit != wanted => Err(Error::Unit { criterion: criterion.name().into(), unit: wanted }),

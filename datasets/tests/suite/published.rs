@@ -48,6 +48,20 @@ fn digits_are_what_uci_publishes() {
 }
 
 #[test]
+fn what_a_set_says_of_its_examples_is_what_is_loaded() {
+    let folders = Folders { workspace: repository(), ..Folders::default() };
+    let sources: [&dyn Source; 4] =
+        [&Digits::default(), &WordnetGlosses::default(), &Mnist::default(), &FashionMnist::default()];
+    for source in sources {
+        let form = source.form().unwrap();
+        // Those that are not on this machine say it all the same.
+        if let Ok(loaded) = source.load(&folders) {
+            assert_eq!((form.shape, form.classes), (loaded.shape, loaded.classes), "{}", source.name());
+        }
+    }
+}
+
+#[test]
 fn mnist_of_the_repository_is_mnist() {
     let Some(datasets) = repository() else { return };
     let folders = Folders { workspace: Some(datasets.clone()), ..Folders::default() };

@@ -11,7 +11,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Tensor};
 use kd_core::{DistillLoss, Tap, View};
-use kd_datasets::{Dataset, Examples, Folders, Normalization, Pixels, Source};
+use kd_datasets::{Dataset, Examples, Folders, Form, Normalization, Pixels, Source};
 use kd_train::{Model, Registry, Task};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,10 @@ impl Source for AcmeRings {
 
     fn validation(&self) -> usize {
         self.validation
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form { shape: vec![2], classes: 3 })
     }
 
     fn load(&self, _folders: &Folders) -> Result<Dataset, kd_datasets::Error> {

@@ -1,6 +1,7 @@
 //! `kd explain`: more about a problem than its message says.
 
 mod criterion;
+mod pattern;
 
 use kd_train::explain;
 use kd_train::loss_eval::{Content, Example, Input, Knob, LossName, TABLE, example};
@@ -23,6 +24,9 @@ pub(super) fn run(args: &Explain, context: &Context) -> Result<(), Failure> {
     }
     if let Some(name) = code.strip_prefix("criterion.") {
         return criterion::explain(name, context);
+    }
+    if let Some(name) = code.strip_prefix("pattern.") {
+        return pattern::explain(name, context);
     }
     let found = explain::explain(code)
         .ok_or_else(|| Failure::UnknownCode { code: code.to_owned(), nearest: explain::nearest(code) })?;
@@ -108,7 +112,7 @@ fn schedule(name: &str, context: &Context) -> Result<(), Failure> {
     context.output.data(text, json)
 }
 
-/// A name of a loss, criterion or schedule that there is not; `called` is what one and what several are called.
+/// A name of a loss, criterion, schedule or pattern that there is not; `called` is what one and what several are called.
 fn unknown(called: [&'static str; 2], name: &str, names: impl IntoIterator<Item = &'static str>) -> Failure {
     let ([what, list], nearest) = (called, kd_train::problem::nearest(name, names));
     Failure::UnknownName { what, list, name: name.to_owned(), nearest }

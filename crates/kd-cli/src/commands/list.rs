@@ -18,6 +18,7 @@ pub(super) fn run(args: &List, context: &Context) -> Result<(), Failure> {
         ListKind::Estimators => named(registry.estimators()),
         ListKind::Formats => named(registry.formats()),
         ListKind::Criteria => named(registry.criteria()),
+        ListKind::Patterns => named(registry.patterns()),
         ListKind::Datasets => named(registry.datasets()),
         ListKind::Schedules => named(registry.schedules()),
         ListKind::Optimizers => named(registry.optimizers()),

@@ -166,6 +166,11 @@ fn a_graph_is_shown_and_drawn() {
     let found = json(&done(folder.path(), &["graph", "tiny.toml", "--format", "json"]));
     assert!(found["axes"].as_array().is_some_and(|axes| !axes.is_empty()), "{found}");
     assert!(found["graph"]["input_dims"][0]["fixed"].is_string(), "{found}");
+    // Data that are not there say their shape all the same.
+    let absent = TINY.replace("[data.digits]", "[data.fashion-mnist]\npath = \"nowhere\"");
+    std::fs::write(folder.path().join("absent.toml"), absent).unwrap();
+    assert!(done(folder.path(), &["graph", "absent.toml"]).contains("input  %0 [batch, 784]"));
+    assert_eq!(run(folder.path(), &["check", "absent.toml"]).status.code(), Some(2));
 }
 
 #[test]
@@ -328,7 +333,7 @@ fn tensors_are_cast_to_a_format_and_what_has_no_code_is_refused() {
 #[test]
 fn every_list_is_json_too() {
     let folder = tempfile::tempdir().unwrap();
-    let kinds = "models losses observers estimators formats criteria datasets devices engines schedules optimizers codes";
+    let kinds = "models losses observers estimators formats criteria patterns datasets devices engines schedules optimizers codes";
     for kind in kinds.split(' ') {
         let rows = json(&done(folder.path(), &["list", kind, "--format", "json"]));
         let rows = rows.as_array().unwrap();

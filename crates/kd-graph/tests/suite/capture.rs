@@ -234,9 +234,11 @@ fn a_panic_is_an_error_that_repeats_it() {
         [_, 4] => panic!("expected {} features", 5),
         _ => x,
     });
-    assert_eq!(error, Error::Forward { message: "expected 5 features".into() });
-    let error = self::error(|x, _| x.reshape([5, 5]));
-    assert!(matches!(&error, Error::Forward { .. }), "{error}");
+    assert_eq!(error, Error::Forward { message: "expected 5 features".into(), behind: None });
+    let error = self::error(|x, _| x.tanh().reshape([5, 5]));
+    assert!(error.to_string().starts_with("the forward pass cannot be recorded behind `tanh`: "), "{error}");
+    assert!(!error.to_string().contains('\n'), "{error}");
+    assert_eq!(error.in_short(), "what follows `tanh` does not take the sizes that it meets");
 }
 
 #[test]

@@ -50,7 +50,8 @@ a stage's in the table of its kind.
 At this place a name is chosen from a fixed set: an optimizer, a schedule, an observer, a criterion, a pattern. The \
 message suggests the nearest one.
 
-`kd list optimizers`, `kd list schedules`, `kd list observers` and `kd list criteria` show the sets with their knobs.
+`kd list optimizers`, `kd list schedules`, `kd list observers`, `kd list criteria` and `kd list patterns` show the sets with \
+their knobs.
 
     optimizer.adam-w = { weight-decay = 0.01 }
     learning-rate.cosine = { from = 1e-3, to = 1e-5 }",

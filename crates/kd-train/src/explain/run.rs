@@ -229,12 +229,18 @@ several layers as `layers.0.weight`, `layers.1.weight` without a gap. One that t
     },
     Explanation {
         code: "prune::wrong-input",
-        about: "a tensor for a criterion has a shape, a type or numbers that mean nothing to it",
+        about: "a tensor for a criterion has a name, a shape, a type or numbers that mean nothing to it",
         text: "\
+A file may hold more than one criterion reads, so that it serves several, but nothing that none of them reads, and not both \
+of two that would give different scores: `weight` and `layers.0.weight`, or, for `movement`, `weight` and `weights`.
+
 A gradient has its weight's shape, activations end in as many columns as the weight has inputs (for a convolution, its \
 unfolded patches of in·kh·kw), and all numbers are finite floats. The message names the tensor, what was expected and what \
 was found. A matrix of second derivatives that has no inverse is the same kind of trouble: more samples or a larger \
-`damping` mend it.
+`damping` mend it; and so is a `lambda` of `owl` that would take a layer's sparsity out of 0 to 1.
+
+Everything is computed in f64 and written in the precision of what the criterion reads, f64 where any of it is. A result \
+that is not finite there, as the square of 1e30 is not in f32, is an error and not an infinity in the file.
 
     safetensors.torch.save_file({\"weight\": w, \"activations\": x.flatten(0, -2)}, \"tensors.safetensors\")",
     },
@@ -248,7 +254,8 @@ sparsity=S` lines of the matrix [out, in·kh·kw]; `random sparsity=S` the same 
 whatever the criterion says: a control; `channels sparsity=S` output units, for scores of channels. S is a share from 0 to \
 1.
 
-A criterion that scores elements takes no `channels`, and one of channels nothing else; `threshold` and `owl` take no \
+A criterion that scores elements takes no `channels`, and one of channels nothing else; a knob `unit` chooses one of the two \
+where a criterion has both, and without it the pattern does. `threshold` and `owl` take no \
 pattern, and `sparsegpt` those by which its sweep can choose.
 
     kd prune eval --criterion 'wanda' --pattern 'keep=2 of=4' --in tensors.safetensors --out pruned.safetensors",
@@ -388,7 +395,9 @@ This is an error of this program. Please report it with the recipe.",
         about: "channels or weights that cannot be removed as asked",
         text: "\
 The pattern cannot be carried out on this network: so large a share that an axis would lose all of its channels, a \
-target of multiply-accumulates that no cut reaches while one channel of each axis stays, weights that are not finite.
+target of multiply-accumulates that no cut reaches while one channel of each axis stays (or `min-units`, or a multiple of \
+`round-to`), `pinned` that matches no parameter, weights that are not finite. What follows from shapes alone is found before \
+anything trains.
 
 Ask for less, or for a share of channels instead of a share of cost:
 

@@ -99,6 +99,7 @@ mod tests {
             latency_ms: vec![latency],
             rounded: None,
             packed: None,
+            nothing_removed: None,
             sparse,
         }
     }

@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::recipe::{NetworkSpec, Recipe, Role, Source, StageKind};
 use crate::registry::Registry;
 use crate::run::{Env, build, load_data};
-use crate::{connect, device, elements, measure};
+use crate::{connect, device, measure, removal};
 
 /// What a recipe would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,8 +118,8 @@ pub fn check(source: &Source, overrides: &[String], env: &Env, registry: &Regist
 pub(super) struct Fits {
     device: Device,
     data: Data,
-    pub(super) teacher: Box<dyn Network>,
-    pub(super) student: Box<dyn Network>,
+    teacher: Box<dyn Network>,
+    student: Box<dyn Network>,
 }
 
 /// Loads the data, builds the models, reads their checkpoints, and checks every site that an objective names: what a run
@@ -141,11 +141,13 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
     }
     // What is left of the student's lists, whose sites later stages name.
     let mut left: Option<Box<dyn Network>> = None;
+    let mut cut = false;
     for stage in &recipe.stages {
         let Some(fit) = stage.kind.fit() else { continue };
         if let StageKind::Prune(spec) = &stage.kind {
             let before = left.as_deref().unwrap_or(student.as_ref());
-            left = elements::tried(spec, before)?.or(left);
+            left = removal::tried(spec, before, cut)?.or(left);
+            cut = true;
         }
         let job = Job {
             seed: recipe.seed,

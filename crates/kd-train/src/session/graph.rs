@@ -4,12 +4,12 @@ use std::fmt;
 
 use kd_graph::{Axis, Graph, activation_bytes, blocks, macs, node_macs, node_params, params};
 
-use super::check::fits;
 use crate::error::Error;
-use crate::follow;
+use crate::model::Task;
 use crate::recipe::{Recipe, Role, Source};
 use crate::registry::Registry;
-use crate::run::Env;
+use crate::run::{Env, build, load_data};
+use crate::{device, follow};
 
 /// A model's graph and its axes; plain numbers were tried.
 #[derive(Debug, Clone)]
@@ -24,9 +24,12 @@ pub struct ModelGraph {
 
 /// Captures the teacher or the student of a recipe, as it is before any stage.
 ///
+/// A model needs the shape of an example and the number of classes; data are read only where the recipe and the data set's
+/// source do not say these.
+///
 /// # Errors
 ///
-/// As [`check`](super::check).
+/// Problems of the recipe; a model or a checkpoint that does not fit; data that is missing, where it has to be read.
 pub fn graph(
     source: &Source,
     overrides: &[String],
@@ -35,11 +38,16 @@ pub fn graph(
     registry: &Registry,
 ) -> Result<ModelGraph, Error> {
     let recipe = Recipe::parse(source, overrides, registry).map_err(Error::Problems)?;
-    let fits = fits(&recipe, env, &source.folder)?;
-    let network = match role {
-        Role::Teacher => fits.teacher,
-        Role::Student => fits.student,
+    let task = match recipe.data.source.form() {
+        Some(form) => Task { input: form.shape, classes: form.classes },
+        None => load_data(&recipe, recipe.seed, env, &source.folder)?.task(),
     };
+    let (spec, name) = match role {
+        Role::Teacher => (&recipe.teacher, "teacher"),
+        Role::Student => (&recipe.student, "student"),
+    };
+    let device = device::open(&recipe.device.name)?;
+    let network = build(spec, name, recipe.seed, &task, &device, &source.folder)?;
     let graph = network.graph()?;
     let axes = follow::axes(network.as_ref(), &graph);
     Ok(ModelGraph { model: network.model().to_owned(), graph, axes })

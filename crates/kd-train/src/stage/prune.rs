@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::recipe::{Empty, PrunePattern, PruneSpec};
 use crate::run::Run;
 use crate::run_dir::{StageDir, files};
-use crate::{elements, empty, follow, provable, weights};
+use crate::{elements, empty, provable, removal, weights};
 
 /// Removes whole units; what is left trains on.
 pub(super) fn prune<'a>(
@@ -34,6 +34,13 @@ pub(super) fn prune<'a>(
         Some(cut) => cut,
         None => planned_cut(run, spec, network.as_ref(), &graph, folder, sink)?,
     };
+    let nothing = match cut.is_empty() {
+        true => {
+            let axes = removal::axes(spec, network.as_ref(), &graph)?;
+            Some(removal::no_units(spec, network.as_ref(), &axes))
+        }
+        false => None,
+    };
     let network = match spec.compensate {
         true => compensated(run, network, &graph, &cut, sink)?,
         false => network,
@@ -44,7 +51,8 @@ pub(super) fn prune<'a>(
         PrunePattern::Empty(Empty { fill: true }) => BTreeMap::new(),
         _ => weights::zeros_masked(&cut.weights(), network.compression().masks.keys()),
     };
-    Ok(plain(&spec.fit, cut.with_compression(Compression { masks, ..Compression::default() })))
+    let cut = cut.with_compression(Compression { masks, ..Compression::default() });
+    Ok(Prepared { nothing, ..plain(&spec.fit, cut) })
 }
 
 /// The cut that an earlier session made: gradients over batches need not be the same bits on every device.
@@ -63,13 +71,7 @@ fn planned_cut(
     folder: &StageDir,
     sink: &mut dyn Sink,
 ) -> Result<Cut, Error> {
-    let mut axes = provable::pinned(graph, follow::axes(network, graph));
-    for pin in &spec.pinned {
-        prune_core::pin(&mut axes, pin.as_str(), |path| pin.matches(path))?;
-    }
-    if let PrunePattern::Heads(_) = spec.pattern {
-        prune_core::only_heads(&mut axes)?;
-    }
+    let axes = removal::axes(spec, network, graph)?;
     let plan = match spec.pattern {
         PrunePattern::Channels(target) | PrunePattern::Heads(target) => {
             let gathered = gathered(run, spec, network, (graph, &axes), folder.name(), sink)?;
@@ -157,7 +159,8 @@ fn take_out<'a>(
     folder.write(files::ELEMENTS, &json)?;
     let masked = network.compression().masks.keys().filter_map(|path| cut.renamed(path));
     let masks = weights::zeros_masked(&left.weights(), &masked.collect::<Vec<String>>());
-    Ok(plain(&spec.fit, left.with_compression(Compression { masks, ..Compression::default() })))
+    let left = left.with_compression(Compression { masks, ..Compression::default() });
+    Ok(Prepared { nothing: removal::no_elements(spec, &plan), ..plain(&spec.fit, left) })
 }
 
 /// Batches whose means biases take over.

@@ -21,6 +21,7 @@ mod prune_eval;
 mod ptq;
 mod recipes;
 mod registry;
+mod removal;
 mod resume;
 mod schedule_eval;
 mod schemes;

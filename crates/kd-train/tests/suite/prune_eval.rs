@@ -78,7 +78,7 @@ fn a_missing_tensor_is_named_with_its_shape_and_is_the_requests_fault() {
 fn a_double_among_what_is_read_makes_doubles() {
     let mut inputs = tensors_of(example(TABLE.iter().find(|row| row.name == "wanda").unwrap()), false);
     let criterion = parse("wanda").unwrap();
-    inputs.insert("unread".into(), Stored { shape: vec![1], numbers: Numbers::F64(vec![f64::NAN]) });
+    inputs.insert("bn.weight".into(), Stored { shape: vec![1], numbers: Numbers::F64(vec![f64::NAN]) });
     assert_eq!(evaluate(&criterion, None, &inputs).unwrap()["scores"].kind(), "f32");
     let doubled = Numbers::F64(inputs["activations"].to_f64());
     inputs.get_mut("activations").unwrap().numbers = doubled;
@@ -90,12 +90,19 @@ fn what_cannot_be_done_says_what_can() {
     let weight = Stored { shape: vec![2, 2], numbers: Numbers::F32(vec![0.1, -0.2, 0.3, f32::NAN]) };
     let whole = Stored { shape: vec![2, 2], numbers: Numbers::Int(vec![1, 2, 3, 4]) };
     let fine = Stored { shape: vec![2, 2], numbers: Numbers::F32(vec![0.1, -0.2, 0.3, 0.4]) };
+    let large = Stored { shape: vec![1, 2], numbers: Numbers::F32(vec![1.0, 1e30]) };
+    let larger = Stored { shape: vec![1, 2], numbers: Numbers::F64(vec![1.0, 1e300]) };
     let mut said = String::new();
     for (weight, criterion, removal) in [
         (&weight, "magnitude", None),
         (&whole, "magnitude", None),
         (&fine, "fpgm", Some("keep=1 of=2")),
+        (&fine, "magnitude = { unit = \"channel\" }", Some("unstructured sparsity=0.5")),
+        (&fine, "magnitude = { unit = \"element\" }", Some("channels sparsity=0.5")),
         (&fine, "threshold = { value = 0.2 }", Some("rows sparsity=0.5")),
+        (&large, "magnitude = { p = 2 }", None),
+        (&larger, "magnitude = { p = 2 }", None),
+        (&larger, "lamp", Some("unstructured sparsity=0.5")),
     ] {
         let inputs = BTreeMap::from([("weight".to_owned(), weight.clone())]);
         let removal = removal.map(|text| pattern(text).unwrap());
@@ -108,13 +115,23 @@ fn what_cannot_be_done_says_what_can() {
         said += &format!("{}: {}\n", problems.list[0].code, problems.list[0].message);
     }
     said += &format!("{}\n", pattern("2:4").unwrap_err());
-    insta::assert_snapshot!(said, @"
+    insta::assert_snapshot!(said, @r#"
     prune::wrong-input: `weight` is NaN at element 3, expected finite numbers
     prune::wrong-input: `weight` must be floats, found integers of shape [2, 2]
     prune::pattern: criterion `fpgm` has no scores for the unit `element`
       help: it can remove by `channels`
+    prune::pattern: `unit = "channel"` of criterion `magnitude` scores by channel, and the pattern `unstructured sparsity=0.5` removes by element
+      help: leave `unit` out, which then is "element", or choose another pattern
+    prune::pattern: `unit = "element"` of criterion `magnitude` scores by element, and the pattern `channels sparsity=0.5` removes by channel
+      help: leave `unit` out, which then is "channel", or choose another pattern
     prune::pattern: criterion `threshold` cannot remove by the pattern `rows sparsity=0.5`, expected none
       help: leave the pattern out
+    prune::wrong-input: `scores` would be 1.0000000300949327e60 at element 1, more than f32 holds
+      help: give the tensors as f64, or scale them down
+    prune::wrong-input: `scores` would be inf at element 1, expected finite numbers
+      help: scale the tensors down
+    prune::wrong-input: `scores` would be NaN at element 1, expected finite numbers
+      help: scale the tensors down
     recipe::unknown-name: nothing is named `magnitud` here
     recipe::bad-value: exponent `p` is 3, expected 1 or 2
     recipe::bad-value: expected one of `value` and `sigma`, found neither
@@ -122,5 +139,53 @@ fn what_cannot_be_done_says_what_can() {
     recipe::no-name: expected one criterion, such as `magnitude = { p = 1 }`, found 0
     recipe::missing-key: this needs the key `sparsity`
     `2:4` is no pattern: expected `unstructured sparsity=S`, `keep=K of=M`, `block RxC sparsity=S`, `rows sparsity=S`, `columns sparsity=S`, `random sparsity=S` or `channels sparsity=S`
-    ");
+    "#);
+}
+
+#[test]
+fn what_no_criterion_reads_and_what_says_the_same_twice_is_refused() {
+    let tensors = |names: &[&str]| -> BTreeMap<String, Stored> {
+        let shape = |name: &str| if name.ends_with('s') { vec![1, 2, 2] } else { vec![2, 2] };
+        let stored = |shape: Vec<usize>| Stored { shape, numbers: Numbers::F32(vec![0.1, -0.2, 0.3, 0.4]) };
+        names.iter().map(|name| ((*name).to_owned(), stored(shape(name)))).collect()
+    };
+    let mut said = String::new();
+    for (names, criterion) in [
+        (&["weight", "wieght"][..], "magnitude"),
+        (&["weight", "expected"], "magnitude"),
+        (&["layers.0.weight", "layers.0.bias_shift"], "magnitude"),
+        (&["layers.0.weight", "layers.01.weight"], "magnitude"),
+        (&["weight", "layers.0.weight"], "magnitude"),
+        (&["weight", "grad", "weights", "grads"], "movement"),
+        (&["layers.0.grad", "layers.0.weights", "layers.0.grads"], "movement"),
+    ] {
+        let error = evaluate(&parse(criterion).unwrap(), None, &tensors(names)).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Request, "prune::wrong-input"), "{error}");
+        said += &format!("{error}\n  help: {}\n", error.help().unwrap_or_default());
+    }
+    insta::assert_snapshot!(said, @r#"
+    no criterion reads a tensor named `wieght`
+      help: did you mean `weight`? Else take it out of the file
+    no criterion reads a tensor named `expected`
+      help: take it out of the file; `kd explain criterion.NAME` says what is read
+    no criterion reads a tensor named `layers.0.bias_shift`
+      help: take it out of the file; `kd explain criterion.NAME` says what is read
+    no criterion reads a tensor named `layers.01.weight`
+      help: expected `layers.K.weight` with K from 0
+    `weight` stands beside `layers.0.weight`, expected the tensors of one layer, or those of several as `layers.K.NAME`
+      help: take one of the two out of the file
+    `grad` stands beside `weights`, expected `weight` and `grad` of one step, or `weights` and `grads` of several
+      help: take one of the two out of the file
+    `layers.0.grad` stands beside `layers.0.weights`, expected `weight` and `grad` of one step, or `weights` and `grads` of several
+      help: take one of the two out of the file
+    "#);
+    // One file serves several criteria.
+    for (names, criterion) in [
+        (&["weight", "grad", "grads", "activations"][..], "taylor"),
+        (&["weight", "grad", "grads"], "obs"),
+        (&["weight", "grad", "grads"], "movement"),
+        (&["weight", "weights", "grads"], "magnitude"),
+    ] {
+        evaluate(&parse(criterion).unwrap(), None, &tensors(names)).unwrap();
+    }
 }

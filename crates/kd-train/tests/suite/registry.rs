@@ -156,6 +156,7 @@ fn lists_name_everything_in_one_line_each() {
         ("estimators", registry.estimators(), 8),
         ("formats", registry.formats(), 2),
         ("criteria", registry.criteria(), 2),
+        ("patterns", registry.patterns(), 12),
         ("schedules", registry.schedules(), 10),
         ("optimizers", registry.optimizers(), 4),
     ];

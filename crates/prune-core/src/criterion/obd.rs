@@ -70,7 +70,7 @@ pub(super) const ENTRY: Entry = Entry {
         Input {
             name: "hessian",
             shape: &["out", "…"],
-            meaning: "diagonal of the Hessian, in place of `grads`",
+            meaning: "diagonal of the Hessian; with it, `grads` are not read",
             optional: true,
         },
     ],

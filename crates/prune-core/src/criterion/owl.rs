@@ -14,7 +14,8 @@ use crate::{Error, Inputs, Sparsity};
 /// sparsity `1 − (r_K − mean r + 1 − sparsity)`. Where all `D` are equal, `sparsity` everywhere.
 ///
 /// The mean is over layers, whatever their sizes, so that the total is not `sparsity` where sizes differ; a layer can
-/// leave `sparsity ± λ`, and, near 0 and 1, the range of a sparsity.
+/// leave `sparsity ± λ`. One that would leave 0 ..= 1 is an error: the public code goes on with a share that does not
+/// exist.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Owl {
@@ -33,10 +34,11 @@ impl Owl {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] where a layer lacks `weight` or `activations`, and what is wrong with these.
+    /// [`Error::Missing`] where a layer lacks `weight` or `activations`, what is wrong with these, and what
+    /// [`ratios_of`](Owl::ratios_of) says.
     pub fn ratios(&self, layers: &[Inputs<'_>]) -> Result<Vec<f64>, Error> {
         let outliers = layers.iter().map(|inputs| self.outliers(inputs)).collect::<Result<Vec<f64>, Error>>()?;
-        Ok(self.ratios_of(&outliers))
+        self.ratios_of(&outliers)
     }
 
     /// The share of a layer's scores that are outliers.
@@ -52,18 +54,38 @@ impl Owl {
     }
 
     /// The sparsity of each layer from its share of outliers.
-    pub fn ratios_of(&self, outliers: &[f64]) -> Vec<f64> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spread`] where `lambda` takes a layer out of 0 ..= 1.
+    pub fn ratios_of(&self, outliers: &[f64]) -> Result<Vec<f64>, Error> {
         let low = outliers.iter().copied().fold(f64::INFINITY, f64::min);
         let high = outliers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sparsity = self.sparsity.get();
         if high <= low {
-            return vec![self.sparsity.get(); outliers.len()];
+            return Ok(vec![sparsity; outliers.len()]);
         }
-        let spread = |share: &f64| (share - low) / (high - low) * 2.0 * self.lambda.get();
+        let lambda = self.lambda.get();
+        let spread = |share: &f64| (share - low) / (high - low) * 2.0 * lambda;
         let spread: Vec<f64> = outliers.iter().map(spread).collect();
         let mean = spread.iter().sum::<f64>() / spread.len() as f64;
-        spread.iter().map(|r| 1.0 - (r - mean + 1.0 - self.sparsity.get())).collect()
+        let ratios: Vec<f64> = spread.iter().map(|r| 1.0 - (r - mean + 1.0 - sparsity)).collect();
+        // Sums of fractions may miss 0 and 1 by their last digits.
+        let fits = |ratio: f64| (-ROUNDING..=1.0 + ROUNDING).contains(&ratio);
+        match ratios.iter().position(|&ratio| !fits(ratio)) {
+            None => Ok(ratios.into_iter().map(|ratio| ratio.clamp(0.0, 1.0)).collect()),
+            Some(layer) => {
+                // Layers are as far from the mean as `lambda` says, and each side has its room.
+                let (above, below) = (mean / lambda, 2.0 - mean / lambda);
+                let largest = ((1.0 - sparsity) / above).min(sparsity / below);
+                Err(Error::Spread { lambda, sparsity, layer, found: ratios[layer], largest })
+            }
+        }
     }
 }
+
+/// How far a sum of fractions may miss the end of its range.
+const ROUNDING: f64 = 1e-12;
 
 /// Wanda's scores, which it counts: what to prune by once the shares are known.
 impl Criterion for Owl {
@@ -110,7 +132,7 @@ pub(super) const ENTRY: Entry = Entry {
         Knob { name: "m", values: "5.0, any number from 0 up", summary: "means that an outlier exceeds" },
         Knob {
             name: "lambda",
-            values: "0.08, any number from 0 up",
+            values: "0.08, any number from 0 up that keeps all layers in 0 ..= 1",
             summary: "half the range of sparsities",
         },
     ],

@@ -1,6 +1,6 @@
 //! `kd explain criterion.NAME`: its definition, what it reads, what it removes, its knobs, and an example that runs.
 
-use kd_train::prune_eval::{TABLE, example, pattern_of};
+use kd_train::prune_eval::{Removes, TABLE, example, pattern_of};
 use serde_json::{Value, json};
 
 use super::{read_json, read_line, script, unknown, wrapped};
@@ -20,6 +20,9 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
         (_, true, false) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
         (_, false, true) => {
             "Usable in a recipe's stage `prune`, which gathers what it reads over `calibration` batches."
+        }
+        (_, false, false) if row.removes == Removes::Nothing => {
+            "Not usable in a recipe, whose stages remove by a pattern: it takes none."
         }
         (_, false, false) => "Not usable in a recipe, whose stages have no such inputs.",
     };

@@ -170,7 +170,7 @@ fn patterns_and_criteria_that_do_not_go_together_are_refused() {
         (
             json!({ "magnitude": { "unit": "channel" } }),
             "keep=2 of=4",
-            "criterion `magnitude` has no scores for the unit `element`",
+            "`unit = \"channel\"` of criterion `magnitude` scores by channel, and the pattern `keep=2 of=4` removes by element",
         ),
         (
             json!({ "sparsegpt": {} }),
@@ -215,4 +215,22 @@ fn a_matrix_without_an_inverse_asks_for_damping() {
     let one = named([("weight", array(&[1], vec![1.0]))]);
     let found = error(&one, json!({ "threshold": { "sigma": 1.0 } }), None);
     assert_eq!(found, "`weight` has 1 elements, expected at least 2 for a standard deviation; give `value`");
+}
+
+#[test]
+fn a_range_of_sparsities_without_room_says_which_one_fits() {
+    // Layer 1 has an outlier and layer 0 has none: they lie `lambda` above and below `sparsity`.
+    let tensors = named([
+        ("layers.0.weight", array(&[1, 8], vec![1.0; 8])),
+        ("layers.0.activations", array(&[1, 8], vec![1.0; 8])),
+        ("layers.1.weight", array(&[1, 8], vec![9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])),
+        ("layers.1.activations", array(&[1, 8], vec![1.0; 8])),
+    ]);
+    let owl = |lambda: f64| json!({ "owl": { "sparsity": 0.95, "m": 2.0, "lambda": lambda } });
+    assert_eq!(
+        error(&tensors, owl(0.5), None),
+        "layer 0 would have the sparsity 1.4500, expected 0 to 1: `lambda` is 0.5 around `sparsity` 0.95; with these \
+         layers `lambda` may be 0.05 at most"
+    );
+    assert!(tensors.evaluate(&criterion(owl(0.05)), None).is_ok());
 }
