@@ -232,6 +232,14 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// A tensor whose name is nearly one that criteria read.
+    #[error("no criterion reads a tensor named `{name}`")]
+    PruneName {
+        /// Its name.
+        name: String,
+        /// The name that criteria read.
+        known: String,
+    },
     /// A score, or an updated weight, that is beyond the precision of the inputs.
     #[error("`{name}` would be {value:e} at element {index}, more than f32 holds")]
     PruneRange {
@@ -467,9 +475,10 @@ impl Error {
                 "loss::wrong-input"
             }
             Error::PruneInput { .. } => "prune::missing-input",
-            Error::PruneKind { .. } | Error::PruneTensor(_) | Error::PruneRange { .. } => {
-                "prune::wrong-input"
-            }
+            Error::PruneKind { .. }
+            | Error::PruneName { .. }
+            | Error::PruneTensor(_)
+            | Error::PruneRange { .. } => "prune::wrong-input",
             Error::PrunePattern(_) | Error::PruneRemoves { .. } => "prune::pattern",
             Error::Core(kd_core::Error::Unjoinable { .. }) => "site::unjoinable",
             Error::Core(_) => "train::loss-impossible",
@@ -484,17 +493,7 @@ impl Error {
             Error::PruneInput { criterion, .. } => {
                 Some(format!("`kd explain criterion.{criterion}` says what it reads, with an example"))
             }
-            Error::PruneTensor(prune_core::Error::UnknownTensor { name }) => {
-                let tensor = name.rsplit_once("layers.").map_or(name.as_str(), |(_, rest)| {
-                    rest.split_once('.').map_or(rest, |(_, tensor)| tensor)
-                });
-                Some(match nearest(tensor, prune_core::Named::names()) {
-                    // A layer's number is no whole number from 0 on, or has zeros in front.
-                    Some(known) if known == tensor => format!("expected `layers.K.{known}` with K from 0"),
-                    Some(known) => format!("did you mean `{known}`? Else take it out of the file"),
-                    None => "take it out of the file; `kd explain criterion.NAME` says what is read".into(),
-                })
-            }
+            Error::PruneName { known, .. } => Some(format!("did you mean `{known}`? Else give it another name")),
             Error::PruneTensor(prune_core::Error::TwoTensors { .. }) => {
                 Some("take one of the two out of the file".into())
             }

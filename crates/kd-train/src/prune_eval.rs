@@ -41,13 +41,14 @@ pub fn pattern(text: &str) -> Result<Removal, Error> {
 ///
 /// # Errors
 ///
-/// An input that is missing, that no criterion reads, or of a type, a shape or numbers that the criterion can do nothing
-/// with; a result that the precision does not hold; a pattern that it cannot remove by.
+/// An input that is missing, of a name that is nearly one of an input, or of a type, a shape or numbers that the criterion
+/// can do nothing with; a result that the precision does not hold; a pattern that it cannot remove by.
 pub fn evaluate(
     criterion: &Builtin,
     removal: Option<&Removal>,
     tensors: &BTreeMap<String, Stored>,
 ) -> Result<BTreeMap<String, Stored>, Error> {
+    misspelt(tensors.keys())?;
     let read = |name: &str| Named::is_read(criterion, name);
     let mut double = false;
     for (name, tensor) in tensors.iter().filter(|(name, _)| read(name)) {
@@ -67,6 +68,32 @@ pub fn evaluate(
         .evaluate(criterion, removal)
         .map_err(|source| error(criterion.entry(), source, tensors.keys().cloned().collect()))?;
     outputs.into_iter().map(|(name, output)| Ok((name.clone(), stored(&name, output, double)?))).collect()
+}
+
+/// Letters by which a name may differ from another one to look like it.
+const SLIP: usize = 2;
+
+/// Refuses a name that is nearly one that criteria read: an optional input would be missed without a word. Other names
+/// are those of other things, and left alone.
+fn misspelt<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    for name in names {
+        let rest = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+        let (number, tensor) = rest.map_or((None, name.as_str()), |(number, tensor)| (Some(number), tensor));
+        // A layer's number is a whole one without zeros in front.
+        let plain = |number: &str| number.parse::<usize>().is_ok_and(|parsed| parsed.to_string() == number);
+        let far = |known: &&str| strsim::osa_distance(tensor, known);
+        let Some(known) = Named::names().min_by_key(far).filter(|known| far(known) <= SLIP) else { continue };
+        match number {
+            None if known == tensor => {}
+            Some(number) if known == tensor && plain(number) => {}
+            None => return Err(Error::PruneName { name: name.clone(), known: known.into() }),
+            Some(_) => {
+                let known = format!("layers.K.{known}");
+                return Err(Error::PruneName { name: name.clone(), known });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A result as the file holds it: numbers in the precision of the inputs, each finite there too.

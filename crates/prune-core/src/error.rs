@@ -74,21 +74,15 @@ pub enum Error {
         /// Its name.
         input: String,
     },
-    /// A tensor that no criterion reads.
-    #[error("no criterion reads a tensor named `{name}`")]
-    UnknownTensor {
-        /// Its name.
-        name: String,
-    },
-    /// Two tensors of which one would go unread.
-    #[error("`{name}` stands beside `{other}`, expected {expected}")]
+    /// A tensor of one layer beside those of several.
+    #[error(
+        "`{name}` stands beside `{other}`, expected the tensors of one layer, or those of several as `layers.K.NAME`"
+    )]
     TwoTensors {
         /// One.
         name: String,
         /// The other one.
         other: String,
-        /// What can stand alone.
-        expected: &'static str,
     },
     /// A number that was computed from finite ones and is none itself.
     #[error("`{name}` would be {value} at element {index}, expected finite numbers")]

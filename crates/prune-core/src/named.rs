@@ -18,8 +18,7 @@ pub struct Array {
     pub values: Vec<f64>,
 }
 
-/// Tensors by name. Those that only other criteria read are left alone, so that one file serves several; what none reads
-/// is an error.
+/// Tensors by name. Those that a criterion does not read are left alone, so that one file serves several.
 #[derive(Debug, Clone, Default)]
 pub struct Named {
     arrays: BTreeMap<String, Array>,
@@ -68,8 +67,8 @@ impl Named {
     ///
     /// # Errors
     ///
-    /// A tensor that is missing, has another shape, or is none that a criterion reads; two that say the same; a number,
-    /// given or computed, that is not finite; what [`prune()`] says; [`Error::Pattern`] where one is given to a criterion
+    /// A tensor that is missing or has another shape; tensors of one layer beside those of several; a number, given or
+    /// computed, that is not finite; what [`prune()`] says; [`Error::Pattern`] where one is given to a criterion
     /// that takes none, and [`Error::UnitKnob`] where it removes other units than the criterion's knob scores.
     pub fn evaluate(&self, criterion: &Builtin, removal: Option<&Removal>) -> Result<Outputs, Error> {
         let entry = criterion.entry();
@@ -83,7 +82,7 @@ impl Named {
             let (criterion, pattern) = (entry.name.into(), removal.to_string());
             return Err(Error::UnitKnob { criterion, scores, pattern, removes: removal.unit() });
         }
-        self.known(criterion)?;
+        self.one_way()?;
         let prefixes = self.prefixes()?;
         let owned = prefixes.iter().map(|prefix| Owned::read(self, prefix, criterion));
         let owned = owned.collect::<Result<Vec<Owned>, Error>>()?;
@@ -109,36 +108,15 @@ impl Named {
         Ok(outputs)
     }
 
-    /// Whether every tensor is one that some criterion reads, and no two say the same.
-    fn known(&self, criterion: &Builtin) -> Result<(), Error> {
+    /// Whether the tensors are those of one layer without a name, or of several with numbers.
+    fn one_way(&self) -> Result<(), Error> {
         let known = |name: &str| Self::names().any(|known| known == name);
-        let tensor = |name: &'_ str| layer(name).map_or(name.to_owned(), |(_, tensor)| tensor.to_owned());
-        if let Some(name) = self.arrays.keys().find(|name| !known(&tensor(name))) {
-            return Err(Error::UnknownTensor { name: name.clone() });
+        let layered = self.arrays.keys().find(|name| layer(name).is_some_and(|(_, tensor)| known(tensor)));
+        let alone = self.arrays.keys().find(|name| known(name));
+        match (alone, layered) {
+            (Some(name), Some(other)) => Err(Error::TwoTensors { name: name.clone(), other: other.clone() }),
+            _ => Ok(()),
         }
-        let both = |name: &str, other: &str, expected| {
-            Err(Error::TwoTensors { name: name.into(), other: other.into(), expected })
-        };
-        let layered = self.arrays.keys().find(|name| layer(name).is_some());
-        let alone = self.arrays.keys().find(|name| layer(name).is_none());
-        if let (Some(layered), Some(alone)) = (layered, alone) {
-            return both(alone, layered, "the tensors of one layer, or those of several as `layers.K.NAME`");
-        }
-        if let Builtin::Movement(_) = criterion {
-            // Those of one step and those of several give other scores.
-            for name in self.arrays.keys() {
-                let steps = name.strip_suffix("weight").or(name.strip_suffix("grad"));
-                let steps = steps.map(|prefix| format!("{prefix}weights"));
-                if let Some(steps) = steps.filter(|steps| self.arrays.contains_key(steps)) {
-                    return both(
-                        name,
-                        &steps,
-                        "`weight` and `grad` of one step, or `weights` and `grads` of several",
-                    );
-                }
-            }
-        }
-        Ok(())
     }
 
     /// `layers.0`, `layers.1`, …; or one layer without a name.

@@ -231,8 +231,8 @@ several layers as `layers.0.weight`, `layers.1.weight` without a gap. One that t
         code: "prune::wrong-input",
         about: "a tensor for a criterion has a name, a shape, a type or numbers that mean nothing to it",
         text: "\
-A file may hold more than one criterion reads, so that it serves several, but nothing that none of them reads, and not both \
-of two that would give different scores: `weight` and `layers.0.weight`, or, for `movement`, `weight` and `weights`.
+A file may hold more than a criterion reads, so that it serves several. A name that is nearly that of an input is refused, \
+and so is a tensor of one layer, `weight`, beside those of several, `layers.0.weight`.
 
 A gradient has its weight's shape, activations end in as many columns as the weight has inputs (for a convolution, its \
 unfolded patches of in·kh·kw), and all numbers are finite floats. The message names the tensor, what was expected and what \
