@@ -6,6 +6,8 @@ mod attention;
 mod branches;
 #[path = "architectures/burn_attention.rs"]
 mod burn_attention;
+#[path = "architectures/convnext.rs"]
+mod convnext;
 #[path = "architectures/experts.rs"]
 mod experts;
 #[path = "architectures/grouped.rs"]
@@ -20,6 +22,8 @@ mod mobile;
 mod network;
 #[path = "architectures/notation.rs"]
 mod notation;
+#[path = "architectures/of_burn.rs"]
+mod of_burn;
 #[path = "architectures/oracle.rs"]
 mod oracle;
 #[path = "architectures/places.rs"]

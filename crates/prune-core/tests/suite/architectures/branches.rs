@@ -7,11 +7,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use kd_nn::conv::{Conv2d, Conv2dConfig};
-use kd_nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use kd_nn::{BatchNorm, Linear};
 
-use super::layers::{config, conv, linear, norm, pooled};
+use super::layers::{
+    AvgPool2d, AvgPool2dConfig, BatchNorm, Conv2d, Conv2dConfig, Linear, MaxPool2d, MaxPool2dConfig, config,
+    conv, linear, norm, pooled,
+};
 use super::table::Architecture;
 
 /// Huang et al. 2016, arXiv:1608.06993, DenseNet-BC: every layer reads all before it through a bottleneck.

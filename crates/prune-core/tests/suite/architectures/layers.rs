@@ -1,45 +1,16 @@
-//! Short names for the layers that most of these networks are made of.
+//! The layers of this workspace under the names that these networks use.
 
-use burn::nn::PaddingConfig2d;
-use burn::tensor::{Device, Tensor};
-use kd_nn::conv::{Conv2d, Conv2dConfig};
-use kd_nn::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+pub(super) use kd_nn::conv::{Conv2d, Conv2dConfig};
+pub(super) use kd_nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+pub(super) use kd_nn::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 
-/// A square convolution that keeps height and width, without a bias.
-pub(super) fn conv(from: usize, to: usize, kernel: usize) -> Conv2d {
-    config(from, to, kernel).init(&Device::flex())
-}
+include!("short.rs");
 
-/// The same with a stride of two.
-pub(super) fn halving(from: usize, to: usize, kernel: usize) -> Conv2d {
-    config(from, to, kernel).with_stride([2, 2]).init(&Device::flex())
-}
-
-/// The same in groups.
+/// A square convolution in groups.
 pub(super) fn grouped(from: usize, to: usize, kernel: usize, groups: usize) -> Conv2d {
     config(from, to, kernel).with_groups(groups).init(&Device::flex())
 }
 
-pub(super) fn config(from: usize, to: usize, kernel: usize) -> Conv2dConfig {
-    let pad = kernel / 2;
-    Conv2dConfig::new([from, to], [kernel, kernel])
-        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
-        .with_bias(false)
-}
-
-pub(super) fn norm(width: usize) -> BatchNorm {
-    BatchNormConfig::new(width).init(&Device::flex())
-}
-
 pub(super) fn layer_norm(width: usize) -> LayerNorm {
     LayerNormConfig::new(width).init(&Device::flex())
-}
-
-pub(super) fn linear(from: usize, to: usize) -> Linear {
-    LinearConfig::new(from, to).init(&Device::flex())
-}
-
-/// Mean over height and width: `[batch, channels]`.
-pub(super) fn pooled(x: Tensor<4>) -> Tensor<2> {
-    x.mean_dim(3).mean_dim(2).flatten(1, 3)
 }

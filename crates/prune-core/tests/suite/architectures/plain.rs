@@ -5,11 +5,11 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::tensor::activation::{relu, sigmoid, tanh};
 use burn::tensor::{Device, Tensor};
-use kd_nn::conv::{Conv2d, Conv2dConfig};
-use kd_nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use kd_nn::{BatchNorm, Linear};
 
-use super::layers::{conv, halving, linear, norm, pooled};
+use super::layers::{
+    AvgPool2d, AvgPool2dConfig, BatchNorm, Conv2d, Conv2dConfig, Linear, MaxPool2d, MaxPool2dConfig, conv,
+    halving, linear, norm, pooled,
+};
 use super::table::Architecture;
 
 #[derive(Module, Debug)]
