@@ -21,6 +21,7 @@ use crate::event::{Event, Sink};
 use crate::learned::{Live, Sites};
 use crate::network::Network;
 use crate::optimizer::Optimizers;
+use crate::ptq::Batches;
 use crate::recipe::FitSpec;
 use crate::regime::Regime;
 use crate::run_dir::StageDir;
@@ -49,6 +50,8 @@ pub struct Job<'a> {
     pub folds: &'a [Fold],
     /// How masks tighten, in a stage that sparsifies.
     pub sparsifier: Option<&'a Sparsifier>,
+    /// Training batches through which masks look at layers' inputs.
+    pub calibration: usize,
     /// Share of the stage from which on an epoch may be passed on: one before masks are final may not.
     pub ready: f64,
     /// The plain device.
@@ -332,7 +335,11 @@ struct Training {
 
 impl Training {
     fn before_step(&mut self, job: &Job<'_>, step: usize, progress: Progress) -> Result<Turn, Error> {
-        let sparsifier = job.sparsifier.map(|sparsifier| (sparsifier, &mut self.memory));
+        let batches = || -> Box<dyn Iterator<Item = Batch> + '_> {
+            Box::new(job.data.calibration(job.calibration, job.device))
+        };
+        let batches: &Batches<'_> = &batches;
+        let sparsifier = job.sparsifier.map(|sparsifier| (sparsifier, &mut self.memory, batches));
         self.regime.before_step(sparsifier, job.folds, self.student.as_mut(), step, progress)
     }
 

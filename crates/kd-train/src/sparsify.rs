@@ -8,6 +8,7 @@ mod calendar;
 mod memory;
 mod parts;
 mod ranked;
+mod seen;
 mod shape;
 mod soft;
 mod trained;
@@ -23,12 +24,15 @@ use std::sync::Arc;
 use burn::optim::GradientsParams;
 use kd_deploy::{Array, Weights};
 use kd_graph::Axis;
-use prune_core::{Criterion, Inputs, Matrix, Needs, Removal, Unit, select};
+use prune_core::{
+    Criterion, InputSums, Inputs, Matrix, Needs, Pattern, Removal, Sparsity, Unit, Unstructured, select,
+};
 
 pub use self::calendar::Calendar;
 pub use self::memory::{Kind, Memory};
 pub use self::parts::Part;
 use self::ranked::Ranked;
+use self::seen::{Seen, in_rows};
 pub use self::shape::{Hybrid, Shape};
 use self::units::scaled;
 pub use self::when::{
@@ -37,6 +41,7 @@ pub use self::when::{
 };
 use crate::error::Error;
 use crate::network::Network;
+use crate::ptq::Batches;
 use crate::survey::Entry;
 
 /// Kept elements by path, in the weights' own layout.
@@ -57,6 +62,8 @@ pub struct Sparsifier {
     pub calendar: Calendar,
     /// Masks of earlier stages: what is gone stays gone.
     pub floor: Masks,
+    /// Where the criterion's inputs are seen; none where it looks at none.
+    seen: Option<Arc<Seen>>,
 }
 
 /// What happened before a step.
@@ -73,7 +80,8 @@ impl Sparsifier {
     ///
     /// # Errors
     ///
-    /// A hybrid shape on a network that cannot be captured; weights that are not finite.
+    /// A hybrid shape, or a criterion that looks at layers' inputs, on a network that cannot be captured; inputs of a layer
+    /// that are out of reach; weights that are not finite.
     pub fn new(
         shape: Shape,
         criterion: Arc<dyn Criterion>,
@@ -89,20 +97,27 @@ impl Sparsifier {
             (Shape::Each(_), None) => Vec::new(),
             _ => parts::parts(&shape, &network.entries(), &network.weights(), &axes)?,
         };
-        Ok(Self { shape, parts, criterion, when, calendar, floor })
+        let asked = !when.is_movement() && !matches!(shape, Shape::Each(Pattern::Random(_)));
+        let seen = match asked && criterion.needs().is_of_inputs() {
+            true => Some(Arc::new(Seen::new(network, criterion.name())?)),
+            false => None,
+        };
+        Ok(Self { shape, parts, criterion, when, calendar, floor, seen })
     }
 
-    /// Before a step, or behind the last one: recomputes masks, and begins rounds again.
+    /// Before a step, or behind the last one: recomputes masks, and begins rounds again. `batches` are for criteria that
+    /// look at layers' inputs.
     ///
     /// # Errors
     ///
-    /// Weights that are not finite.
+    /// Weights or activations that are not finite, layers that `batches` do not reach.
     pub fn before_step(
         &self,
         masks: &mut Masks,
         memory: &mut Memory,
         student: &mut dyn Network,
         step: usize,
+        batches: &Batches<'_>,
     ) -> Result<Turn, Error> {
         let calendar = &self.calendar;
         if calendar.anchor() == Some(step) {
@@ -112,19 +127,32 @@ impl Sparsifier {
             self.start_at_magnitude(&student.weights(), memory);
         }
         if calendar.condemns_at() == Some(step) {
+            self.look(memory, student, &self.floor, batches)?;
             let kept = self.masks(&student.weights(), &student.entries(), 1.0, memory, &self.floor)?;
             memory.keep(Kind::Condemned, condemned(&kept, &self.floor));
         }
         if !calendar.acts_at(step) {
             return Ok(Turn::On);
         }
+        if self.updates() {
+            self.sweep(masks, student, batches)?;
+            return Ok(Turn::On);
+        }
         let tighter = match &self.when {
             When::Way(Way::GrowingRegularisation(_)) => without(masks, &memory.all(Kind::Condemned)),
             // A round takes from what the one before it left.
             When::Way(Way::Iterative(_) | Way::LotteryTicket(_)) => {
-                self.tightened(student, step, memory, &masks.clone())?
+                let floor = masks.clone();
+                self.look(memory, student, &floor, batches)?;
+                self.tightened(student, step, memory, &floor)?
             }
-            _ => self.tightened(student, step, memory, &self.floor)?,
+            when => {
+                // Masks of a curve are recomputed too often for another look.
+                if !when.is_gradual() || memory.all(Kind::InputSquares).is_empty() {
+                    self.look(memory, student, &self.floor, batches)?;
+                }
+                self.tightened(student, step, memory, &self.floor)?
+            }
         };
         masks.extend(tighter);
         student.remask(masks.clone());
@@ -137,6 +165,72 @@ impl Sparsifier {
         }
         student.set_weights(&memory.all(Kind::Anchor));
         Ok(Turn::Again)
+    }
+
+    /// All of it at once, where nothing trains.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sparsifier::before_step`].
+    pub fn at_once(
+        &self,
+        masks: &mut Masks,
+        student: &mut dyn Network,
+        batches: &Batches<'_>,
+    ) -> Result<(), Error> {
+        if self.updates() {
+            return self.sweep(masks, student, batches);
+        }
+        let mut memory = Memory::default();
+        self.look(&mut memory, student, &self.floor, batches)?;
+        masks.extend(self.masks(&student.weights(), &student.entries(), 1.0, &memory, &self.floor)?);
+        student.remask(masks.clone());
+        Ok(())
+    }
+
+    /// Masks and weights of a criterion that changes what stays.
+    fn sweep(
+        &self,
+        masks: &mut Masks,
+        student: &mut dyn Network,
+        batches: &Batches<'_>,
+    ) -> Result<(), Error> {
+        let (Some(seen), Shape::Each(pattern)) = (&self.seen, &self.shape) else { return Ok(()) };
+        let (tighter, left) =
+            seen.swept(student, (self.criterion.as_ref(), pattern), &self.floor, batches)?;
+        student.set_weights(&left);
+        masks.extend(tighter);
+        student.remask(masks.clone());
+        Ok(())
+    }
+
+    /// Remembers what the criterion reads of layers' inputs, and how sparse it wants each layer to be.
+    fn look(
+        &self,
+        memory: &mut Memory,
+        student: &dyn Network,
+        floor: &Masks,
+        batches: &Batches<'_>,
+    ) -> Result<(), Error> {
+        let Some(seen) = &self.seen else { return Ok(()) };
+        for (path, squares) in seen.squares(student, batches)? {
+            memory.keep_wide(Kind::InputSquares, &path, &squares);
+        }
+        let Shape::Each(Pattern::Unstructured(Unstructured { sparsity, .. })) = self.shape else {
+            return Ok(());
+        };
+        let asked = self.asked(&student.weights(), &masked(&student.entries()), memory, floor)?;
+        if let Some(sparsities) = self.criterion.sparsities(sparsity, &asked.inputs()) {
+            for (matrix, sparsity) in asked.matrices.iter().zip(sparsities?) {
+                memory.keep_wide(Kind::Sparsity, matrix.path(), &[sparsity]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the criterion changes the weights that stay.
+    fn updates(&self) -> bool {
+        self.seen.is_some() && self.criterion.needs() == Needs::InputProducts
     }
 
     /// Behind the backward pass of a step: takes the gradients of masks, adds that of a penalty.
@@ -205,7 +299,7 @@ impl Sparsifier {
 
     /// Whether scores are made of weight times gradient.
     pub fn watches(&self) -> bool {
-        self.when.is_movement() || self.criterion.needs() != Needs::Weight
+        self.when.is_movement() || self.criterion.needs().is_of_training()
     }
 
     fn tightened(
@@ -241,33 +335,35 @@ impl Sparsifier {
         floor: &Masks,
     ) -> Result<Masks, Error> {
         let layers = masked(entries);
-        let matrix = |(path, axis): &(String, usize)| {
-            let array = &weights[path];
-            Matrix::from_weight(path, array.shape(), array.data(), *axis)
-        };
-        let matrices = layers.iter().map(matrix).collect::<Result<Vec<_>, _>>()?;
-        let gathered = layers.iter().map(|(path, axis)| self.gathered(path, &weights[path], *axis, memory));
-        let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
-        let inputs = matrices.iter().zip(&gathered).map(|(matrix, gathered)| {
-            let inputs = Inputs::new(matrix);
-            gathered.as_ref().map_or(inputs, |gathered| inputs.with_grad(gathered))
-        });
-        let inputs: Vec<_> = inputs.collect();
+        let asked = self.asked(weights, &layers, memory, floor)?;
+        let (matrices, inputs) = (&asked.matrices, asked.inputs());
         let Shape::Each(pattern) = &self.shape else {
-            return self.ranked_by_parts(&matrices, &inputs, share, memory, floor);
+            return self.ranked_by_parts(matrices, &inputs, share, memory, floor);
         };
         let there = layers.iter().map(|(path, axis)| {
             let ones = floor.get(path)?.iter().map(|&keep| f32::from(u8::from(keep))).collect::<Vec<f32>>();
             Some(Matrix::from_weight(path, weights[path].shape(), &ones, *axis))
         });
-        let pattern = scaled(pattern, share)?;
-        let ranked = Ranked {
-            criterion: self.criterion.as_ref(),
-            moved: self.when.is_movement(),
-            pattern: &pattern,
-            there: there.map(Option::transpose).collect::<Result<_, _>>()?,
+        let there: Vec<Option<Matrix>> = there.map(Option::transpose).collect::<Result<_, _>>()?;
+        let prune = |pattern: &Pattern, there: Vec<Option<Matrix>>, inputs: &[Inputs<'_>]| {
+            let pattern = scaled(pattern, share)?;
+            let (criterion, moved) = (self.criterion.as_ref(), self.when.is_movement());
+            let ranked = Ranked { criterion, moved, pattern: &pattern, there };
+            prune_core::prune(&ranked, Some(&Removal::Elements(pattern)), inputs)
         };
-        let pruned = prune_core::prune(&ranked, Some(&Removal::Elements(pattern)), &inputs)?;
+        let own = matrices.iter().map(|matrix| memory.wide(Kind::Sparsity, matrix.path()));
+        let pruned = match (pattern, own.collect::<Option<Vec<_>>>()) {
+            (Pattern::Unstructured(unstructured), Some(own)) if !own.is_empty() => {
+                let layers = inputs.iter().zip(there).zip(own);
+                let of_layer = |((inputs, there), own): ((&Inputs<'_>, Option<Matrix>), Vec<f64>)| {
+                    let sparsity = Sparsity::new(own[0])?;
+                    let pattern = Pattern::Unstructured(Unstructured { sparsity, ..*unstructured });
+                    prune(&pattern, vec![there], std::slice::from_ref(inputs))
+                };
+                layers.map(of_layer).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            }
+            _ => prune(pattern, there, &inputs)?,
+        };
         let mut masks = BTreeMap::new();
         for (matrix, pruned) in matrices.iter().zip(pruned) {
             let keep = pruned.keep.unwrap_or_else(|| vec![true; matrix.values().len()]);
@@ -275,6 +371,30 @@ impl Sparsifier {
             masks.insert(matrix.path().to_owned(), keep);
         }
         Ok(masks)
+    }
+
+    /// Everything that a criterion is asked with.
+    fn asked(
+        &self,
+        weights: &Weights,
+        layers: &[(String, usize)],
+        memory: &Memory,
+        floor: &Masks,
+    ) -> Result<Asked, Error> {
+        let mut asked = Asked::default();
+        for (path, axis) in layers {
+            let array = &weights[path];
+            let matrix = Matrix::from_weight(path, array.shape(), array.data(), *axis)?;
+            asked.gathered.push(self.gathered(path, array, *axis, memory)?);
+            let squares = memory.wide(Kind::InputSquares, path);
+            let columns = matrix.columns();
+            let sums = squares.map(|squares| InputSums::of_squares(path, columns, squares));
+            asked.sums.push(sums.transpose()?);
+            let there = floor.get(path).map(|floor| in_rows(floor, array, path, *axis));
+            asked.there.push(there.transpose()?);
+            asked.matrices.push(matrix);
+        }
+        Ok(asked)
     }
 
     /// The masks of a hybrid shape: a unit's score is the mean of its elements', or the one that was trained.
@@ -344,7 +464,7 @@ impl Sparsifier {
         let values = match self.criterion.needs() {
             _ if self.when.rate_of_scores().is_some() => self.trained(path, weight.data().len(), memory),
             _ if self.when.is_movement() => sums.iter().map(|&sum| f64::from(sum)).collect(),
-            Needs::Weight => return Ok(None),
+            Needs::Weight | Needs::InputSquares | Needs::InputProducts => return Ok(None),
             Needs::Gradient => {
                 let steps = memory.get(Kind::Steps, path).map_or(1.0, |steps| steps[0]);
                 by_weight(sums, weight.data(), steps)
@@ -363,6 +483,35 @@ impl Sparsifier {
     }
 }
 
+/// What a criterion is asked with, layer by layer.
+#[derive(Default)]
+struct Asked {
+    matrices: Vec<Matrix>,
+    gathered: Vec<Option<Matrix>>,
+    sums: Vec<Option<InputSums>>,
+    there: Vec<Option<Vec<bool>>>,
+}
+
+impl Asked {
+    fn inputs(&self) -> Vec<Inputs<'_>> {
+        let each = self.matrices.iter().zip(&self.gathered).zip(&self.sums).zip(&self.there);
+        let inputs = each.map(|(((matrix, gathered), sums), there)| {
+            let mut inputs = Inputs::new(matrix);
+            if let Some(gathered) = gathered {
+                inputs = inputs.with_grad(gathered);
+            }
+            if let Some(sums) = sums {
+                inputs = inputs.with_sums(sums);
+            }
+            if let Some(there) = there {
+                inputs = inputs.with_there(there);
+            }
+            inputs
+        });
+        inputs.collect()
+    }
+}
+
 /// The gradient behind sums of weight times gradient over `steps`. Criteria of first order look at the product alone, which
 /// is 0 where the weight is.
 fn by_weight(sums: &[f32], weights: &[f32], steps: f32) -> Vec<f64> {
@@ -371,6 +520,18 @@ fn by_weight(sums: &[f32], weights: &[f32], steps: f32) -> Vec<f64> {
         false => f64::from(sum) / f64::from(steps) / f64::from(weight),
     };
     sums.iter().zip(weights).map(gradient).collect()
+}
+
+/// Whether a criterion can have what it reads of a network's layers.
+///
+/// # Errors
+///
+/// A network that cannot be captured, inputs of a layer that are out of reach.
+pub fn check_inputs(network: &dyn Network, criterion: &dyn Criterion) -> Result<(), Error> {
+    match criterion.needs().is_of_inputs() {
+        true => Seen::new(network, criterion.name()).map(|_| ()),
+        false => Ok(()),
+    }
 }
 
 /// Path and output axis of the weights that are masked.

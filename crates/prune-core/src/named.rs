@@ -64,7 +64,7 @@ impl Named {
     /// [`Error::Pattern`] where one is given to a criterion that takes none.
     pub fn evaluate(&self, criterion: &Builtin, removal: Option<&Removal>) -> Result<Outputs, Error> {
         let entry = criterion.entry();
-        if let (Removes::Nothing, Some(removal)) = (entry.removes, removal) {
+        if let (Removes::Ratios | Removes::Nothing, Some(removal)) = (entry.removes, removal) {
             let (criterion, pattern) = (entry.name.into(), removal.to_string());
             return Err(Error::Pattern { criterion, pattern, expected: entry.removes.patterns() });
         }

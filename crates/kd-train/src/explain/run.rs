@@ -239,6 +239,20 @@ was found. A matrix of second derivatives that has no inverse is the same kind o
     safetensors.torch.save_file({\"weight\": w, \"activations\": x.flatten(0, -2)}, \"tensors.safetensors\")",
     },
     Explanation {
+        code: "prune::inputs",
+        about: "a criterion reads what a layer is given, and that cannot be had",
+        text: "\
+`wanda`, `sparsegpt` and `owl` look at what each masked layer is given. A model shows its values at sites, and from a site to \
+the layer only pooling, ReLU and operations that move numbers can be repeated. Between this layer and the nearest site stands \
+something else, or two layers share the weight.
+
+A model of one's own names a value with `tap.at`, which costs nothing while nobody looks:
+
+    let x = tap.at(\"hidden\", gelu(x));
+
+Criteria of weights, such as `magnitude`, need no inputs: `kd list criteria` shows all.",
+    },
+    Explanation {
         code: "prune::pattern",
         about: "a pattern that cannot be read, or that the criterion cannot remove by",
         text: "\

@@ -104,7 +104,9 @@ fn stage(sparsifier: &Sparsifier, mut look: impl FnMut(usize, &Masks)) {
     let mut student = student.training();
     let mut memory = Memory::default();
     for step in 0..=STEPS {
-        sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step).unwrap();
+        sparsifier
+            .before_step(&mut masks, &mut memory, student.as_mut(), step, &|| Box::new(std::iter::empty()))
+            .unwrap();
         assert_eq!(student.compression().masks, masks);
         look(step, &masks);
         if step < STEPS {

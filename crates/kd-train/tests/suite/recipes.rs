@@ -1244,29 +1244,80 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
     };
     let (masks, cut) =
         (("{ sparsity = 0.5 }", "{ sparsity = 0.5 }"), ("{ sparsity = 0.25 }", "{ sparsity = 0.25 }"));
-    let said = of("wanda = {}", masks.0, masks.1)
+    let said = of("obs = {}", masks.0, masks.1)
         + &of("threshold = { value = 0.1 }", masks.0, masks.1)
         + &of("fpgm = {}", masks.0, masks.1)
         + &of("magnitude = { unit = \"element\" }", cut.0, cut.1)
         + &of("wanda = {}", cut.0, cut.1)
+        + &of("owl = {}", cut.0, cut.1)
+        + &of("bn-scale = {}", masks.0, masks.1)
+        + &of("lamp = {}\ncalibration = 4", masks.0, masks.1)
+        + &of("taylor = {}\ncalibration = 4", masks.0, masks.1)
         + &of("obd = {}", masks.0, masks.1)
         + &of("lamp = {}\ncalibration = 4", cut.0, cut.1);
     insta::assert_snapshot!(said, @"
-    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
-      help: `kd prune eval --criterion wanda` computes it on saved tensors
+    recipe::bad-criterion: `obs` reads `grads`, which a stage does not have
+      help: `kd prune eval --criterion obs` computes it on saved tensors
     recipe::bad-criterion: `threshold` takes no pattern, and a stage has one
       help: `kd prune eval --criterion threshold` computes it on saved tensors
     recipe::bad-criterion: `fpgm` scores by channel, and a stage `sparsify` removes by element
       help: write a stage `prune`, or another criterion: `kd list criteria` shows all
     recipe::bad-criterion: `magnitude` scores by element, and a stage `prune` removes by channel
       help: leave `unit` out, or write a stage `sparsify`
-    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
-      help: `kd prune eval --criterion wanda` computes it on saved tensors
+    recipe::bad-criterion: `wanda` scores by element, and a stage `prune` removes by channel
+      help: write a stage `sparsify`, or another criterion: `kd list criteria` shows all
+    recipe::bad-criterion: `owl` scores by element, and a stage `prune` removes by channel
+      help: write a stage `sparsify`, or another criterion: `kd list criteria` shows all
+    recipe::bad-criterion: `bn-scale` scores by channel, and a stage `sparsify` removes by element
+      help: write a stage `prune`, or another criterion: `kd list criteria` shows all
+    recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
+      help: take it out, or name a criterion that reads the inputs of layers, such as `wanda`
+    recipe::no-effect: `calibration` would change nothing: `taylor` gathers what it reads while the stage trains
+      help: take it out, or name a criterion that reads the inputs of layers, such as `wanda`
     recipe::bad-criterion: `obd` reads `grads`, `hessian`, which a stage does not have
       help: `kd prune eval --criterion obd` computes it on saved tensors
     recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
       help: take it out, or name a criterion that reads gradients or activations
     ");
+}
+
+#[test]
+fn criteria_that_read_inputs_are_read_with_their_batches() {
+    let masks = "pattern.unstructured = { sparsity = 0.5 }";
+    let resolved = |with: &str| {
+        let recipe = parse(&GOOD.replace(masks, &format!("{masks}\n{with}")), &[]).unwrap();
+        let text = recipe.resolved();
+        let stage =
+            text.split("[stage.sparsify]\n").nth(1).unwrap().split("epochs").next().unwrap().to_owned();
+        stage.lines().skip(1).collect::<Vec<_>>().join("\n")
+    };
+    let all = [
+        resolved("criterion.wanda = {}"),
+        resolved(
+            "criterion.wanda = { group = \"layer\" }\ncalibration = 3\nschedule.iterative = { rounds = 2 }",
+        ),
+        resolved("criterion.owl = { m = 4.0 }\nschedule.one-shot = { at = 0.5 }"),
+        resolved("criterion.sparsegpt = { block-size = 16 }\ncalibration = 2\nschedule.one-shot = {}"),
+    ];
+    assert_snapshot!(all.join("\n\n"), @"");
+}
+
+#[test]
+fn what_criteria_of_inputs_can_do_nothing_with_is_refused() {
+    let masks = "pattern.unstructured = { sparsity = 0.5 }";
+    let said = |with: &str| say(&[(masks, with)]);
+    assert_snapshot!(said(&format!("{masks}\ncriterion.sparsegpt = {{}}")), @"");
+    assert_snapshot!(said(&format!("{masks}\ncriterion.sparsegpt = {{}}\nschedule.iterative = {{ rounds = 3 }}")), @"");
+    assert_snapshot!(
+        said("pattern.block = { rows = 4, columns = 1, sparsity = 0.5 }\ncriterion.sparsegpt = { bits = 4 }\nschedule.one-shot = {}"),
+        @""
+    );
+    assert_snapshot!(
+        said("pattern.unstructured = { sparsity = 0.5, scope = \"global\" }\ncriterion.owl = { sparsity = 0.6 }"),
+        @""
+    );
+    assert_snapshot!(said("pattern.n-m = { keep = 2, of = 4 }\ncriterion.owl = {}\ncalibration = 0"), @"");
+    assert_snapshot!(said(&format!("{masks}\ncriterion.wanda = {{}}\nschedule.movement = {{}}")), @"");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, Input, Knob, LAYER_INPUTS, NonNegative, Ranking, Removes, Unit, WEIGHT, only, wanda};
-use crate::{Error, Inputs, Sparsity};
+use crate::{Error, Inputs, Needs, Sparsity};
 
 /// One sparsity a layer, around `sparsity`, from the share of outliers among Wanda's scores.
 ///
@@ -18,8 +18,9 @@ use crate::{Error, Inputs, Sparsity};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Owl {
-    /// The mean of the layers' sparsities.
-    pub sparsity: Sparsity,
+    /// The mean of the layers' sparsities; none where a pattern says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<Sparsity>,
     /// How many means a score has to exceed to be an outlier.
     #[serde(default = "outlier")]
     pub m: NonNegative,
@@ -33,40 +34,65 @@ impl Owl {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] where a layer lacks `weight` or `activations`, and what is wrong with these.
+    /// [`Error::NoSparsity`], [`Error::Missing`] where a layer lacks `weight` or `activations`, and what is wrong with
+    /// these.
     pub fn ratios(&self, layers: &[Inputs<'_>]) -> Result<Vec<f64>, Error> {
-        let outliers = layers.iter().map(|inputs| self.outliers(inputs)).collect::<Result<Vec<f64>, Error>>()?;
-        Ok(self.ratios_of(&outliers))
+        self.ratios_around(self.sparsity.ok_or(Error::NoSparsity)?, layers)
     }
 
-    /// The share of a layer's scores that are outliers.
+    fn ratios_around(&self, sparsity: Sparsity, layers: &[Inputs<'_>]) -> Result<Vec<f64>, Error> {
+        let outliers = layers.iter().map(|inputs| self.outliers(inputs)).collect::<Result<Vec<f64>, Error>>()?;
+        Ok(self.ratios_of(sparsity, &outliers))
+    }
+
+    /// The share of a layer's scores that are outliers; what is gone counts, and has none.
     ///
     /// # Errors
     ///
     /// As [`ratios`](Owl::ratios).
     pub fn outliers(&self, inputs: &Inputs<'_>) -> Result<f64, Error> {
-        let scores = wanda::scores(inputs)?;
+        let mut scores = wanda::scores(inputs)?;
+        if let Some(there) = inputs.there()? {
+            scores.iter_mut().zip(there).filter(|(_, there)| !**there).for_each(|(score, _)| *score = 0.0);
+        }
         let count = scores.len().max(1) as f64;
         let height = self.m.get() * scores.iter().sum::<f64>() / count;
         Ok(scores.iter().filter(|&&score| score > height).count() as f64 / count)
     }
 
-    /// The sparsity of each layer from its share of outliers.
-    pub fn ratios_of(&self, outliers: &[f64]) -> Vec<f64> {
+    /// The sparsity of each layer from its share of outliers, around a mean of `sparsity`.
+    pub fn ratios_of(&self, sparsity: Sparsity, outliers: &[f64]) -> Vec<f64> {
         let low = outliers.iter().copied().fold(f64::INFINITY, f64::min);
         let high = outliers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if high <= low {
-            return vec![self.sparsity.get(); outliers.len()];
+            return vec![sparsity.get(); outliers.len()];
         }
         let spread = |share: &f64| (share - low) / (high - low) * 2.0 * self.lambda.get();
         let spread: Vec<f64> = outliers.iter().map(spread).collect();
         let mean = spread.iter().sum::<f64>() / spread.len() as f64;
-        spread.iter().map(|r| 1.0 - (r - mean + 1.0 - self.sparsity.get())).collect()
+        spread.iter().map(|r| 1.0 - (r - mean + 1.0 - sparsity.get())).collect()
     }
 }
 
 /// Wanda's scores, which it counts: what to prune by once the shares are known.
 impl Criterion for Owl {
+    fn needs(&self) -> Needs {
+        Needs::InputSquares
+    }
+
+    fn sparsities(&self, sparsity: Sparsity, layers: &[Inputs<'_>]) -> Option<Result<Vec<f64>, Error>> {
+        // Sums may leave the range by a rounding where a layer is to be full or empty.
+        let inside = |ratio: &f64| (-1e-9..=1.0 + 1e-9).contains(ratio);
+        let checked = |ratios: Vec<f64>| match ratios.iter().position(|ratio| !inside(ratio)) {
+            None => Ok(ratios.into_iter().map(|ratio| ratio.clamp(0.0, 1.0)).collect()),
+            Some(at) => {
+                let path = layers[at].weight()?.path().to_owned();
+                Err(Error::LayerSparsity { path, value: ratios[at], lambda: self.lambda.get() })
+            }
+        };
+        Some(self.ratios_around(sparsity, layers).and_then(checked))
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
@@ -95,7 +121,7 @@ fn spread() -> NonNegative {
 
 pub(super) const ENTRY: Entry = Entry {
     name: "owl",
-    summary: "a sparsity for each layer, lower where more scores stand out; no pattern",
+    summary: "a sparsity for each layer, lower where more scores stand out; in a recipe, Wanda's masks at these",
     formula: "D_K = share of Wanda's scores > m·mean;  r = (D − min)/(max − min)·2λ;  1 − (r_K − mean r + 1 − sparsity)",
     paper: "Yin et al. 2023, arXiv:2310.05175",
     reference: "luuyin/OWL, lib/prune_all.py, prune_wanda_outlier at dddb7a4",
@@ -104,9 +130,13 @@ pub(super) const ENTRY: Entry = Entry {
         Input { name: "layers.K.weight", ..WEIGHT },
         Input { name: "layers.K.activations", ..LAYER_INPUTS },
     ],
-    removes: Removes::Nothing,
+    removes: Removes::Ratios,
     knobs: &[
-        Knob { name: "sparsity", values: "a number in 0 ..= 1, must be given", summary: "mean over the layers" },
+        Knob {
+            name: "sparsity",
+            values: "a number in 0 ..= 1; in a recipe the pattern says it",
+            summary: "mean over the layers",
+        },
         Knob { name: "m", values: "5.0, any number from 0 up", summary: "means that an outlier exceeds" },
         Knob {
             name: "lambda",
