@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::optim::GradientsParams;
+use burn::tensor::Device;
 use kd_deploy::{Array, Weights};
 use kd_graph::Axis;
 use prune_core::{
@@ -40,6 +41,7 @@ pub use self::when::{
     WHENS, Way, When,
 };
 use crate::error::Error;
+use crate::gather::{self, Lesson};
 use crate::network::Network;
 use crate::ptq::Batches;
 use crate::survey::Entry;
@@ -64,6 +66,17 @@ pub struct Sparsifier {
     pub floor: Masks,
     /// Where the criterion's inputs are seen; none where it looks at none.
     seen: Option<Arc<Seen>>,
+}
+
+/// What criteria are given that look beyond weights before masks are made: training batches, and what is learned from them.
+#[derive(Clone, Copy)]
+pub struct Calibration<'a, 'b> {
+    /// The batches, as often as they are wanted.
+    pub batches: &'a Batches<'b>,
+    /// What a loss over them is made of.
+    pub lesson: Lesson<'a>,
+    /// The plain device.
+    pub device: &'a Device,
 }
 
 /// What happened before a step.
@@ -105,19 +118,19 @@ impl Sparsifier {
         Ok(Self { shape, parts, criterion, when, calendar, floor, seen })
     }
 
-    /// Before a step, or behind the last one: recomputes masks, and begins rounds again. `batches` are for criteria that
-    /// look at layers' inputs.
+    /// Before a step, or behind the last one: recomputes masks, and begins rounds again. `calibration` is for criteria that
+    /// look at layers' inputs or at gradients of single examples.
     ///
     /// # Errors
     ///
-    /// Weights or activations that are not finite, layers that `batches` do not reach.
+    /// Weights, activations or gradients that are not finite, layers that `calibration` does not reach.
     pub fn before_step(
         &self,
         masks: &mut Masks,
         memory: &mut Memory,
         student: &mut dyn Network,
         step: usize,
-        batches: &Batches<'_>,
+        calibration: &Calibration<'_, '_>,
     ) -> Result<Turn, Error> {
         let calendar = &self.calendar;
         if calendar.anchor() == Some(step) {
@@ -127,7 +140,7 @@ impl Sparsifier {
             self.start_at_magnitude(&student.weights(), memory);
         }
         if calendar.condemns_at() == Some(step) {
-            self.look(memory, student, &self.floor, batches)?;
+            self.look(memory, student, &self.floor, calibration)?;
             let kept = self.masks(&student.weights(), &student.entries(), 1.0, memory, &self.floor)?;
             memory.keep(Kind::Condemned, condemned(&kept, &self.floor));
         }
@@ -135,7 +148,7 @@ impl Sparsifier {
             return Ok(Turn::On);
         }
         if self.updates() {
-            self.sweep(masks, student, batches)?;
+            self.sweep(masks, student, calibration)?;
             return Ok(Turn::On);
         }
         let tighter = match &self.when {
@@ -143,13 +156,14 @@ impl Sparsifier {
             // A round takes from what the one before it left.
             When::Way(Way::Iterative(_) | Way::LotteryTicket(_)) => {
                 let floor = masks.clone();
-                self.look(memory, student, &floor, batches)?;
+                self.look(memory, student, &floor, calibration)?;
                 self.tightened(student, step, memory, &floor)?
             }
             when => {
                 // Masks of a curve are recomputed too often for another look.
-                if !when.is_gradual() || memory.all(Kind::InputSquares).is_empty() {
-                    self.look(memory, student, &self.floor, batches)?;
+                let looked = |kind| !memory.all(kind).is_empty();
+                if !(when.is_gradual() && (looked(Kind::InputSquares) || looked(Kind::Squares))) {
+                    self.look(memory, student, &self.floor, calibration)?;
                 }
                 self.tightened(student, step, memory, &self.floor)?
             }
@@ -176,13 +190,13 @@ impl Sparsifier {
         &self,
         masks: &mut Masks,
         student: &mut dyn Network,
-        batches: &Batches<'_>,
+        calibration: &Calibration<'_, '_>,
     ) -> Result<(), Error> {
         if self.updates() {
-            return self.sweep(masks, student, batches);
+            return self.sweep(masks, student, calibration);
         }
         let mut memory = Memory::default();
-        self.look(&mut memory, student, &self.floor, batches)?;
+        self.look(&mut memory, student, &self.floor, calibration)?;
         masks.extend(self.masks(&student.weights(), &student.entries(), 1.0, &memory, &self.floor)?);
         student.remask(masks.clone());
         Ok(())
@@ -193,11 +207,11 @@ impl Sparsifier {
         &self,
         masks: &mut Masks,
         student: &mut dyn Network,
-        batches: &Batches<'_>,
+        calibration: &Calibration<'_, '_>,
     ) -> Result<(), Error> {
         let (Some(seen), Shape::Each(pattern)) = (&self.seen, &self.shape) else { return Ok(()) };
         let (tighter, left) =
-            seen.swept(student, (self.criterion.as_ref(), pattern), &self.floor, batches)?;
+            seen.swept(student, (self.criterion.as_ref(), pattern), &self.floor, calibration.batches)?;
         student.set_weights(&left);
         masks.extend(tighter);
         student.remask(masks.clone());
@@ -210,9 +224,20 @@ impl Sparsifier {
         memory: &mut Memory,
         student: &dyn Network,
         floor: &Masks,
-        batches: &Batches<'_>,
+        calibration: &Calibration<'_, '_>,
     ) -> Result<(), Error> {
-        let Some(seen) = &self.seen else { return Ok(()) };
+        if self.criterion.needs() == Needs::Squares && !self.when.is_movement() {
+            let Calibration { batches, lesson, device } = *calibration;
+            let squares = gather::squares(student, lesson, batches(), device)?;
+            let layers = masked(&student.entries());
+            let squares = squares.iter().filter(|(path, _)| layers.iter().any(|(layer, _)| layer == path));
+            let narrow = |(path, of): (&str, &prune_core::Weight)| {
+                let values: Vec<f32> = of.values.iter().map(|&x| x as f32).collect();
+                (path.to_owned(), Array::new(of.shape.clone(), values).expect("the shape is the same"))
+            };
+            memory.keep(Kind::Squares, squares.map(narrow).collect());
+        }
+        let (Some(seen), batches) = (&self.seen, calibration.batches) else { return Ok(()) };
         for (path, squares) in seen.squares(student, batches)? {
             memory.keep_wide(Kind::InputSquares, &path, &squares);
         }
@@ -386,6 +411,9 @@ impl Sparsifier {
             let array = &weights[path];
             let matrix = Matrix::from_weight(path, array.shape(), array.data(), *axis)?;
             asked.gathered.push(self.gathered(path, array, *axis, memory)?);
+            let squares = memory.get(Kind::Squares, path);
+            let hessian = squares.map(|squares| Matrix::from_weight(path, array.shape(), squares, *axis));
+            asked.hessians.push(hessian.transpose()?);
             let squares = memory.wide(Kind::InputSquares, path);
             let columns = matrix.columns();
             let sums = squares.map(|squares| InputSums::of_squares(path, columns, squares));
@@ -464,7 +492,7 @@ impl Sparsifier {
         let values = match self.criterion.needs() {
             _ if self.when.rate_of_scores().is_some() => self.trained(path, weight.data().len(), memory),
             _ if self.when.is_movement() => sums.iter().map(|&sum| f64::from(sum)).collect(),
-            Needs::Weight | Needs::InputSquares | Needs::InputProducts => return Ok(None),
+            Needs::Weight | Needs::Squares | Needs::InputSquares | Needs::InputProducts => return Ok(None),
             Needs::Gradient => {
                 let steps = memory.get(Kind::Steps, path).map_or(1.0, |steps| steps[0]);
                 by_weight(sums, weight.data(), steps)
@@ -483,27 +511,30 @@ impl Sparsifier {
     }
 }
 
-/// What a criterion is asked with, layer by layer.
+/// What a criterion is asked with, one each for every layer.
 #[derive(Default)]
 struct Asked {
     matrices: Vec<Matrix>,
     gathered: Vec<Option<Matrix>>,
+    hessians: Vec<Option<Matrix>>,
     sums: Vec<Option<InputSums>>,
     there: Vec<Option<Vec<bool>>>,
 }
 
 impl Asked {
     fn inputs(&self) -> Vec<Inputs<'_>> {
-        let each = self.matrices.iter().zip(&self.gathered).zip(&self.sums).zip(&self.there);
-        let inputs = each.map(|(((matrix, gathered), sums), there)| {
+        let inputs = self.matrices.iter().enumerate().map(|(at, matrix)| {
             let mut inputs = Inputs::new(matrix);
-            if let Some(gathered) = gathered {
+            if let Some(gathered) = &self.gathered[at] {
                 inputs = inputs.with_grad(gathered);
             }
-            if let Some(sums) = sums {
+            if let Some(hessian) = &self.hessians[at] {
+                inputs = inputs.with_hessian(hessian);
+            }
+            if let Some(sums) = &self.sums[at] {
                 inputs = inputs.with_sums(sums);
             }
-            if let Some(there) = there {
+            if let Some(there) = &self.there[at] {
                 inputs = inputs.with_there(there);
             }
             inputs

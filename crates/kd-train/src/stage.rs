@@ -11,17 +11,19 @@ use prune_core::Criterion;
 use crate::batches::Batch;
 use crate::checkpoint::{STATE_FILE, State};
 use crate::compress::Compression;
+use crate::connect;
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
+use crate::gather::Lesson;
 use crate::network::Network;
 use crate::recipe::{FitSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::report::masked as masked_report;
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
-use crate::sparsify::{Calendar, Sparsifier, masked};
+use crate::sparsify::{Calendar, Calibration, Sparsifier, masked};
 use crate::summary::{PackedSummary, SparseSummary, StageSummary};
 use crate::{export, fold, measure, quantize, share, weights};
 
@@ -34,7 +36,7 @@ pub(crate) struct Prepared<'a> {
     network: Box<dyn Network>,
     regime: Regime,
     sparsifier: Option<Sparsifier>,
-    /// Training batches through which masks look at layers' inputs.
+    /// Training batches over which a stage that sparsifies gathers what its criterion reads.
     calibration: usize,
     /// Share of the stage from which on an epoch may be passed on.
     ready: f64,
@@ -110,7 +112,7 @@ fn sparsify<'a>(
     // One shot where nothing trains; else nothing more is masked before the first step. A state has the masks that an
     // earlier session made.
     if steps == 0 && !folder.file(STATE_FILE).is_file() {
-        if spec.criterion.needs().is_of_inputs() {
+        if spec.criterion.needs().is_of_calibration() {
             let (name, count) = (spec.criterion.name(), spec.calibration);
             let what = format!("gathering what `{name}` reads over {count} batches");
             sink.event(Event::Working { what });
@@ -118,7 +120,11 @@ fn sparsify<'a>(
         let batches = || -> Box<dyn Iterator<Item = Batch> + '_> {
             Box::new(run.data.calibration(spec.calibration, &run.device))
         };
-        sparsifier.at_once(&mut masks, network.as_mut(), &batches)?;
+        let job = job(run, folder.name(), &spec.fit, &spec.fit.objective);
+        let connectors = connect::connectors(&job, network.as_ref(), &run.device.clone().autodiff())?;
+        let lesson = Lesson { objective: job.objective, teacher: job.teacher, connectors: &connectors };
+        let calibration = Calibration { batches: &batches, lesson, device: &run.device };
+        sparsifier.at_once(&mut masks, network.as_mut(), &calibration)?;
     }
     if sparsifier.watches() {
         network.watch_masks();

@@ -12,6 +12,8 @@ pub enum Needs {
     Gradient,
     /// Such a gradient that, times the weight, is Σ w·g over all steps so far: where training has been moving the weight.
     Movement,
+    /// The mean over single examples of the squared gradient of the loss by the weight, over calibration batches: `hessian`.
+    Squares,
     /// Σ x² of each column of the layer's inputs, over calibration batches: [`InputSums`](crate::InputSums).
     InputSquares,
     /// Σ x xᵀ of them, of a network whose layers before are pruned already: the weights that stay change.
@@ -24,7 +26,12 @@ impl Needs {
         matches!(self, Needs::Gradient | Needs::Movement)
     }
 
-    /// Whether calibration batches gather it.
+    /// Whether it is gathered over calibration batches.
+    pub fn is_of_calibration(self) -> bool {
+        self.is_of_inputs() || self == Needs::Squares
+    }
+
+    /// Whether it is about what layers read.
     pub fn is_of_inputs(self) -> bool {
         matches!(self, Needs::InputSquares | Needs::InputProducts)
     }
@@ -63,6 +70,7 @@ impl Entry {
             ["weight"] => Some(Needs::Weight),
             ["weight", "grad"] => Some(Needs::Gradient),
             ["weight", "grad", "weights", "grads"] => Some(Needs::Movement),
+            ["weight", "grads", "hessian"] => Some(Needs::Squares),
             ["weight", "activations"] | ["layers.K.weight", "layers.K.activations"] => {
                 Some(Needs::InputSquares)
             }

@@ -79,20 +79,19 @@ pub(super) fn calibration(table: &mut Table<'_>, criterion: &Builtin) -> usize {
     batches.get()
 }
 
-/// Training batches over which a criterion of elements gathers what layers read; a number that nobody would look at is
+/// Training batches over which a criterion of elements gathers what it reads; a number that nobody would look at is
 /// noted.
-pub(super) fn calibration_of_inputs(table: &mut Table<'_>, criterion: &Builtin) -> usize {
+pub(super) fn calibration_of_elements(table: &mut Table<'_>, criterion: &Builtin) -> usize {
     let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
     let reads = match criterion.needs() {
-        Needs::InputSquares | Needs::InputProducts => return batches.get(),
+        Needs::Squares | Needs::InputSquares | Needs::InputProducts => return batches.get(),
         Needs::Gradient | Needs::Movement => "gathers what it reads while the stage trains",
         Needs::Weight => "looks at weights alone",
     };
     let message = format!("`calibration` would change nothing: `{}` {reads}", criterion.name());
     let problem = Problem::new("recipe::no-effect", message, span, "no effect");
-    table.problem(
-        problem.help("take it out, or name a criterion that reads the inputs of layers, such as `wanda`"),
-    );
+    table
+        .problem(problem.help("take it out, or name a criterion that gathers over batches, such as `wanda`"));
     batches.get()
 }
 
@@ -105,8 +104,8 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
     if entry.removes == Removes::Nothing {
         return Some((format!("`{name}` takes no pattern, and a stage has one"), "takes no pattern", eval));
     }
-    // A stage that sparsifies trains before masks come, and gathers gradients on the way; inputs of layers it gathers over
-    // calibration batches. One that prunes gathers over calibration batches what the scores of coupled channels read.
+    // A stage that sparsifies trains before masks come, and gathers gradients on the way; inputs of layers and gradients of
+    // single examples it gathers over calibration batches. One that prunes gathers over calibration batches what the scores of coupled channels read.
     let (masks, cuts) = (entry.needs().is_some(), entry.removes_channels());
     let gathered = match unit {
         Unit::Element => masks,

@@ -32,7 +32,7 @@ pub(super) fn masks(table: &mut Table<'_>) -> Read {
     let shape = table.require::<Shape>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
     let ranks = table.place("criterion");
     let criterion = criterion::of_stage(table, Unit::Element);
-    let calibration = criterion::calibration_of_inputs(table, &criterion);
+    let calibration = criterion::calibration_of_elements(table, &criterion);
     let (when, at) = match table.take("schedule") {
         None => (Some(When::Curve(default())), None),
         Some((_, value)) => {

@@ -1,5 +1,5 @@
-//! What a stage that sparsifies remembers between steps: sums of weight times gradient, sums over inputs, scores, condemned
-//! weights, and the weights that a round begins again with. All of it is arrays by path, and part of a run's state.
+//! What a stage that sparsifies remembers between steps: sums of weight times gradient, what calibration batches gave, scores,
+//! condemned weights, and the weights that a round begins again with. All of it is arrays by path, and part of a run's state.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +28,8 @@ pub enum Kind {
     Anchor,
     /// Σ x² of each input of a layer, [wide](Memory::wide).
     InputSquares,
+    /// The mean of each element's squared gradient.
+    Squares,
     /// Of one number, wide: the sparsity of a layer where layers have other ones than the pattern's.
     Sparsity,
 }
@@ -43,6 +45,7 @@ impl Kind {
             Self::Condemned => "condemned",
             Self::Anchor => "anchor",
             Self::InputSquares => "input-squares",
+            Self::Squares => "squares",
             Self::Sparsity => "sparsity",
         }
     }

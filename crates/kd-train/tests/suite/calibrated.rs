@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{gelu, relu};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use kd_core::Tap;
 use kd_deploy::{Array, Weights};
 use kd_train::batches::Batch;
@@ -21,6 +21,7 @@ use prune_core::{
     Unstructured, Wanda, prune,
 };
 
+use crate::common::{calibrated, uncalibrated};
 use crate::ptq::{batch, convnet, ds_cnn, mlp, resnet, trained, transformer};
 
 const EXAMPLES: usize = 24;
@@ -82,8 +83,10 @@ fn at_once(
     let mut training = student.training();
     let mut of_training = masks.clone();
     let mut memory = Memory::default();
-    sparsifier.before_step(&mut of_training, &mut memory, training.as_mut(), 0, &batches)?;
-    sparsifier.at_once(&mut masks, student.as_mut(), &batches)?;
+    calibrated(&batches, |calibration| {
+        sparsifier.before_step(&mut of_training, &mut memory, training.as_mut(), 0, calibration)?;
+        sparsifier.at_once(&mut masks, student.as_mut(), calibration)
+    })?;
     assert_eq!(of_training, masks, "{criterion}");
     assert_eq!(training.weights(), student.weights(), "{criterion}");
     assert_eq!(student.compression().masks, masks);
@@ -380,6 +383,44 @@ fn groups_of_a_convolution_read_inputs_of_their_own() {
 }
 
 #[test]
+fn optimal_brain_damage_takes_squares_of_single_examples() {
+    for network in [trained(mlp().as_ref()), trained(convnet().as_ref())] {
+        let text = "block = { rows = 2, columns = 3, sparsity = 0.5 }";
+        let (masks, weights) = at_once(network.as_ref(), "obd = {}", text, &Masks::new()).unwrap();
+        assert_eq!(weights, network.weights());
+        // Batch norm on its running statistics, one backward pass for each example.
+        let mut student = network.training();
+        student.freeze_statistics();
+        let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for example in data(network.as_ref()).into_iter().flat_map(Batch::examples) {
+            let example = example.on(&Device::flex().autodiff());
+            let logits = student.forward(example.rows, &mut Tap::none());
+            let labels: Tensor<2, Int> = example.labels.reshape([1, 1]);
+            let loss = burn::tensor::activation::log_softmax(logits, 1).gather(1, labels).neg().mean();
+            let own = student.gradients(&mut loss.backward());
+            for entry in student.entries().iter().filter(|entry| masks.contains_key(&entry.path)) {
+                let found = match entry.shape.len() {
+                    2 => values(own.get::<2>(entry.id).unwrap().flatten(0, 1)),
+                    _ => values(own.get::<4>(entry.id).unwrap().flatten(0, 3)),
+                };
+                let sums = sums.entry(entry.path.clone()).or_insert_with(|| vec![0.0; found.len()]);
+                sums.iter_mut().zip(found).for_each(|(sum, g)| *sum += f64::from(g) * f64::from(g));
+            }
+        }
+        let axes: BTreeMap<String, usize> = masked(&network.entries()).into_iter().collect();
+        for (path, keep) in &masks {
+            let weight = &weights[path];
+            let matrix = Matrix::from_weight(path, weight.shape(), weight.data(), axes[path]).unwrap();
+            let means: Vec<f64> = sums[path].iter().map(|sum| sum / (3 * EXAMPLES) as f64).collect();
+            let hessian = Matrix::from_weight(path, weight.shape(), &means, axes[path]).unwrap();
+            let expected =
+                one(&criterion("obd = {}"), pattern(text), &Inputs::new(&matrix).with_hessian(&hessian));
+            assert_eq!(*keep, matrix.to_stored(&expected.keep.unwrap()).unwrap(), "{path}");
+        }
+    }
+}
+
+#[test]
 fn every_model_shows_what_its_layers_read() {
     for network in [mlp(), convnet(), resnet(), ds_cnn(), transformer()] {
         for knobs in ["wanda = {}", "sparsegpt = {}"] {
@@ -409,16 +450,19 @@ fn inputs_are_looked_at_once_under_a_curve_and_in_every_round() {
             Box::new(data.clone().into_iter())
         };
         for step in 0..=12 {
-            sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step, &batches).unwrap();
+            calibrated(&batches, |calibration| {
+                sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step, calibration).unwrap()
+            });
             // A state that is written and read in between changes nothing.
             memory = Memory::from(memory.arrays().clone());
         }
         let gone = masks.values().flatten().filter(|keep| !**keep).count() as f64;
         let share = gone / masks.values().map(Vec::len).sum::<usize>() as f64;
         assert!((0.55..=0.65).contains(&share), "{knobs}, {schedule}: {share}");
-        (count.get(), memory.all(Kind::InputSquares).len())
+        let remembered = [Kind::InputSquares, Kind::Squares].map(|kind| memory.all(kind).len());
+        (count.get(), remembered[0] + remembered[1])
     };
-    for knobs in ["wanda = {}", "owl = {}"] {
+    for knobs in ["wanda = {}", "owl = {}", "obd = {}"] {
         assert_eq!(looks(knobs, SHOT), (1, 2));
         assert_eq!(looks(knobs, "cubic = { from = 0.0, to = 1.0 }"), (1, 2));
         assert_eq!(looks(knobs, "exponential = {}"), (1, 2));
@@ -438,7 +482,7 @@ fn no_batch_is_no_input() {
         let shape = "n-m = { keep = 2, of = 4 }";
         let sparsifier = sparsifier(network.as_ref(), (knobs, shape, SHOT), &Masks::new()).unwrap();
         let (mut student, mut masks) = student(network.as_ref(), &Masks::new());
-        let error = sparsifier.at_once(&mut masks, student.as_mut(), &|| Box::new(std::iter::empty()));
+        let error = uncalibrated(|calibration| sparsifier.at_once(&mut masks, student.as_mut(), calibration));
         assert_eq!(error.unwrap_err().code(), "site::not-reached");
     }
 }

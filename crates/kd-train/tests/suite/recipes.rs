@@ -1253,7 +1253,6 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
         + &of("bn-scale = {}", masks.0, masks.1)
         + &of("lamp = {}\ncalibration = 4", masks.0, masks.1)
         + &of("taylor = {}\ncalibration = 4", masks.0, masks.1)
-        + &of("obd = {}", masks.0, masks.1)
         + &of("lamp = {}\ncalibration = 4", cut.0, cut.1);
     insta::assert_snapshot!(said, @"
     recipe::bad-criterion: `obs` reads `grads`, which a stage does not have
@@ -1271,11 +1270,9 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
     recipe::bad-criterion: `bn-scale` scores by channel, and a stage `sparsify` removes by element
       help: write a stage `prune`, or another criterion: `kd list criteria` shows all
     recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
-      help: take it out, or name a criterion that reads the inputs of layers, such as `wanda`
+      help: take it out, or name a criterion that gathers over batches, such as `wanda`
     recipe::no-effect: `calibration` would change nothing: `taylor` gathers what it reads while the stage trains
-      help: take it out, or name a criterion that reads the inputs of layers, such as `wanda`
-    recipe::bad-criterion: `obd` reads `grads`, `hessian`, which a stage does not have
-      help: `kd prune eval --criterion obd` computes it on saved tensors
+      help: take it out, or name a criterion that gathers over batches, such as `wanda`
     recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
       help: take it out, or name a criterion that reads gradients or activations
     ");

@@ -128,6 +128,8 @@ fn criteria_of_inputs_go_on_bit_for_bit_and_later_stages_keep_their_masks() {
         (2, n_m, "schedule.one-shot = { at = 0.25 }\ncriterion.sparsegpt = {}"),
         (2, unstructured, "criterion.wanda = {}\nfrequency = 3\ncalibration = 1"),
         (2, unstructured, "schedule.iterative = { rounds = 3 }\ncriterion.wanda = {}\ncalibration = 1"),
+        (0, unstructured, "schedule.one-shot = {}\ncriterion.obd = {}\ncalibration = 1"),
+        (2, unstructured, "schedule.cubic = { from = 0.0, to = 1.0 }\ncriterion.obd = {}\ncalibration = 1"),
         (2, unstructured, "schedule.exponential = {}\ncriterion.owl = { m = 2.0 }\ncalibration = 1"),
     ] {
         let body = format!("{pattern}\n{way}");

@@ -20,6 +20,9 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
             "Usable in a recipe's stage `sparsify` with `schedule.one-shot`, which gathers what each layer reads over \
              `calibration` batches and changes the weights that stay."
         }
+        (_, Some(Needs::Squares), _) => {
+            "Usable in a recipe: stages `sparsify` and `prune` gather what it reads over `calibration` batches."
+        }
         (_, Some(_), true) => {
             "Usable in a recipe: a stage `sparsify` gathers gradients while it trains, a stage `prune` over \
              `calibration` batches before it cuts."
