@@ -263,7 +263,7 @@ whatever the criterion says: a control; `channels sparsity=S` output units, for 
 1.
 
 A criterion that scores elements takes no `channels`, and one of channels nothing else; `threshold` and `owl` take no \
-pattern, and `sparsegpt` those by which its sweep can choose.
+pattern here (a stage `sparsify` gives `owl` its own), and `sparsegpt` those by which its sweep can choose.
 
     kd prune eval --criterion 'wanda' --pattern 'keep=2 of=4' --in tensors.safetensors --out pruned.safetensors",
     },
