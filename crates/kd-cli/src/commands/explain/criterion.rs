@@ -1,6 +1,6 @@
 //! `kd explain criterion.NAME`: its definition, what it reads, what it removes, its knobs, and an example that runs.
 
-use kd_train::prune_eval::{Needs, TABLE, example, pattern_of};
+use kd_train::prune_eval::{Needs, Removes, TABLE, example, pattern_of};
 use serde_json::{Value, json};
 
 use super::{read_json, read_line, script, unknown, wrapped};
@@ -13,6 +13,10 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
         row.ok_or_else(|| unknown(["criterion", "criteria"], name, TABLE.iter().map(|row| row.name)))?;
     let recipe = match (row.in_recipes(), row.needs(), row.removes_channels()) {
         (true, ..) => "Usable in a recipe.",
+        (_, Some(Needs::InputSquares), _) if row.removes == Removes::Ratios => {
+            "Usable in a recipe's stage `sparsify` with `pattern.unstructured`, whose `sparsity` is the mean over layers; it \
+             gathers what each layer reads over `calibration` batches."
+        }
         (_, Some(Needs::InputSquares), _) => {
             "Usable in a recipe's stage `sparsify`, which gathers what each layer reads over `calibration` batches."
         }
