@@ -209,7 +209,7 @@ fn losses_page(losses: &[Loss]) -> String {
 fn criteria_page(criteria: &[Criterion]) -> String {
     let mut page = format!(
         "{MARK}\n# All criteria\n\nThe reference is the public implementation that a criterion is compared with, and where \
-         the two differ.\nStages of recipes gather gradients by weights, and for channels activations too; what a recipe cannot use is for code \
+         the two differ.\nStages of recipes gather gradients by weights and what layers read, and for channels activations; what a recipe cannot use is for code \
          of one's own and for `kd prune eval`.\n\n\
          | name | what it is | formula | reads | removes by | paper | reference | in a recipe |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n"

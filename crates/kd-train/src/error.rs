@@ -338,6 +338,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A layer whose inputs a criterion reads and cannot have.
+    #[error("`{criterion}` reads the inputs of `{path}`, which are out of reach: {reason}")]
+    InputsOutOfReach {
+        /// The criterion.
+        criterion: String,
+        /// Path of the weight.
+        path: String,
+        /// What stands in the way.
+        reason: String,
+    },
     /// A forward pass that cannot be captured.
     #[error(transparent)]
     Graph(#[from] kd_graph::Error),
@@ -445,6 +455,7 @@ impl Error {
                 "io::disk-full"
             }
             Error::Io { .. } | Error::Deploy(kd_deploy::Error::File { .. }) => "io::failed",
+            Error::InputsOutOfReach { .. } => "prune::inputs",
             Error::Graph(_) => "graph::not-captured",
             Error::Deploy(kd_deploy::Error::Parity { .. }) => "export::parity",
             Error::Deploy(_) => "export::failed",
@@ -501,6 +512,12 @@ impl Error {
             Error::PruneRange { .. } => Some("give the tensors as f64, or scale them down".into()),
             Error::PruneRemoves { reason: prune_core::Error::UnitKnob { removes, .. }, .. } => {
                 Some(format!("leave `unit` out, which then is \"{removes}\", or choose another pattern"))
+            }
+            Error::InputsOutOfReach { .. } => {
+                Some("let the model name the layer's inputs with `tap.at`, or take another criterion".into())
+            }
+            Error::Prune(prune_core::Error::LayerSparsity { .. }) => {
+                Some("lower `lambda`, or move the pattern's `sparsity` away from 0 and 1".into())
             }
             Error::PruneRemoves { patterns: "none", .. } => Some("leave the pattern out".into()),
             Error::PruneRemoves { patterns, .. } => Some(format!("it can remove by {patterns}")),

@@ -18,6 +18,7 @@ use crate::connect;
 use crate::error::Error;
 use crate::evaluate::predict;
 use crate::event::{Event, Sink};
+use crate::gather::Lesson;
 use crate::learned::{Live, Sites};
 use crate::network::Network;
 use crate::optimizer::Optimizers;
@@ -25,7 +26,7 @@ use crate::recipe::FitSpec;
 use crate::regime::Regime;
 use crate::run_dir::StageDir;
 use crate::seeds;
-use crate::sparsify::{Memory, Sparsifier, Turn};
+use crate::sparsify::{Calibration, Memory, Sparsifier, Turn};
 use crate::survey::Entry;
 
 /// Steps between two lines of `metrics.jsonl`.
@@ -49,6 +50,8 @@ pub struct Job<'a> {
     pub folds: &'a [Fold],
     /// How masks tighten, in a stage that sparsifies.
     pub sparsifier: Option<&'a Sparsifier>,
+    /// Training batches over which a stage that sparsifies gathers what its criterion reads.
+    pub calibration: usize,
     /// Share of the stage from which on an epoch may be passed on: one before masks are final may not.
     pub ready: f64,
     /// The plain device.
@@ -332,7 +335,13 @@ struct Training {
 
 impl Training {
     fn before_step(&mut self, job: &Job<'_>, step: usize, progress: Progress) -> Result<Turn, Error> {
-        let sparsifier = job.sparsifier.map(|sparsifier| (sparsifier, &mut self.memory));
+        let batches = || -> Box<dyn Iterator<Item = Batch> + '_> {
+            Box::new(job.data.calibration(job.calibration, job.device))
+        };
+        let (objective, teacher, connectors) = (job.objective, job.teacher, &self.connectors);
+        let lesson = Lesson { objective, teacher, connectors };
+        let calibration = Calibration { batches: &batches, lesson, device: job.device };
+        let sparsifier = job.sparsifier.map(|sparsifier| (sparsifier, &mut self.memory, &calibration));
         self.regime.before_step(sparsifier, job.folds, self.student.as_mut(), step, progress)
     }
 

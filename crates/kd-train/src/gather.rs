@@ -86,8 +86,7 @@ pub fn gather(
             Gathered { gradients: Some(mean(network, lesson, of_batches, |g| g)?), ..Gathered::default() }
         }
         Gathers::Squares => {
-            let of_examples = batches.flat_map(Batch::examples).map(attached);
-            Gathered { squares: Some(mean(network, lesson, of_examples, |g| g * g)?), ..Gathered::default() }
+            Gathered { squares: Some(squares(network, lesson, batches, device)?), ..Gathered::default() }
         }
         Gathers::Activations(norm) => {
             let places = places(graph, axes);
@@ -100,6 +99,22 @@ pub fn gather(
             Gathered { activations: Some(activations), ..Gathered::default() }
         }
     })
+}
+
+/// The mean over single examples of each element's squared gradient, by parameters.
+///
+/// # Errors
+///
+/// As [`gather`].
+pub fn squares(
+    network: &dyn Network,
+    lesson: Lesson<'_>,
+    batches: impl Iterator<Item = Batch>,
+    device: &Device,
+) -> Result<Weights, Error> {
+    let autodiff = device.clone().autodiff();
+    let of_examples = batches.flat_map(Batch::examples).map(|example| example.on(&autodiff));
+    mean(network, lesson, of_examples, |g| g * g)
 }
 
 /// The sites that hold units which may go. An axis that cannot be followed is the plan's to refuse.

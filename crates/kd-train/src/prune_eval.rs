@@ -12,7 +12,7 @@ use crate::problem::{Problem, Problems};
 use crate::tensors::{Numbers, Stored};
 
 pub use example::{example, pattern_of};
-pub use prune_core::{Removes, TABLE};
+pub use prune_core::{Needs, Removes, TABLE};
 
 /// The criterion that a line of TOML names, `wanda = { group = "row" }`.
 ///

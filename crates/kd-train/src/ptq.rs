@@ -34,7 +34,7 @@ pub mod walk;
 use crate::batches::Batch;
 
 pub use blocks::{Block, blocks};
-pub use inputs::{Gathered, gather};
+pub use inputs::{Gathered, Squares, gather, gather_as};
 pub use layers::{Layer, Route, layers};
 pub use method::{METHODS, Method, Objective, Rounding};
 pub use prepare::Prepared;

@@ -276,6 +276,8 @@ pub struct SparsifySpec {
     pub shape: Shape,
     /// Which weights stay; not asked where `when` trains scores.
     pub criterion: Arc<Builtin>,
+    /// Training batches over which a criterion gathers what it reads.
+    pub calibration: usize,
     /// When masks tighten.
     pub when: When,
     /// Steps between two updates of masks; a hundredth of the stage without it.

@@ -12,7 +12,7 @@ use crate::activations::Activations;
 use crate::error::Error;
 use crate::fold;
 use crate::network::Network;
-use crate::sparsify::{Masks, Memory, Sparsifier, Turn};
+use crate::sparsify::{Calibration, Masks, Memory, Sparsifier, Turn};
 
 /// The state of whatever a stage does to its student.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ impl Regime {
     /// Scores that are not finite.
     pub fn before_step(
         &mut self,
-        sparsifier: Option<(&Sparsifier, &mut Memory)>,
+        sparsifier: Option<(&Sparsifier, &mut Memory, &Calibration<'_, '_>)>,
         folds: &[Fold],
         student: &mut dyn Network,
         step: usize,
@@ -60,10 +60,10 @@ impl Regime {
         match self {
             Regime::Plain => {}
             Regime::Sparse { masks } => {
-                if let Some((sparsifier, memory)) = sparsifier {
+                if let Some((sparsifier, memory, calibration)) = sparsifier {
                     let mut plain: Masks =
                         std::mem::take(masks).into_iter().map(|(path, mask)| (path, mask.0)).collect();
-                    let turn = sparsifier.before_step(&mut plain, memory, student, step)?;
+                    let turn = sparsifier.before_step(&mut plain, memory, student, step, calibration)?;
                     *masks = plain.into_iter().map(|(path, keep)| (path, Mask(keep))).collect();
                     return Ok(turn);
                 }

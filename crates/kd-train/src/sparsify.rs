@@ -5,9 +5,12 @@
 //! between is the loop's to keep ([`Memory`]); everything else follows from the step.
 
 mod calendar;
+mod choose;
+mod look;
 mod memory;
 mod parts;
 mod ranked;
+mod seen;
 mod shape;
 mod soft;
 mod trained;
@@ -23,14 +26,14 @@ use std::sync::Arc;
 use burn::optim::GradientsParams;
 use kd_deploy::{Array, Weights};
 use kd_graph::Axis;
-use prune_core::{Criterion, Inputs, Matrix, Needs, Removal, Unit, select};
+use prune_core::{Criterion, Needs, Pattern};
 
 pub use self::calendar::Calendar;
+pub use self::look::{Calibration, check_inputs};
 pub use self::memory::{Kind, Memory};
 pub use self::parts::Part;
-use self::ranked::Ranked;
+use self::seen::Seen;
 pub use self::shape::{Hybrid, Shape};
-use self::units::scaled;
 pub use self::when::{
     Early, Exponential, Growing, Iterative, LotteryTicket, Movement, OneShot, Rewind, Scores, SoftMovement,
     WHENS, Way, When,
@@ -57,6 +60,8 @@ pub struct Sparsifier {
     pub calendar: Calendar,
     /// Masks of earlier stages: what is gone stays gone.
     pub floor: Masks,
+    /// Where the criterion's inputs are seen; none where it looks at none.
+    seen: Option<Arc<Seen>>,
 }
 
 /// What happened before a step.
@@ -73,7 +78,8 @@ impl Sparsifier {
     ///
     /// # Errors
     ///
-    /// A hybrid shape on a network that cannot be captured; weights that are not finite.
+    /// A hybrid shape, or a criterion that looks at layers' inputs, on a network that cannot be captured; inputs of a layer
+    /// that are out of reach; weights that are not finite.
     pub fn new(
         shape: Shape,
         criterion: Arc<dyn Criterion>,
@@ -89,20 +95,27 @@ impl Sparsifier {
             (Shape::Each(_), None) => Vec::new(),
             _ => parts::parts(&shape, &network.entries(), &network.weights(), &axes)?,
         };
-        Ok(Self { shape, parts, criterion, when, calendar, floor })
+        let asked = !when.is_movement() && !matches!(shape, Shape::Each(Pattern::Random(_)));
+        let seen = match asked && criterion.needs().is_of_inputs() {
+            true => Some(Arc::new(Seen::new(network, criterion.name())?)),
+            false => None,
+        };
+        Ok(Self { shape, parts, criterion, when, calendar, floor, seen })
     }
 
-    /// Before a step, or behind the last one: recomputes masks, and begins rounds again.
+    /// Before a step, or behind the last one: recomputes masks, and begins rounds again. `calibration` is for criteria that
+    /// look at layers' inputs or at gradients of single examples.
     ///
     /// # Errors
     ///
-    /// Weights that are not finite.
+    /// Weights, activations or gradients that are not finite, layers that `calibration` does not reach.
     pub fn before_step(
         &self,
         masks: &mut Masks,
         memory: &mut Memory,
         student: &mut dyn Network,
         step: usize,
+        calibration: &Calibration<'_, '_>,
     ) -> Result<Turn, Error> {
         let calendar = &self.calendar;
         if calendar.anchor() == Some(step) {
@@ -112,19 +125,33 @@ impl Sparsifier {
             self.start_at_magnitude(&student.weights(), memory);
         }
         if calendar.condemns_at() == Some(step) {
+            self.look(memory, student, &self.floor, calibration)?;
             let kept = self.masks(&student.weights(), &student.entries(), 1.0, memory, &self.floor)?;
             memory.keep(Kind::Condemned, condemned(&kept, &self.floor));
         }
         if !calendar.acts_at(step) {
             return Ok(Turn::On);
         }
+        if self.updates() {
+            self.sweep(masks, student, calibration)?;
+            return Ok(Turn::On);
+        }
         let tighter = match &self.when {
             When::Way(Way::GrowingRegularisation(_)) => without(masks, &memory.all(Kind::Condemned)),
             // A round takes from what the one before it left.
             When::Way(Way::Iterative(_) | Way::LotteryTicket(_)) => {
-                self.tightened(student, step, memory, &masks.clone())?
+                let floor = masks.clone();
+                self.look(memory, student, &floor, calibration)?;
+                self.tightened(student, step, memory, &floor)?
             }
-            _ => self.tightened(student, step, memory, &self.floor)?,
+            when => {
+                // Masks of a curve are recomputed too often for another look.
+                let looked = |kind| !memory.all(kind).is_empty();
+                if !(when.is_gradual() && (looked(Kind::InputSquares) || looked(Kind::Squares))) {
+                    self.look(memory, student, &self.floor, calibration)?;
+                }
+                self.tightened(student, step, memory, &self.floor)?
+            }
         };
         masks.extend(tighter);
         student.remask(masks.clone());
@@ -205,7 +232,7 @@ impl Sparsifier {
 
     /// Whether scores are made of weight times gradient.
     pub fn watches(&self) -> bool {
-        self.when.is_movement() || self.criterion.needs() != Needs::Weight
+        self.when.is_movement() || self.criterion.needs().is_of_training()
     }
 
     fn tightened(
@@ -225,152 +252,6 @@ impl Sparsifier {
         }
         self.masks(&weights, &entries, self.calendar.share(step), memory, floor)
     }
-
-    /// The masks of all convolutions and linear layers but the last one, which decides between classes and is small, at a
-    /// share of the pattern's sparsity. What `floor` masks is gone, and counts as such.
-    ///
-    /// # Errors
-    ///
-    /// Weights that are not finite.
-    pub fn masks(
-        &self,
-        weights: &Weights,
-        entries: &[Entry],
-        share: f64,
-        memory: &Memory,
-        floor: &Masks,
-    ) -> Result<Masks, Error> {
-        let layers = masked(entries);
-        let matrix = |(path, axis): &(String, usize)| {
-            let array = &weights[path];
-            Matrix::from_weight(path, array.shape(), array.data(), *axis)
-        };
-        let matrices = layers.iter().map(matrix).collect::<Result<Vec<_>, _>>()?;
-        let gathered = layers.iter().map(|(path, axis)| self.gathered(path, &weights[path], *axis, memory));
-        let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
-        let inputs = matrices.iter().zip(&gathered).map(|(matrix, gathered)| {
-            let inputs = Inputs::new(matrix);
-            gathered.as_ref().map_or(inputs, |gathered| inputs.with_grad(gathered))
-        });
-        let inputs: Vec<_> = inputs.collect();
-        let Shape::Each(pattern) = &self.shape else {
-            return self.ranked_by_parts(&matrices, &inputs, share, memory, floor);
-        };
-        let there = layers.iter().map(|(path, axis)| {
-            let ones = floor.get(path)?.iter().map(|&keep| f32::from(u8::from(keep))).collect::<Vec<f32>>();
-            Some(Matrix::from_weight(path, weights[path].shape(), &ones, *axis))
-        });
-        let pattern = scaled(pattern, share)?;
-        let ranked = Ranked {
-            criterion: self.criterion.as_ref(),
-            moved: self.when.is_movement(),
-            pattern: &pattern,
-            there: there.map(Option::transpose).collect::<Result<_, _>>()?,
-        };
-        let pruned = prune_core::prune(&ranked, Some(&Removal::Elements(pattern)), &inputs)?;
-        let mut masks = BTreeMap::new();
-        for (matrix, pruned) in matrices.iter().zip(pruned) {
-            let keep = pruned.keep.unwrap_or_else(|| vec![true; matrix.values().len()]);
-            let keep = within(matrix.to_stored(&keep)?, floor.get(matrix.path()));
-            masks.insert(matrix.path().to_owned(), keep);
-        }
-        Ok(masks)
-    }
-
-    /// The masks of a hybrid shape: a unit's score is the mean of its elements', or the one that was trained.
-    fn ranked_by_parts(
-        &self,
-        matrices: &[Matrix],
-        inputs: &[Inputs<'_>],
-        share: f64,
-        memory: &Memory,
-        floor: &Masks,
-    ) -> Result<Masks, Error> {
-        let all = match self.when.is_movement() {
-            true => {
-                let negative =
-                    |inputs: &Inputs<'_>| Ok(inputs.grad()?.values().iter().map(|sum| -sum).collect());
-                inputs.iter().map(negative).collect::<Result<Vec<Vec<f64>>, prune_core::Error>>()?
-            }
-            false => self.criterion.scores_of(inputs, Unit::Element)?,
-        };
-        let stored = matrices
-            .iter()
-            .zip(all)
-            .map(|(matrix, scores)| Ok((matrix.path().to_owned(), matrix.to_stored(&scores)?)));
-        let elements = stored.collect::<Result<BTreeMap<_, _>, prune_core::Error>>()?;
-        self.by_parts(floor, |part| {
-            let mut scores = match self.when.rate_of_scores() {
-                Some(_) => {
-                    trained::scores(memory, &part.name, part.count).into_iter().map(f64::from).collect()
-                }
-                None => part.means(&elements),
-            };
-            for (score, there) in scores.iter_mut().zip(part.there(floor)) {
-                // What is gone goes first, and counts.
-                *score = if there { *score } else { f64::NEG_INFINITY };
-            }
-            Ok(select::keep(&scores, part.removed(share)?)?)
-        })
-    }
-
-    /// Masks from what each part keeps, and without what is gone.
-    fn by_parts(
-        &self,
-        floor: &Masks,
-        keep: impl Fn(&Part) -> Result<Vec<bool>, Error>,
-    ) -> Result<Masks, Error> {
-        let mut masks = Masks::new();
-        for part in &self.parts {
-            part.mask(&keep(part)?, &mut masks);
-        }
-        let within = |(path, keep): (String, Vec<bool>)| {
-            let keep = within(keep, floor.get(&path));
-            (path, keep)
-        };
-        Ok(masks.into_iter().map(within).collect())
-    }
-
-    /// What training has gathered for a layer: the sums that movement ranks by, or the gradient behind them.
-    fn gathered(
-        &self,
-        path: &str,
-        weight: &Array,
-        axis: usize,
-        memory: &Memory,
-    ) -> Result<Option<Matrix>, Error> {
-        let zeros = vec![0.0; weight.data().len()];
-        let sums = memory.get(Kind::Products, path).unwrap_or(&zeros);
-        let values = match self.criterion.needs() {
-            _ if self.when.rate_of_scores().is_some() => self.trained(path, weight.data().len(), memory),
-            _ if self.when.is_movement() => sums.iter().map(|&sum| f64::from(sum)).collect(),
-            Needs::Weight => return Ok(None),
-            Needs::Gradient => {
-                let steps = memory.get(Kind::Steps, path).map_or(1.0, |steps| steps[0]);
-                by_weight(sums, weight.data(), steps)
-            }
-            Needs::Movement => by_weight(sums, weight.data(), 1.0),
-        };
-        Ok(Some(Matrix::from_weight(path, weight.shape(), &values, axis)?))
-    }
-
-    /// For each element the negative of its unit's trained score, as sums of weight times gradient are.
-    fn trained(&self, path: &str, len: usize, memory: &Memory) -> Vec<f64> {
-        let own = self.parts.iter().find_map(|part| Some((part, part.units(path)?)));
-        let Some((part, units)) = own else { return vec![0.0; len] };
-        let scores = trained::scores(memory, &part.name, part.count);
-        units.iter().map(|unit| unit.map_or(0.0, |unit| -f64::from(scores[unit as usize]))).collect()
-    }
-}
-
-/// The gradient behind sums of weight times gradient over `steps`. Criteria of first order look at the product alone, which
-/// is 0 where the weight is.
-fn by_weight(sums: &[f32], weights: &[f32], steps: f32) -> Vec<f64> {
-    let gradient = |(&sum, &weight): (&f32, &f32)| match weight == 0.0 {
-        true => 0.0,
-        false => f64::from(sum) / f64::from(steps) / f64::from(weight),
-    };
-    sums.iter().zip(weights).map(gradient).collect()
 }
 
 /// Path and output axis of the weights that are masked.

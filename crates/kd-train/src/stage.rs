@@ -6,20 +6,24 @@ use std::sync::Arc;
 use kd_core::Objective;
 use kd_deploy::{WeightsContainer, kdz};
 use kd_graph::Fold;
+use prune_core::Criterion;
 
-use crate::checkpoint::State;
+use crate::batches::Batch;
+use crate::checkpoint::{STATE_FILE, State};
 use crate::compress::Compression;
+use crate::connect;
 use crate::error::Error;
 use crate::evaluate::Predictions;
 use crate::event::{Event, Sink};
 use crate::fit::{Fitted, Job, fit};
+use crate::gather::Lesson;
 use crate::network::Network;
 use crate::recipe::{FitSpec, QuantizeSpec, SparsifySpec, StageKind};
 use crate::regime::{Mask, Regime};
 use crate::report::masked as masked_report;
 use crate::run::{Model, Run};
 use crate::run_dir::{StageDir, files};
-use crate::sparsify::{Calendar, Memory, Sparsifier, masked};
+use crate::sparsify::{Calendar, Calibration, Sparsifier, masked};
 use crate::summary::{PackedSummary, SparseSummary, StageSummary};
 use crate::{export, fold, measure, quantize, share, weights};
 
@@ -32,6 +36,8 @@ pub(crate) struct Prepared<'a> {
     network: Box<dyn Network>,
     regime: Regime,
     sparsifier: Option<Sparsifier>,
+    /// Training batches over which a stage that sparsifies gathers what its criterion reads.
+    calibration: usize,
     /// Share of the stage from which on an epoch may be passed on.
     ready: f64,
     /// Parameters that do not train.
@@ -54,7 +60,7 @@ pub(crate) fn prepare<'a>(
         StageKind::Train(spec) => Ok(plain(&spec.fit, network)),
         StageKind::Distill(fit) => Ok(plain(fit, network)),
         StageKind::Prune(spec) => prune::prune(run, spec, network, folder, sink),
-        StageKind::Sparsify(spec) => sparsify(run, spec, network),
+        StageKind::Sparsify(spec) => sparsify(run, spec, network, folder, sink),
         StageKind::Share(spec) => {
             let compression = share::shared(network.as_ref(), spec)?;
             Ok(plain(&spec.fit, network.with_compression(compression)))
@@ -76,6 +82,7 @@ fn plain(spec: &FitSpec, network: Box<dyn Network>) -> Prepared<'_> {
         network,
         regime: Regime::Plain,
         sparsifier: None,
+        calibration: 0,
         ready: 0.0,
         fixed: BTreeSet::new(),
         folds: Vec::new(),
@@ -88,6 +95,8 @@ fn sparsify<'a>(
     run: &Run<'_>,
     spec: &'a SparsifySpec,
     network: Box<dyn Network>,
+    folder: &StageDir,
+    sink: &mut dyn Sink,
 ) -> Result<Prepared<'a>, Error> {
     let steps = spec.fit.epochs * run.data.steps();
     let (entries, weights) = (network.entries(), network.weights());
@@ -97,21 +106,29 @@ fn sparsify<'a>(
     let sparsifier =
         Sparsifier::new(spec.shape, spec.criterion.clone(), when, network.as_ref(), floor.clone())?;
     let mut masks = floor;
-    match steps {
-        // One shot where nothing trains; else nothing more is masked before the first step.
-        0 => {
-            let (memory, floor) = (Memory::default(), &sparsifier.floor);
-            masks.extend(sparsifier.masks(&weights, &entries, 1.0, &memory, floor)?);
-        }
-        _ => {
-            for (path, _) in masked(&entries) {
-                let len = weights[&path].data().len();
-                masks.entry(path).or_insert_with(|| vec![true; len]);
-            }
-        }
+    for (path, _) in masked(&entries) {
+        let len = weights[&path].data().len();
+        masks.entry(path).or_insert_with(|| vec![true; len]);
     }
     let compression = Compression { masks: masks.clone(), ..Compression::default() };
     let mut network = network.with_compression(compression);
+    // One shot where nothing trains; else nothing more is masked before the first step. A state has the masks that an
+    // earlier session made.
+    if steps == 0 && !folder.file(STATE_FILE).is_file() {
+        if spec.criterion.needs().is_of_calibration() {
+            let (name, count) = (spec.criterion.name(), spec.calibration);
+            let what = format!("gathering what `{name}` reads over {count} batches");
+            sink.event(Event::Working { what });
+        }
+        let batches = || -> Box<dyn Iterator<Item = Batch> + '_> {
+            Box::new(run.data.calibration(spec.calibration, &run.device))
+        };
+        let job = job(run, folder.name(), &spec.fit, &spec.fit.objective);
+        let connectors = connect::connectors(&job, network.as_ref(), &run.device.clone().autodiff())?;
+        let lesson = Lesson { objective: job.objective, teacher: job.teacher, connectors: &connectors };
+        let calibration = Calibration { batches: &batches, lesson, device: &run.device };
+        sparsifier.at_once(&mut masks, network.as_mut(), &calibration)?;
+    }
     if sparsifier.watches() {
         network.watch_masks();
     }
@@ -119,6 +136,7 @@ fn sparsify<'a>(
     Ok(Prepared {
         regime,
         ready: sparsifier.calendar.ready(),
+        calibration: spec.calibration,
         sparsifier: Some(sparsifier),
         ..plain(&spec.fit, network)
     })
@@ -173,6 +191,7 @@ fn job<'a>(run: &'a Run<'_>, order: &'a str, spec: &'a FitSpec, objective: &'a O
         teacher: teacher.filter(|_| objective.needs_teacher()),
         folds: &[],
         sparsifier: None,
+        calibration: 0,
         ready: 0.0,
         device: &run.device,
     }
@@ -191,6 +210,7 @@ pub(crate) fn train(
     let job = Job {
         folds: &prepared.folds,
         sparsifier: prepared.sparsifier.as_ref(),
+        calibration: prepared.calibration,
         ready: prepared.ready,
         ..job(run, order, prepared.spec, &prepared.objective)
     };

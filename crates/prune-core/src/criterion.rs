@@ -18,7 +18,7 @@ pub use self::entry::{Entry, Input, Knob, Removes};
 use self::entry::{FEATURES, GRAD, GRADS, LAYER_INPUTS, UNIT, WEIGHT};
 pub use self::knobs::{Bits, NonNegative, Norm};
 pub(crate) use self::random::chance;
-use crate::{Counts, Error, Gathers, Inputs, Needs, Pattern, Pruned};
+use crate::{Counts, Error, Gathers, Inputs, Needs, Pattern, Pruned, Sparsity};
 
 /// A rule that scores the weights of a layer.
 ///
@@ -94,6 +94,16 @@ pub trait Criterion: Debug + Send + Sync {
     /// As [`scores`](Criterion::scores).
     fn decide(&self, inputs: &Inputs<'_>, scores: &[f64]) -> Option<Result<Vec<bool>, Error>> {
         let _ = (inputs, scores);
+        None
+    }
+
+    /// A sparsity for each layer around a mean of `sparsity`, for a criterion that gives layers other ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`scores`](Criterion::scores), [`Error::LayerSparsity`].
+    fn sparsities(&self, sparsity: Sparsity, layers: &[Inputs<'_>]) -> Option<Result<Vec<f64>, Error>> {
+        let _ = (sparsity, layers);
         None
     }
 
@@ -257,6 +267,10 @@ impl Criterion for Builtin {
 
     fn decide(&self, inputs: &Inputs<'_>, scores: &[f64]) -> Option<Result<Vec<bool>, Error>> {
         self.as_criterion().decide(inputs, scores)
+    }
+
+    fn sparsities(&self, sparsity: Sparsity, layers: &[Inputs<'_>]) -> Option<Result<Vec<f64>, Error>> {
+        self.as_criterion().sparsities(sparsity, layers)
     }
 
     fn update(&self, inputs: &Inputs<'_>, keep: &[bool]) -> Option<Result<Vec<f64>, Error>> {

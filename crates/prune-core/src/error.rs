@@ -145,6 +145,22 @@ pub enum Error {
         /// What stands there.
         value: f64,
     },
+    /// Ratios of layers without a mean.
+    #[error("`owl` was given no `sparsity`, the mean over the layers")]
+    NoSparsity,
+    /// A layer whose own sparsity is none.
+    #[error(
+        "the layer `{path}` would have a sparsity of {value:.4}, expected a number in 0 ..= 1: `lambda` = {lambda} spreads \
+         layers too far from the mean"
+    )]
+    LayerSparsity {
+        /// Path of the weight.
+        path: String,
+        /// What it would be.
+        value: f64,
+        /// Half the range.
+        lambda: f64,
+    },
     /// A matrix that cannot be inverted.
     #[error("the second derivatives of `{path}` cannot be inverted with `damping` {damping}; raise it")]
     Singular {

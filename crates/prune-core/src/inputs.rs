@@ -4,7 +4,7 @@
 //! method, and one that is not there is an error with its name. Whatever has the weight's shape has its orientation
 //! too, so that no criterion has an opinion on layouts.
 
-use crate::{Error, Matrix};
+use crate::{Error, InputSums, Matrix};
 
 /// The tensors of one layer.
 ///
@@ -23,6 +23,8 @@ pub struct Inputs<'a> {
     bn_weight: Option<&'a Samples>,
     quant_scale: Option<&'a Samples>,
     quant_zero: Option<&'a Samples>,
+    sums: Option<&'a InputSums>,
+    there: Option<&'a [bool]>,
 }
 
 macro_rules! tensors {
@@ -89,6 +91,47 @@ impl<'a> Inputs<'a> {
     /// The same with `grad.activations`.
     pub fn with_grad_activations(self, gradients: &'a Samples) -> Self {
         Self { grad_activations: Some(gradients), ..self }
+    }
+
+    /// The same with sums over the layer's inputs in the place of `activations`.
+    pub fn with_sums(self, sums: &'a InputSums) -> Self {
+        Self { sums: Some(sums), ..self }
+    }
+
+    /// The same with what earlier masks have left, row-major: what is gone goes first, counts, and stays gone.
+    pub fn with_there(self, there: &'a [bool]) -> Self {
+        Self { there: Some(there), ..self }
+    }
+
+    /// Sums over the layer's inputs, if they are there in the place of `activations`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for those of another layer.
+    pub fn sums(&self) -> Result<Option<&'a InputSums>, Error> {
+        let Some(sums) = self.sums else { return Ok(None) };
+        let weight = self.weight()?;
+        if sums.columns() != weight.columns() || !weight.rows().is_multiple_of(sums.groups()) {
+            let input = format!("sums of the inputs of {}", sums.path());
+            let expected =
+                format!("{} columns, and groups that divide {} rows", weight.columns(), weight.rows());
+            return Err(Error::Shape { input, expected, found: vec![sums.groups(), sums.columns()] });
+        }
+        Ok(Some(sums))
+    }
+
+    /// What earlier masks have left of the weight, if they have taken something.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`].
+    pub fn there(&self) -> Result<Option<&'a [bool]>, Error> {
+        let Some(there) = self.there else { return Ok(None) };
+        let expected = self.weight()?.values().len();
+        match there.len() == expected {
+            true => Ok(Some(there)),
+            false => Err(Error::Length { path: self.name("mask"), expected, found: there.len() }),
+        }
     }
 
     /// The gradient of the loss by the weight.

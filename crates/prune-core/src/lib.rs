@@ -80,6 +80,7 @@ mod matrix;
 mod needs;
 mod pattern;
 mod spelling;
+mod sums;
 
 mod mask;
 mod named;
@@ -141,6 +142,7 @@ pub use plan::{
 pub use predict::{Carrier, Cost, Prediction, carriers, predict, sites_of};
 pub use prune::{Pruned, prune};
 pub use scope::Ranked;
+pub use sums::InputSums;
 pub use sync::{apply_synced, pin};
 pub use verify::{
     Comparison, TOLERANCE, absent_equals_removed, as_planned, mask_equals_remove, mask_equals_removed,

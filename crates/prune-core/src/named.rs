@@ -72,7 +72,7 @@ impl Named {
     /// that takes none, and [`Error::UnitKnob`] where it removes other units than the criterion's knob scores.
     pub fn evaluate(&self, criterion: &Builtin, removal: Option<&Removal>) -> Result<Outputs, Error> {
         let entry = criterion.entry();
-        if let (Removes::Nothing, Some(removal)) = (entry.removes, removal) {
+        if let (Removes::Ratios | Removes::Nothing, Some(removal)) = (entry.removes, removal) {
             let (criterion, pattern) = (entry.name.into(), removal.to_string());
             return Err(Error::Pattern { criterion, pattern, expected: entry.removes.patterns() });
         }

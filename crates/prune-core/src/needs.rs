@@ -1,8 +1,8 @@
-//! What a criterion reads that only training can gather, so that whoever trains gathers that and nothing else.
+//! What a criterion reads that only a stage can gather, so that whoever trains gathers that and nothing else.
 
 use crate::{Entry, Norm, Removes};
 
-/// What has to be gathered, step by step, for a criterion's scores.
+/// What a stage that sparsifies has to gather for a criterion's scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing: the weight says it all.
@@ -12,6 +12,29 @@ pub enum Needs {
     Gradient,
     /// Such a gradient that, times the weight, is Σ w·g over all steps so far: where training has been moving the weight.
     Movement,
+    /// The mean over single examples of the squared gradient of the loss by the weight, over calibration batches: `hessian`.
+    Squares,
+    /// Σ x² of each column of the layer's inputs, over calibration batches: [`InputSums`](crate::InputSums).
+    InputSquares,
+    /// Σ x xᵀ of them, of a network whose layers before are pruned already: the weights that stay change.
+    InputProducts,
+}
+
+impl Needs {
+    /// Whether steps of training gather it.
+    pub fn is_of_training(self) -> bool {
+        matches!(self, Needs::Gradient | Needs::Movement)
+    }
+
+    /// Whether it is gathered over calibration batches.
+    pub fn is_of_calibration(self) -> bool {
+        self.is_of_inputs() || self == Needs::Squares
+    }
+
+    /// Whether it is about what layers read.
+    pub fn is_of_inputs(self) -> bool {
+        matches!(self, Needs::InputSquares | Needs::InputProducts)
+    }
 }
 
 /// What has to be gathered over calibration batches before coupled channels are scored.
@@ -47,6 +70,11 @@ impl Entry {
             ["weight"] => Some(Needs::Weight),
             ["weight", "grad"] => Some(Needs::Gradient),
             ["weight", "grad", "weights", "grads"] => Some(Needs::Movement),
+            ["weight", "grads", "hessian"] => Some(Needs::Squares),
+            ["weight", "activations"] | ["layers.K.weight", "layers.K.activations"] => {
+                Some(Needs::InputSquares)
+            }
+            ["weight", "activations", "quant.scale", "quant.zero"] => Some(Needs::InputProducts),
             _ => None,
         }
     }

@@ -245,6 +245,20 @@ that is not finite there, as the square of 1e30 is not in f32, is an error and n
     safetensors.torch.save_file({\"weight\": w, \"activations\": x.flatten(0, -2)}, \"tensors.safetensors\")",
     },
     Explanation {
+        code: "prune::inputs",
+        about: "a criterion reads what a layer is given, and that cannot be had",
+        text: "\
+`wanda`, `sparsegpt` and `owl` look at what each masked layer is given. A model shows its values at sites, and from a site to \
+the layer only pooling, ReLU and operations that move numbers can be repeated. Between this layer and the nearest site stands \
+something else, or two layers share the weight.
+
+A model of one's own names a value with `tap.at`, which costs nothing while nobody looks:
+
+    let x = tap.at(\"hidden\", gelu(x));
+
+Criteria of weights, such as `magnitude`, need no inputs: `kd list criteria` shows all.",
+    },
+    Explanation {
         code: "prune::pattern",
         about: "a pattern that cannot be read, or that the criterion cannot remove by",
         text: "\
@@ -255,8 +269,8 @@ whatever the criterion says: a control; `channels sparsity=S` output units, for 
 1.
 
 A criterion that scores elements takes no `channels`, and one of channels nothing else; a knob `unit` chooses one of the two \
-where a criterion has both, and without it the pattern does. `threshold` and `owl` take no \
-pattern, and `sparsegpt` those by which its sweep can choose.
+where a criterion has both, and without it the pattern does. `threshold` and `owl` take no pattern here (a stage `sparsify` \
+gives `owl` its own), and `sparsegpt` those by which its sweep can choose.
 
     kd prune eval --criterion 'wanda' --pattern 'keep=2 of=4' --in tensors.safetensors --out pruned.safetensors",
     },

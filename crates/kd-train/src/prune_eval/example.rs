@@ -26,7 +26,7 @@ pub fn pattern_of(entry: &Entry) -> Option<&'static str> {
         Removes::Any | Removes::Elements => Some("unstructured sparsity=0.5"),
         Removes::Channels => Some("channels sparsity=0.5"),
         Removes::Sweep => Some("keep=2 of=4"),
-        Removes::Nothing => None,
+        Removes::Ratios | Removes::Nothing => None,
     }
 }
 

@@ -21,7 +21,53 @@ use crate::error::Error;
 use crate::network::Network;
 
 /// Sums of each layer's inputs, one a group; none of a layer that is out of reach. In the order of the layers asked for.
-pub type Gathered = Vec<Option<Arc<Vec<InputStats>>>>;
+pub type Gathered<S = InputStats> = Vec<Option<Arc<Vec<S>>>>;
+
+/// What is kept of inputs that stream by.
+pub trait Sums: Send + Sync {
+    /// Sums over no rows of `columns` numbers.
+    fn none(columns: usize) -> Self;
+
+    /// Takes in rows, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Rows of another length.
+    fn take(&mut self, rows: Matrix<'_>) -> Result<(), Error>;
+}
+
+impl Sums for InputStats {
+    fn none(columns: usize) -> Self {
+        Self::new(columns)
+    }
+
+    fn take(&mut self, rows: Matrix<'_>) -> Result<(), Error> {
+        Ok(self.observe(rows)?)
+    }
+}
+
+/// Σ x² of each column, for those who need no products of two columns: they take as long as the square of the columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Squares {
+    /// Rows seen.
+    pub rows: u64,
+    /// One sum a column.
+    pub sums: Vec<f64>,
+}
+
+impl Sums for Squares {
+    fn none(columns: usize) -> Self {
+        Self { rows: 0, sums: vec![0.0; columns] }
+    }
+
+    fn take(&mut self, rows: Matrix<'_>) -> Result<(), Error> {
+        for row in rows.iter_rows() {
+            self.sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+        }
+        self.rows += rows.rows() as u64;
+        Ok(())
+    }
+}
 
 /// Streams `batches` through `network` and sums up what `layers` of its `graph` read.
 ///
@@ -34,7 +80,21 @@ pub fn gather(
     layers: &[&Layer],
     batches: impl Iterator<Item = Batch>,
 ) -> Result<Gathered, Error> {
-    let mut streams: Vec<Stream<'_>> = Vec::new();
+    gather_as(network, graph, layers, batches)
+}
+
+/// The same, and what is kept of it is the caller's choice.
+///
+/// # Errors
+///
+/// As [`gather`].
+pub fn gather_as<S: Sums>(
+    network: &dyn Network,
+    graph: &Graph,
+    layers: &[&Layer],
+    batches: impl Iterator<Item = Batch>,
+) -> Result<Gathered<S>, Error> {
+    let mut streams: Vec<Stream<'_, S>> = Vec::new();
     let mut of_layer = Vec::with_capacity(layers.len());
     for &layer in layers {
         let Ok(route) = &layer.route else {
@@ -44,7 +104,7 @@ pub fn gather(
         let found = streams.iter().position(|stream| stream.serves(layer, route));
         of_layer.push(Some(found.unwrap_or(streams.len())));
         if found.is_none() {
-            let stats = vec![InputStats::new(layer.columns); layer.groups];
+            let stats = (0..layer.groups).map(|_| S::none(layer.columns)).collect();
             streams.push(Stream { layer, route, stats });
         }
     }
@@ -66,7 +126,7 @@ pub fn gather(
             each.map(|(stream, x)| stream.observe(graph, x)).collect::<Result<Vec<()>, Error>>()?;
         }
     }
-    let stats: Vec<Arc<Vec<InputStats>>> = streams.into_iter().map(|stream| Arc::new(stream.stats)).collect();
+    let stats: Vec<Arc<Vec<S>>> = streams.into_iter().map(|stream| Arc::new(stream.stats)).collect();
     Ok(of_layer.into_iter().map(|stream| stream.map(|at| stats[at].clone())).collect())
 }
 
@@ -93,14 +153,14 @@ pub fn rows(
     unfold(layer, &x, &graph.shape(graph.nodes[layer.node].output, 1), take)
 }
 
-struct Stream<'a> {
+struct Stream<'a, S> {
     /// The first layer that reads it.
     layer: &'a Layer,
     route: &'a Route,
-    stats: Vec<InputStats>,
+    stats: Vec<S>,
 }
 
-impl Stream<'_> {
+impl<S: Sums> Stream<'_, S> {
     fn serves(&self, layer: &Layer, route: &Route) -> bool {
         let plain = |kind: &Kind| match kind {
             Kind::Right => Kind::Linear,
@@ -120,7 +180,7 @@ impl Stream<'_> {
         let stats = &mut self.stats;
         unfold(self.layer, x, &out, &mut |group, rows| {
             let rows = Matrix::new("inputs", rows.len() / columns, columns, rows)?;
-            Ok(stats[group].observe(rows)?)
+            stats[group].take(rows)
         })
     }
 }

@@ -75,6 +75,21 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
     found
 }
 
+/// Of the layers `wanted`, those that see one value at a site, in the order of the first of them: all layers before that
+/// value are done when their turn comes.
+pub(crate) fn places(layers: &[Layer], wanted: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
+    let mut places: Vec<Vec<usize>> = Vec::new();
+    let seen = |at: usize| layers[at].route.as_ref().ok().map(|route| route.seen);
+    for at in wanted {
+        let found = seen(at).and_then(|value| places.iter().position(|place| seen(place[0]) == Some(value)));
+        match found {
+            Some(place) => places[place].push(at),
+            None => places.push(vec![at]),
+        }
+    }
+    places
+}
+
 impl Layer {
     /// The weight as `[rows, columns]`, row-major.
     pub fn matrix(&self, weight: &Array) -> Vec<f32> {

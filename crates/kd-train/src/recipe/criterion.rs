@@ -25,7 +25,16 @@ pub(crate) fn one_criterion(line: &str) -> Result<Builtin, Box<Problem>> {
         // The quotes that a bare name got are not in what was written.
         if whole { Box::new(problem.at(0..line.len())) } else { problem }
     };
-    read(Spanned::new(span, DeValue::Table(table.into_inner()))).map_err(problem)
+    let criterion = read(Spanned::new(span, DeValue::Table(table.into_inner()))).map_err(problem)?;
+    if let Builtin::Owl(owl) = &criterion
+        && owl.sparsity.is_none()
+    {
+        // A stage has a pattern that says it; here nothing else does.
+        let message = "this needs the key `sparsity`";
+        let problem = Problem::new("recipe::missing-key", message, 0..line.len(), "incomplete");
+        return Err(Box::new(problem.help("write `owl = { sparsity = 0.6 }`")));
+    }
+    Ok(criterion)
 }
 
 /// The criterion of a stage that removes `unit`s by a pattern; one that needs more than the weight is noted.
@@ -70,6 +79,22 @@ pub(super) fn calibration(table: &mut Table<'_>, criterion: &Builtin) -> usize {
     batches.get()
 }
 
+/// Training batches over which a criterion of elements gathers what it reads; a number that nobody would look at is
+/// noted.
+pub(super) fn calibration_of_elements(table: &mut Table<'_>, criterion: &Builtin) -> usize {
+    let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
+    let reads = match criterion.needs() {
+        Needs::Squares | Needs::InputSquares | Needs::InputProducts => return batches.get(),
+        Needs::Gradient | Needs::Movement => "gathers what it reads while the stage trains",
+        Needs::Weight => "looks at weights alone",
+    };
+    let message = format!("`calibration` would change nothing: `{}` {reads}", criterion.name());
+    let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+    table
+        .problem(problem.help("take it out, or name a criterion that gathers over batches, such as `wanda`"));
+    batches.get()
+}
+
 /// With the usual batches of 128 about a thousand examples, which published criteria take.
 const CALIBRATION: usize = 8;
 
@@ -79,13 +104,16 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
     if entry.removes == Removes::Nothing {
         return Some((format!("`{name}` takes no pattern, and a stage has one"), "takes no pattern", eval));
     }
-    // A stage that sparsifies trains before masks come, and gathers gradients on the way.
-    // One that prunes gathers over calibration batches what the scores of coupled channels read.
+    // A stage that sparsifies trains before masks come, and gathers gradients on the way; inputs of layers and gradients of
+    // single examples it gathers over calibration batches. One that prunes gathers over calibration batches what the scores of coupled channels read.
+    let (masks, cuts) = (entry.needs().is_some(), entry.removes_channels());
     let gathered = match unit {
-        Unit::Element => criterion.needs() != Needs::Weight,
-        Unit::Channel => entry.removes_channels(),
+        Unit::Element => masks,
+        Unit::Channel => cuts,
     };
-    if !entry.in_recipes() && !gathered {
+    // What the other kind of stage can do is a matter of units, and said so below.
+    let elsewhere = (masks || cuts) && criterion.unit().is_some_and(|has| has != unit);
+    if !entry.in_recipes() && !gathered && !elsewhere {
         let more = entry.inputs.iter().map(|input| input.name).filter(|&name| name != "weight");
         let more = more.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let message = format!("`{name}` reads {more}, which a stage does not have");

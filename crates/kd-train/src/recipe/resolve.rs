@@ -71,6 +71,10 @@ fn kind(text: &mut Text, kind: &StageKind) {
             text.entry("pattern", spec.shape);
             if !spec.when.is_movement() && !matches!(spec.shape, Shape::Each(Pattern::Random(_))) {
                 text.entry("criterion", spec.criterion.as_ref());
+                text.maybe(
+                    "calibration",
+                    spec.criterion.needs().is_of_calibration().then_some(spec.calibration),
+                );
             }
             text.entry("schedule", &spec.when);
             text.maybe("frequency", spec.frequency).maybe("lock-after", spec.lock_after);

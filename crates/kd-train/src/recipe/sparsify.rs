@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kd_core::{Progress, Schedule};
-use prune_core::{Builtin, Criterion, Needs, Pattern, Unit};
+use prune_core::{Builtin, Criterion, Needs, Pattern, Scope, Unit};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -20,6 +20,7 @@ pub(super) struct Read {
     shape: Option<(Shape, Range<usize>)>,
     criterion: Builtin,
     ranks: Option<Range<usize>>,
+    calibration: usize,
     when: Option<When>,
     place: Option<Range<usize>>,
     frequency: Option<(NonZeroUsize, Range<usize>)>,
@@ -31,6 +32,7 @@ pub(super) fn masks(table: &mut Table<'_>) -> Read {
     let shape = table.require::<Shape>("pattern", "pattern.unstructured = { sparsity = 0.9 }");
     let ranks = table.place("criterion");
     let criterion = criterion::of_stage(table, Unit::Element);
+    let calibration = criterion::calibration_of_elements(table, &criterion);
     let (when, at) = match table.take("schedule") {
         None => (Some(When::Curve(default())), None),
         Some((_, value)) => {
@@ -42,6 +44,7 @@ pub(super) fn masks(table: &mut Table<'_>) -> Read {
         shape,
         criterion,
         ranks,
+        calibration,
         when,
         place: at,
         frequency: table.get("frequency"),
@@ -87,8 +90,12 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
     if let Some((shape, span)) = &read.shape {
         fits(table, (shape, span), when, &place);
     }
+    if let Some(ranks) = read.ranks.as_ref().filter(|_| !when.is_movement() && random.is_none()) {
+        let shape = read.shape.as_ref().map(|(shape, span)| (shape, span));
+        of_inputs(table, (&read.criterion, ranks), shape, (when, &place));
+    }
     let fit = fit?;
-    if read.criterion.needs() != Needs::Weight
+    if read.criterion.needs().is_of_training()
         && !when.is_movement()
         && (fit.epochs == 0 || when.is_at_once())
     {
@@ -109,6 +116,7 @@ pub(super) fn spec(table: &Table<'_>, read: Read, fit: Option<FitSpec>) -> Optio
     Some(SparsifySpec {
         shape: read.shape?.0,
         criterion: Arc::new(read.criterion),
+        calibration: read.calibration,
         frequency: read.frequency.map(|(steps, _)| steps.get()),
         lock_after: read.lock_after.map(|(lock, _)| lock),
         when: read.when?,
@@ -174,6 +182,65 @@ fn fits(table: &Table<'_>, (shape, span): (&Shape, &Range<usize>), when: &When, 
     };
     let problem = Problem::new("recipe::bad-value", message, span.clone(), label);
     table.problem(problem.also(place.clone(), "the schedule").help("`kd list schedules` shows others"));
+}
+
+/// Patterns, schedules and knobs that criteria which read the inputs of layers can do nothing with.
+fn of_inputs(
+    table: &Table<'_>,
+    (criterion, ranks): (&Builtin, &Range<usize>),
+    shape: Option<(&Shape, &Range<usize>)>,
+    (when, place): (&When, &Range<usize>),
+) {
+    let name = criterion.name();
+    let problem = |code: &'static str, message: String, span: &Range<usize>, label: &str, help: &str| {
+        let problem = Problem::new(code, message, span.clone(), label);
+        table.problem(problem.also(ranks.clone(), "the criterion").help(help));
+    };
+    match criterion {
+        Builtin::SparseGpt(sparse) if sparse.bits.is_some() => {
+            let message = "`bits` rounds to scales that a stage does not have";
+            let problem = Problem::new("recipe::bad-criterion", message, ranks.clone(), "rounds");
+            table.problem(problem.help("take `bits` out, and write a stage `quantize` behind this one"));
+        }
+        Builtin::Owl(owl) if owl.sparsity.is_some() => {
+            let message = "`sparsity` of `owl` would change nothing: the pattern says it";
+            let problem = Problem::new("recipe::no-effect", message, ranks.clone(), "no effect");
+            let problem = match shape {
+                Some((_, pattern)) => problem.also(pattern.clone(), "says it"),
+                None => problem,
+            };
+            table.problem(problem.help("write `criterion.owl = {}`"));
+        }
+        _ => {}
+    }
+    if criterion.needs() == Needs::InputProducts && !matches!(when, When::Way(Way::OneShot(_))) {
+        let message = format!(
+            "expected `schedule.one-shot`: `{name}` changes the weights that stay when it masks, and does so once"
+        );
+        problem(
+            "recipe::bad-value",
+            message,
+            place,
+            "masks more than once",
+            "write `schedule.one-shot = {}`, or take `wanda`, which changes none",
+        );
+    }
+    let Some((shape, pattern)) = shape else { return };
+    let local =
+        |shape: &Shape| matches!(shape, Shape::Each(Pattern::Unstructured(it)) if it.scope == Scope::Local);
+    let (can, expected) = match criterion {
+        Builtin::SparseGpt(_) => (
+            local(shape) || matches!(shape, Shape::Each(Pattern::NM(_))),
+            "`unstructured` within each layer, or `n-m`",
+        ),
+        Builtin::Owl(_) => (local(shape), "`unstructured` within each layer"),
+        _ => (true, ""),
+    };
+    if !can {
+        let message = format!("expected {expected} under `{name}`, found `{shape}`");
+        let help = "write `pattern.unstructured = { sparsity = 0.5 }`, or take `wanda`, which goes with every pattern";
+        problem("recipe::bad-value", message, pattern, "it cannot choose so", help);
+    }
 }
 
 /// Zhu and Gupta's cubic, done after three quarters of the stage so that the rest recovers.

@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::recipe::{NetworkSpec, Recipe, Role, Source, StageKind};
 use crate::registry::Registry;
 use crate::run::{Env, build, load_data};
-use crate::{connect, device, measure, removal};
+use crate::{connect, device, measure, removal, sparsify};
 
 /// What a recipe would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -158,10 +158,14 @@ pub(super) fn fits(recipe: &Recipe, env: &Env, base: &Path) -> Result<Fits, Erro
             teacher: Some(teacher.as_ref()).filter(|_| fit.objective.needs_teacher()),
             folds: &[],
             sparsifier: None,
+            calibration: 0,
             ready: 0.0,
             device: &device,
         };
         let student = left.as_deref().unwrap_or(student.as_ref());
+        if let StageKind::Sparsify(spec) = &stage.kind {
+            sparsify::check_inputs(student, spec.criterion.as_ref())?;
+        }
         connect::connectors(&job, student, &device.clone().autodiff())?;
     }
     Ok(Fits { device, data, teacher, student })

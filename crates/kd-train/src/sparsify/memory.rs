@@ -1,5 +1,5 @@
-//! What a stage that sparsifies remembers between steps: sums of weight times gradient, scores, condemned weights, and the
-//! weights that a round begins again with. All of it is arrays by path, and part of a run's state.
+//! What a stage that sparsifies remembers between steps: sums of weight times gradient, what calibration batches gave, scores,
+//! condemned weights, and the weights that a round begins again with. All of it is arrays by path, and part of a run's state.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +26,12 @@ pub enum Kind {
     Condemned,
     /// Weights to begin again with.
     Anchor,
+    /// Σ x² of each input of a layer, [wide](Memory::wide).
+    InputSquares,
+    /// The mean of each element's squared gradient.
+    Squares,
+    /// Of one number, wide: the sparsity of a layer where layers have other ones than the pattern's.
+    Sparsity,
 }
 
 impl Kind {
@@ -38,6 +44,9 @@ impl Kind {
             Self::Square => "square",
             Self::Condemned => "condemned",
             Self::Anchor => "anchor",
+            Self::InputSquares => "input-squares",
+            Self::Squares => "squares",
+            Self::Sparsity => "sparsity",
         }
     }
 }
@@ -64,6 +73,21 @@ impl Memory {
     /// Remembers arrays, as they are.
     pub fn keep(&mut self, kind: Kind, weights: Weights) {
         self.0.extend(weights.into_iter().map(|(path, array)| (key(kind, &path), array)));
+    }
+
+    /// Remembers numbers in twice the precision: each as a float and what it lacks, which hold 48 bits together.
+    pub fn keep_wide(&mut self, kind: Kind, path: &str, values: &[f64]) {
+        let lacks = values.iter().map(|&x| (x - f64::from(x as f32)) as f32);
+        let pairs: Vec<f32> = values.iter().map(|&x| x as f32).chain(lacks).collect();
+        let array = Array::new(vec![2, values.len()], pairs).expect("two numbers each");
+        self.0.insert(key(kind, path), array);
+    }
+
+    /// Numbers that were [kept so](Memory::keep_wide).
+    pub fn wide(&self, kind: Kind, path: &str) -> Option<Vec<f64>> {
+        let pairs = self.get(kind, path)?;
+        let (values, lacks) = pairs.split_at(pairs.len() / 2);
+        Some(values.iter().zip(lacks).map(|(&x, &lacks)| f64::from(x) + f64::from(lacks)).collect())
     }
 
     /// Forgets all of one kind.

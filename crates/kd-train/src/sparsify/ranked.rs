@@ -5,7 +5,7 @@ use prune_core::{Criterion, Error, Inputs, Matrix, Pattern, Ranking, Unit};
 use super::units::lowest;
 
 /// A criterion that knows what earlier stages or rounds took. Hooks that update weights are not passed on: a mask is all
-/// that a stage takes from a criterion.
+/// that a stage takes from a criterion, but for one that updates while it chooses (`seen`).
 #[derive(Debug)]
 pub(super) struct Ranked<'a> {
     pub(super) criterion: &'a dyn Criterion,

@@ -220,6 +220,16 @@ fn criteria_on_tensors() {
                 },
                 patterns: "`channels`",
             },
+            Error::InputsOutOfReach {
+                criterion: "wanda".into(),
+                path: "mixer.weight".into(),
+                reason: "between it and the nearest site is `gelu`; a site behind that would do".into(),
+            },
+            Error::Prune(prune_core::Error::LayerSparsity {
+                path: "hidden.0.weight".into(),
+                value: 1.125,
+                lambda: 0.5,
+            }),
         ]),
         @"
         prune::missing-input: the criterion `taylor` reads `grad [out, …]`, which is not there; there are `weight`
@@ -233,6 +243,12 @@ fn criteria_on_tensors() {
           Request
         prune::pattern: criterion `fpgm` has no scores for the unit `element`
           help: it can remove by `channels`
+          Request
+        prune::inputs: `wanda` reads the inputs of `mixer.weight`, which are out of reach: between it and the nearest site is `gelu`; a site behind that would do
+          help: let the model name the layer's inputs with `tap.at`, or take another criterion
+          Request
+        prune::impossible: the layer `hidden.0.weight` would have a sparsity of 1.1250, expected a number in 0 ..= 1: `lambda` = 0.5 spreads layers too far from the mean
+          help: lower `lambda`, or move the pattern's `sparsity` away from 0 and 1
           Request
         "
     );

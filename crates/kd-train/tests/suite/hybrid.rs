@@ -11,6 +11,8 @@ use kd_train::network::{Built, Network, seeded};
 use kd_train::sparsify::{Calendar, Masks, Memory, Part, Shape, Sparsifier, Way, When, masked};
 use prune_core::Magnitude;
 
+use crate::common::uncalibrated;
+
 const SHAPE: &str = "hybrid = { rows = 4, columns = 6, sparsity = 0.5, units = 0.7 }";
 const STEPS: usize = 20;
 
@@ -104,7 +106,10 @@ fn stage(sparsifier: &Sparsifier, mut look: impl FnMut(usize, &Masks)) {
     let mut student = student.training();
     let mut memory = Memory::default();
     for step in 0..=STEPS {
-        sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step).unwrap();
+        uncalibrated(|calibration| {
+            sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step, calibration)
+        })
+        .unwrap();
         assert_eq!(student.compression().masks, masks);
         look(step, &masks);
         if step < STEPS {

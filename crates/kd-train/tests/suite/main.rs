@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod blocks;
+mod calibrated;
 mod checkpoint_quant;
 mod codes;
 mod common;

@@ -1251,28 +1251,166 @@ fn a_criterion_that_a_stage_cannot_use_is_refused() {
     };
     let (masks, cut) =
         (("{ sparsity = 0.5 }", "{ sparsity = 0.5 }"), ("{ sparsity = 0.25 }", "{ sparsity = 0.25 }"));
-    let said = of("wanda = {}", masks.0, masks.1)
+    let said = of("obs = {}", masks.0, masks.1)
         + &of("threshold = { value = 0.1 }", masks.0, masks.1)
         + &of("fpgm = {}", masks.0, masks.1)
         + &of("magnitude = { unit = \"element\" }", cut.0, cut.1)
         + &of("wanda = {}", cut.0, cut.1)
-        + &of("obd = {}", masks.0, masks.1)
+        + &of("owl = {}", cut.0, cut.1)
+        + &of("bn-scale = {}", masks.0, masks.1)
+        + &of("lamp = {}\ncalibration = 4", masks.0, masks.1)
+        + &of("taylor = {}\ncalibration = 4", masks.0, masks.1)
         + &of("lamp = {}\ncalibration = 4", cut.0, cut.1);
     insta::assert_snapshot!(said, @"
-    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
-      help: `kd prune eval --criterion wanda` computes it on saved tensors
+    recipe::bad-criterion: `obs` reads `grads`, which a stage does not have
+      help: `kd prune eval --criterion obs` computes it on saved tensors
     recipe::bad-criterion: `threshold` takes no pattern, and a stage has one
       help: `kd prune eval --criterion threshold` computes it on saved tensors
     recipe::bad-criterion: `fpgm` scores by channel, and a stage `sparsify` removes by element
       help: write a stage `prune`, or another criterion: `kd list criteria` shows all
     recipe::bad-criterion: `magnitude` scores by element, and a stage `prune` removes by channel
       help: leave `unit` out, or write a stage `sparsify`
-    recipe::bad-criterion: `wanda` reads `activations`, which a stage does not have
-      help: `kd prune eval --criterion wanda` computes it on saved tensors
-    recipe::bad-criterion: `obd` reads `grads`, `hessian`, which a stage does not have
-      help: `kd prune eval --criterion obd` computes it on saved tensors
+    recipe::bad-criterion: `wanda` scores by element, and a stage `prune` removes by channel
+      help: write a stage `sparsify`, or another criterion: `kd list criteria` shows all
+    recipe::bad-criterion: `owl` scores by element, and a stage `prune` removes by channel
+      help: write a stage `sparsify`, or another criterion: `kd list criteria` shows all
+    recipe::bad-criterion: `bn-scale` scores by channel, and a stage `sparsify` removes by element
+      help: write a stage `prune`, or another criterion: `kd list criteria` shows all
+    recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
+      help: take it out, or name a criterion that gathers over batches, such as `wanda`
+    recipe::no-effect: `calibration` would change nothing: `taylor` gathers what it reads while the stage trains
+      help: take it out, or name a criterion that gathers over batches, such as `wanda`
     recipe::no-effect: `calibration` would change nothing: `lamp` looks at weights alone
       help: take it out, or name a criterion that reads gradients or activations
+    ");
+}
+
+#[test]
+fn criteria_that_read_inputs_are_read_with_their_batches() {
+    let masks = "pattern.unstructured = { sparsity = 0.5 }";
+    let resolved = |with: &str| {
+        let recipe = parse(&GOOD.replace(masks, &format!("{masks}\n{with}")), &[]).unwrap();
+        let text = recipe.resolved();
+        let stage =
+            text.split("[stage.sparsify]\n").nth(1).unwrap().split("epochs").next().unwrap().to_owned();
+        stage.lines().skip(1).collect::<Vec<_>>().join("\n")
+    };
+    let all = [
+        resolved("criterion.wanda = {}"),
+        resolved(
+            "criterion.wanda = { group = \"layer\" }\ncalibration = 3\nschedule.iterative = { rounds = 2 }",
+        ),
+        resolved("criterion.owl = { m = 4.0 }\nschedule.one-shot = { at = 0.5 }"),
+        resolved("criterion.sparsegpt = { block-size = 16 }\ncalibration = 2\nschedule.one-shot = {}"),
+    ];
+    assert_snapshot!(all.join("\n\n"), @r#"
+    criterion.wanda = { group = "row" }
+    calibration = 8
+    schedule.cubic = { begin = 0.0, end = 0.75, from = 0.0, to = 1.0 }
+
+    criterion.wanda = { group = "layer" }
+    calibration = 3
+    schedule.iterative = { begin = 0.0, rounds = 2 }
+
+    criterion.owl = { lambda = 0.08, m = 4.0 }
+    calibration = 8
+    schedule.one-shot = { at = 0.5 }
+
+    criterion.sparsegpt = { block-size = 16, damping = 0.01 }
+    calibration = 2
+    schedule.one-shot = { at = 0.0 }
+    "#);
+}
+
+#[test]
+fn what_criteria_of_inputs_can_do_nothing_with_is_refused() {
+    let masks = "pattern.unstructured = { sparsity = 0.5 }";
+    let said = |with: &str| say(&[(masks, with)]);
+    assert_snapshot!(said(&format!("{masks}\ncriterion.sparsegpt = {{}}")), @"
+    recipe::bad-value: expected `schedule.one-shot`: `sparsegpt` changes the weights that stay when it masks, and does so once
+      recipe.toml:48:1
+      | [stage.sparsify]
+      | ^^^^^^^^^^^^^^^^ masks more than once
+      recipe.toml:51:1
+      | criterion.sparsegpt = {}
+      | ^^^^^^^^^ the criterion
+      help: write `schedule.one-shot = {}`, or take `wanda`, which changes none
+    ");
+    assert_snapshot!(said(&format!("{masks}\ncriterion.sparsegpt = {{}}\nschedule.iterative = {{ rounds = 3 }}")), @"
+    recipe::bad-value: expected `schedule.one-shot`: `sparsegpt` changes the weights that stay when it masks, and does so once
+      recipe.toml:52:1
+      | schedule.iterative = { rounds = 3 }
+      | ^^^^^^^^ masks more than once
+      recipe.toml:51:1
+      | criterion.sparsegpt = {}
+      | ^^^^^^^^^ the criterion
+      help: write `schedule.one-shot = {}`, or take `wanda`, which changes none
+    ");
+    assert_snapshot!(
+        said("pattern.block = { rows = 4, columns = 1, sparsity = 0.5 }\ncriterion.sparsegpt = { bits = 4 }\nschedule.one-shot = {}"),
+        @"
+    recipe::bad-value: expected `unstructured` within each layer, or `n-m` under `sparsegpt`, found `block 4x1 sparsity=0.5`
+      recipe.toml:50:1
+      | pattern.block = { rows = 4, columns = 1, sparsity = 0.5 }
+      | ^^^^^^^ it cannot choose so
+      recipe.toml:51:1
+      | criterion.sparsegpt = { bits = 4 }
+      | ^^^^^^^^^ the criterion
+      help: write `pattern.unstructured = { sparsity = 0.5 }`, or take `wanda`, which goes with every pattern
+
+    recipe::bad-criterion: `bits` rounds to scales that a stage does not have
+      recipe.toml:51:1
+      | criterion.sparsegpt = { bits = 4 }
+      | ^^^^^^^^^ rounds
+      help: take `bits` out, and write a stage `quantize` behind this one
+    "
+    );
+    assert_snapshot!(
+        said("pattern.unstructured = { sparsity = 0.5, scope = \"global\" }\ncriterion.owl = { sparsity = 0.6 }"),
+        @r#"
+    recipe::bad-value: expected `unstructured` within each layer under `owl`, found `unstructured sparsity=0.5 scope=global`
+      recipe.toml:50:1
+      | pattern.unstructured = { sparsity = 0.5, scope = "global" }
+      | ^^^^^^^ it cannot choose so
+      recipe.toml:51:1
+      | criterion.owl = { sparsity = 0.6 }
+      | ^^^^^^^^^ the criterion
+      help: write `pattern.unstructured = { sparsity = 0.5 }`, or take `wanda`, which goes with every pattern
+
+    recipe::no-effect: `sparsity` of `owl` would change nothing: the pattern says it
+      recipe.toml:51:1
+      | criterion.owl = { sparsity = 0.6 }
+      | ^^^^^^^^^ no effect
+      recipe.toml:50:1
+      | pattern.unstructured = { sparsity = 0.5, scope = "global" }
+      | ^^^^^^^ says it
+      help: write `criterion.owl = {}`
+    "#
+    );
+    assert_snapshot!(said("pattern.n-m = { keep = 2, of = 4 }\ncriterion.owl = {}\ncalibration = 0"), @"
+    recipe::bad-value: expected `unstructured` within each layer under `owl`, found `keep=2 of=4`
+      recipe.toml:50:1
+      | pattern.n-m = { keep = 2, of = 4 }
+      | ^^^^^^^ it cannot choose so
+      recipe.toml:51:1
+      | criterion.owl = {}
+      | ^^^^^^^^^ the criterion
+      help: write `pattern.unstructured = { sparsity = 0.5 }`, or take `wanda`, which goes with every pattern
+
+    recipe::bad-value: expected a whole number of at least 1, found 0
+      recipe.toml:52:15
+      | calibration = 0
+      |               ^ expected a whole number of at least 1
+    ");
+    assert_snapshot!(said(&format!("{masks}\ncriterion.wanda = {{}}\nschedule.movement = {{}}")), @"
+    recipe::no-effect: `criterion` would change nothing: movement ranks by scores of its own
+      recipe.toml:51:1
+      | criterion.wanda = {}
+      | ^^^^^^^^^ no effect
+      recipe.toml:52:1
+      | schedule.movement = {}
+      | ^^^^^^^^ beside this
+      help: take one of the two out
     ");
 }
 

@@ -12,6 +12,8 @@ use kd_train::recipe::OptimizerSpec;
 use kd_train::sparsify::{Calendar, Kind, Masks, Memory, Sparsifier, Turn, Way, When, masked};
 use prune_core::{Criterion, Error, Inputs, Magnitude, Needs, Pattern, Random, Unit};
 
+use crate::common::uncalibrated;
+
 fn way(text: &str) -> When {
     When::Way(toml::from_str::<Way>(text).unwrap_or_else(|error| panic!("{text}: {error}")))
 }
@@ -209,7 +211,10 @@ fn stage(sparsifier: &Sparsifier, steps: usize, mut look: impl FnMut(usize, &Mas
     let spec: OptimizerSpec = toml::from_str("sgd = {}").unwrap();
     let mut optimizer = kd_train::optimizer::build(&spec);
     for step in 0..=steps {
-        let turn = sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step).unwrap();
+        let turn = uncalibrated(|calibration| {
+            sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step, calibration)
+        })
+        .unwrap();
         assert_eq!(student.compression().masks, masks);
         look(step, &masks, student.as_ref(), turn);
         if step < steps {
@@ -364,7 +369,10 @@ fn running_statistics_begin_again_too() {
         if step == anchor {
             anchored = Some(student.weights());
         }
-        let turn = sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step).unwrap();
+        let turn = uncalibrated(|calibration| {
+            sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step, calibration)
+        })
+        .unwrap();
         if turn == Turn::Again {
             assert_eq!(Some(student.weights()), anchored);
             again += 1;
@@ -567,7 +575,10 @@ fn soft_movement_masks_scores_below_its_threshold_and_no_more_than_the_pattern_s
         let mut student = masked_student(5, &masks, true);
         let mut most = 0;
         for step in 0..=40 {
-            sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step).unwrap();
+            uncalibrated(|calibration| {
+                sparsifier.before_step(&mut masks, &mut memory, student.as_mut(), step, calibration)
+            })
+            .unwrap();
             if sparsifier.calendar.acts_at(step) {
                 let p = (step as f64 / 40.0 / 0.75).min(1.0);
                 let threshold = 0.1 * (1.0 - (1.0 - p).powi(3));

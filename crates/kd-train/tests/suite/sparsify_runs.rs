@@ -116,6 +116,57 @@ fn every_way_reaches_its_sparsity_and_goes_on_bit_for_bit() {
     }
 }
 
+/// Recipes whose masks come from what layers read, with stages behind them that keep the masks.
+#[test]
+fn criteria_of_inputs_go_on_bit_for_bit_and_later_stages_keep_their_masks() {
+    let student = "[student]\nmodel.convnet = { channels = [4, 6], kernel = 3, hidden = 12 }";
+    let n_m = "pattern.n-m = { keep = 2, of = 4 }";
+    let unstructured = "pattern.unstructured = { sparsity = 0.6 }";
+    for (epochs, pattern, way) in [
+        (0, n_m, "schedule.one-shot = {}\ncriterion.wanda = {}\ncalibration = 2"),
+        (0, n_m, "schedule.one-shot = {}\ncriterion.sparsegpt = { block-size = 16 }\ncalibration = 2"),
+        (2, n_m, "schedule.one-shot = { at = 0.25 }\ncriterion.sparsegpt = {}"),
+        (2, unstructured, "criterion.wanda = {}\nfrequency = 3\ncalibration = 1"),
+        (2, unstructured, "schedule.iterative = { rounds = 3 }\ncriterion.wanda = {}\ncalibration = 1"),
+        (0, unstructured, "schedule.one-shot = {}\ncriterion.obd = {}\ncalibration = 1"),
+        (2, unstructured, "schedule.cubic = { from = 0.0, to = 1.0 }\ncriterion.obd = {}\ncalibration = 1"),
+        (2, unstructured, "schedule.exponential = {}\ncriterion.owl = { m = 2.0 }\ncalibration = 1"),
+    ] {
+        let body = format!("{pattern}\n{way}");
+        let sparse = sparsify("sparse", &body).replace("epochs = 2", &format!("epochs = {epochs}"));
+        let more = DISTILL.replace("\"distill\"", "\"more\"");
+        let recipe = format!("{HEAD}{DISTILL}{sparse}{more}")
+            .replace("[student]\nmodel.mlp = { hidden = [16, 12] }", student);
+        let base = tempfile::tempdir().unwrap();
+        let whole = run(&recipe, &[], base.path(), &mut Silent).unwrap();
+        for (weight, elements) in [("blocks.1.conv.weight", 6 * 36), ("hidden.weight", 12 * 24)] {
+            let [first, then] = ["3-sparse", "4-more"].map(|folder| zeros(&whole.dir, folder, weight));
+            let share = count(&first) as f64 / elements as f64;
+            assert!((0.45..0.7).contains(&share), "{way}: {share} of {weight}");
+            assert_eq!(first, then, "{way}: {weight}");
+            if pattern == n_m {
+                assert!(first.chunks(4).all(|group| count(group) == 2), "{way}: {weight}");
+            }
+        }
+        let other = tempfile::tempdir().unwrap();
+        let mut stops = [43, 5, 3, 2, 4, 7].into_iter().cycle();
+        let mut result = run(&recipe, &[], other.path(), &mut StopAfter(stops.next().unwrap()));
+        let dir = other.path().join("runs/masks");
+        let mut sessions = 1;
+        while result.is_err() && sessions < 60 {
+            result = go_on(&dir, &mut StopAfter(stops.next().unwrap()));
+            sessions += 1;
+        }
+        result.unwrap();
+        assert!(sessions >= 3, "only {sessions} sessions");
+        let (expected, found) = (exact_files(&whole.dir), exact_files(&dir));
+        assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+        for (name, bytes) in &expected {
+            assert!(bytes == &found[name], "{way}, {sessions} sessions: `{name}` differs");
+        }
+    }
+}
+
 #[test]
 fn batch_norm_begins_again_wherever_a_run_was_stopped() {
     let way = "pattern.n-m = { keep = 2, of = 4 }\nschedule.lottery-ticket = { rounds = 2, to = 0.3 }";

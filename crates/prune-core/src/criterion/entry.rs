@@ -56,6 +56,8 @@ pub enum Removes {
     Channels,
     /// Elements, `unstructured` in each layer or n:m: the sweep that updates the weights has to meet them column by column.
     Sweep,
+    /// None by itself: it says how sparse layers are, and a stage of a recipe gives that to `unstructured`.
+    Ratios,
     /// It takes no pattern.
     Nothing,
 }
@@ -68,7 +70,7 @@ impl Removes {
             Removes::Elements => "every pattern but `channels`",
             Removes::Channels => "`channels`",
             Removes::Sweep => "`unstructured` without `scope=global`, `keep=K of=M`",
-            Removes::Nothing => "none",
+            Removes::Ratios | Removes::Nothing => "none",
         }
     }
 }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, GRADS, Input, Removes, UNIT, Unit, WEIGHT, by_unit};
-use crate::{Counts, Error, Gathers, Inputs};
+use crate::{Counts, Error, Gathers, Inputs, Needs};
 
 /// `½ h w²`, with `h` the diagonal of the Hessian, or the mean over samples of `g²`; a channel sums it.
 ///
@@ -22,6 +22,10 @@ pub struct Obd {
 }
 
 impl Criterion for Obd {
+    fn needs(&self) -> Needs {
+        Needs::Squares
+    }
+
     fn gathers(&self) -> Gathers {
         Gathers::Squares
     }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Entry, Input, Knob, LAYER_INPUTS, NonNegative, Ranking, Removes, Unit, WEIGHT, only, wanda};
-use crate::{Error, Inputs, Sparsity};
+use crate::{Error, Inputs, Needs, Sparsity};
 
 /// One sparsity a layer, around `sparsity`, from the share of outliers among Wanda's scores.
 ///
@@ -19,8 +19,9 @@ use crate::{Error, Inputs, Sparsity};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Owl {
-    /// The mean of the layers' sparsities.
-    pub sparsity: Sparsity,
+    /// The mean of the layers' sparsities; none where a pattern says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<Sparsity>,
     /// How many means a score has to exceed to be an outlier.
     #[serde(default = "outlier")]
     pub m: NonNegative,
@@ -34,34 +35,41 @@ impl Owl {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`] where a layer lacks `weight` or `activations`, what is wrong with these, and what
-    /// [`ratios_of`](Owl::ratios_of) says.
+    /// [`Error::NoSparsity`], [`Error::Missing`] where a layer lacks `weight` or `activations`, what is wrong with these,
+    /// and what [`ratios_of`](Owl::ratios_of) says.
     pub fn ratios(&self, layers: &[Inputs<'_>]) -> Result<Vec<f64>, Error> {
-        let outliers = layers.iter().map(|inputs| self.outliers(inputs)).collect::<Result<Vec<f64>, Error>>()?;
-        self.ratios_of(&outliers)
+        self.ratios_around(self.sparsity.ok_or(Error::NoSparsity)?, layers)
     }
 
-    /// The share of a layer's scores that are outliers.
+    fn ratios_around(&self, sparsity: Sparsity, layers: &[Inputs<'_>]) -> Result<Vec<f64>, Error> {
+        let outliers = layers.iter().map(|inputs| self.outliers(inputs)).collect::<Result<Vec<f64>, Error>>()?;
+        self.ratios_of(sparsity, &outliers)
+    }
+
+    /// The share of a layer's scores that are outliers; what is gone counts, and has none.
     ///
     /// # Errors
     ///
-    /// As [`ratios`](Owl::ratios).
+    /// [`Error::Missing`], and what is wrong with `weight` or `activations`.
     pub fn outliers(&self, inputs: &Inputs<'_>) -> Result<f64, Error> {
-        let scores = wanda::scores(inputs)?;
+        let mut scores = wanda::scores(inputs)?;
+        if let Some(there) = inputs.there()? {
+            scores.iter_mut().zip(there).filter(|(_, there)| !**there).for_each(|(score, _)| *score = 0.0);
+        }
         let count = scores.len().max(1) as f64;
         let height = self.m.get() * scores.iter().sum::<f64>() / count;
         Ok(scores.iter().filter(|&&score| score > height).count() as f64 / count)
     }
 
-    /// The sparsity of each layer from its share of outliers.
+    /// The sparsity of each layer from its share of outliers, around a mean of `sparsity`.
     ///
     /// # Errors
     ///
     /// [`Error::Spread`] where `lambda` takes a layer out of 0 ..= 1.
-    pub fn ratios_of(&self, outliers: &[f64]) -> Result<Vec<f64>, Error> {
+    pub fn ratios_of(&self, sparsity: Sparsity, outliers: &[f64]) -> Result<Vec<f64>, Error> {
+        let sparsity = sparsity.get();
         let low = outliers.iter().copied().fold(f64::INFINITY, f64::min);
         let high = outliers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sparsity = self.sparsity.get();
         if high <= low {
             return Ok(vec![sparsity; outliers.len()]);
         }
@@ -89,6 +97,21 @@ const ROUNDING: f64 = 1e-12;
 
 /// Wanda's scores, which it counts: what to prune by once the shares are known.
 impl Criterion for Owl {
+    fn needs(&self) -> Needs {
+        Needs::InputSquares
+    }
+
+    fn sparsities(&self, sparsity: Sparsity, layers: &[Inputs<'_>]) -> Option<Result<Vec<f64>, Error>> {
+        let named = |error: Error| match error {
+            Error::Spread { lambda, layer, found: value, .. } => match layers[layer].weight() {
+                Ok(weight) => Error::LayerSparsity { path: weight.path().to_owned(), value, lambda },
+                Err(error) => error,
+            },
+            other => other,
+        };
+        Some(self.ratios_around(sparsity, layers).map_err(named))
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
@@ -117,7 +140,7 @@ fn spread() -> NonNegative {
 
 pub(super) const ENTRY: Entry = Entry {
     name: "owl",
-    summary: "a sparsity for each layer, lower where more scores stand out; no pattern",
+    summary: "a sparsity for each layer, lower where more scores stand out; in a recipe, Wanda's masks at these",
     formula: "D_K = share of Wanda's scores > m·mean;  r = (D − min)/(max − min)·2λ;  1 − (r_K − mean r + 1 − sparsity)",
     paper: "Yin et al. 2023, arXiv:2310.05175",
     reference: "luuyin/OWL, lib/prune_all.py, prune_wanda_outlier at dddb7a4",
@@ -126,9 +149,13 @@ pub(super) const ENTRY: Entry = Entry {
         Input { name: "layers.K.weight", ..WEIGHT },
         Input { name: "layers.K.activations", ..LAYER_INPUTS },
     ],
-    removes: Removes::Nothing,
+    removes: Removes::Ratios,
     knobs: &[
-        Knob { name: "sparsity", values: "a number in 0 ..= 1, must be given", summary: "mean over the layers" },
+        Knob {
+            name: "sparsity",
+            values: "a number in 0 ..= 1; in a recipe the pattern says it",
+            summary: "mean over the layers",
+        },
         Knob { name: "m", values: "5.0, any number from 0 up", summary: "means that an outlier exceeds" },
         Knob {
             name: "lambda",

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bits, Criterion, Entry, Input, Knob, LAYER_INPUTS, NonNegative, Removes, Unit, WEIGHT, only, rows};
 use crate::linear::Upper;
-use crate::{Error, Inputs, Matrix, NM, Pattern, Pruned, Samples, Scope, select};
+use crate::{Error, Inputs, Matrix, NM, Needs, Pattern, Pruned, Samples, Scope, select};
 
 /// `w² / U_jj²` with `H⁻¹ = UᵀU`, `H = 2XᵀX` damped, chosen block by block while the sweep updates the weight.
 ///
@@ -72,6 +72,19 @@ impl SparseGpt {
         weight: &Matrix,
         hessian: Vec<f64>,
         pattern: &Pattern,
+        round: impl FnMut(usize, usize, f64) -> f64,
+    ) -> Result<Pruned, Error> {
+        self.sweep_within(weight, hessian, pattern, None, round)
+    }
+
+    /// The same on what is still there: what is gone goes first and counts, and whatever others hand on to it on the way
+    /// is handed on again.
+    fn sweep_within(
+        &self,
+        weight: &Matrix,
+        hessian: Vec<f64>,
+        pattern: &Pattern,
+        there: Option<&[bool]>,
         mut round: impl FnMut(usize, usize, f64) -> f64,
     ) -> Result<Pruned, Error> {
         let columns = weight.columns();
@@ -86,13 +99,19 @@ impl SparseGpt {
             }
         };
         let (u, mut w) = self.prepared(weight, hessian)?;
+        let is_there = |i: usize, j: usize| there.is_none_or(|there| there[i * columns + j]);
+        let score = |i: usize, j: usize, w: f64| {
+            if is_there(i, j) { score(w, &u, j) } else { f64::NEG_INFINITY }
+        };
         let mut keep = vec![true; w.len()];
         let size = self.block_size.get();
         for start in (0..columns).step_by(size) {
             let end = columns.min(start.saturating_add(size));
             if let Cut::Blocks(sparsity) = cut {
-                let block = rows(&w, columns).flat_map(|row| (start..end).map(|j| score(row[j], &u, j)));
-                let block: Vec<f64> = block.collect();
+                let of_row = |(i, row): (usize, &[f64])| {
+                    (start..end).map(|j| score(i, j, row[j])).collect::<Vec<f64>>()
+                };
+                let block: Vec<f64> = rows(&w, columns).enumerate().flat_map(of_row).collect();
                 let stays = select::keep(&block, select::removed(sparsity, block.len()))?;
                 for (row, stays) in keep.chunks_exact_mut(columns).zip(stays.chunks_exact(end - start)) {
                     row[start..end].copy_from_slice(stays);
@@ -105,10 +124,11 @@ impl SparseGpt {
                     {
                         // A group may reach into the next block: all columns to the right are up to date.
                         let group = j..columns.min(j + nm.of());
-                        let scores: Vec<f64> = group.clone().map(|j| score(row[j], &u, j)).collect();
+                        let scores: Vec<f64> = group.clone().map(|j| score(i, j, row[j])).collect();
                         let goes = scores.len().saturating_sub(nm.keep());
                         keep[group].copy_from_slice(&select::keep(&scores, goes)?);
                     }
+                    keep[j] &= is_there(i, j);
                     let before = row[j];
                     let after = if keep[j] { round(i, j, before) } else { 0.0 };
                     let error = (before - after) / u.at(j, j);
@@ -142,18 +162,40 @@ impl SparseGpt {
     }
 
     fn swept(&self, inputs: &Inputs<'_>, pattern: &Pattern) -> Result<Pruned, Error> {
-        let weight = inputs.weight()?;
-        let hessian = hessian(inputs.activations()?, weight.columns())?;
-        let Some(bits) = self.bits else { return self.sweep_with(weight, hessian, pattern, |_, _, w| w) };
+        let Some(bits) = self.bits else { return self.by_groups(inputs, pattern, |_, w| w) };
+        let rows = inputs.weight()?.rows();
         let (scales, zeros) = (inputs.quant_scale()?, inputs.quant_zero()?);
-        let (scale, zero) = (scales.exactly(weight.rows())?, zeros.exactly(weight.rows())?);
+        let (scale, zero) = (scales.exactly(rows)?, zeros.exactly(rows)?);
         if let Some(row) = scale.iter().position(|&scale| scale <= 0.0) {
             return Err(Error::Scale { path: scales.path().into(), row, value: scale[row] });
         }
-        self.sweep_with(weight, hessian, pattern, |row, _, w| {
+        self.by_groups(inputs, pattern, |row, w| {
             let code = ((w / scale[row]).round_ties_even() + zero[row]).clamp(0.0, bits.largest());
             scale[row] * (code - zero[row])
         })
+    }
+
+    /// Output units that read other inputs than their neighbors are a layer of their own.
+    fn by_groups(
+        &self,
+        inputs: &Inputs<'_>,
+        pattern: &Pattern,
+        round: impl Fn(usize, f64) -> f64,
+    ) -> Result<Pruned, Error> {
+        let (weight, there) = (inputs.weight()?, inputs.there()?);
+        let hessians = hessians(inputs, weight)?;
+        let (rows, columns) = (weight.rows() / hessians.len(), weight.columns());
+        let (mut keep, mut left) = (Vec::new(), Vec::new());
+        for (group, hessian) in hessians.into_iter().enumerate() {
+            let elements = group * rows * columns..(group + 1) * rows * columns;
+            let part = Matrix::new(weight.path(), rows, columns, &weight.values()[elements.clone()])?;
+            let there = there.map(|there| &there[elements]);
+            let round = |row, _, w| round(group * rows + row, w);
+            let swept = self.sweep_within(&part, hessian, pattern, there, round)?;
+            keep.extend(swept.keep.into_iter().flatten());
+            left.extend(swept.weight.into_iter().flatten());
+        }
+        Ok(Pruned { unit: Unit::Element, scores: None, keep: Some(keep), weight: Some(left) })
     }
 }
 
@@ -164,11 +206,25 @@ enum Cut {
     Groups(NM),
 }
 
+/// `2XᵀX` of each group of a layer's output units.
+fn hessians(inputs: &Inputs<'_>, weight: &Matrix) -> Result<Vec<Vec<f64>>, Error> {
+    match inputs.sums()? {
+        Some(sums) => {
+            Ok(sums.products()?.map(|group| group.iter().map(|product| 2.0 * product).collect()).collect())
+        }
+        None => Ok(vec![hessian(inputs.activations()?, weight.columns())?]),
+    }
+}
+
 fn score(w: f64, u: &Upper, j: usize) -> f64 {
     (w / u.at(j, j)).powi(2)
 }
 
 impl Criterion for SparseGpt {
+    fn needs(&self) -> Needs {
+        Needs::InputProducts
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
@@ -181,9 +237,17 @@ impl Criterion for SparseGpt {
     fn scores(&self, inputs: &Inputs<'_>, unit: Unit) -> Result<Vec<f64>, Error> {
         only(&ENTRY, Unit::Element, unit)?;
         let weight = inputs.weight()?;
-        let hessian = hessian(inputs.activations()?, weight.columns())?;
-        let (u, w) = self.prepared(weight, hessian)?;
-        Ok(w.iter().enumerate().map(|(index, &w)| score(w, &u, index % weight.columns())).collect())
+        let hessians = hessians(inputs, weight)?;
+        let (rows, columns) = (weight.rows() / hessians.len(), weight.columns());
+        let mut scores = Vec::with_capacity(weight.values().len());
+        for (hessian, values) in
+            hessians.into_iter().zip(weight.values().chunks_exact((rows * columns).max(1)))
+        {
+            let part = Matrix::new(weight.path(), rows, columns, values)?;
+            let (u, w) = self.prepared(&part, hessian)?;
+            scores.extend(w.iter().enumerate().map(|(index, &w)| score(w, &u, index % columns)));
+        }
+        Ok(scores)
     }
 
     fn sweep(&self, inputs: &Inputs<'_>, pattern: &Pattern) -> Option<Result<Pruned, Error>> {

@@ -4,13 +4,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Criterion, Entry, Knob, LAYER_INPUTS, Ranking, Removes, Unit, WEIGHT, only, rows};
-use crate::{Error, Inputs};
+use super::{Criterion, Entry, Knob, LAYER_INPUTS, Ranking, Removes, Unit, WEIGHT, only};
+use crate::sums::squares;
+use crate::{Error, Inputs, Needs};
 
 /// `|w_ij| · ‖X_j‖₂`, the norm over all samples of input `j`: a root of a sum and not of a mean.
 ///
 /// `unstructured` cuts each output row on its own, as the authors found to matter; `group = "layer"` and
-/// `scope = "global"` rank over more. Inputs are `[samples…, in]`, for a convolution its unfolded patches.
+/// `scope = "global"` rank over more. Inputs are `[samples…, in]`, for a convolution its unfolded patches, or their sums
+/// ([`InputSums`](crate::InputSums)).
 ///
 /// Does not help small vision models as it does large language models, whose inputs have few huge features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,10 @@ impl Default for Wanda {
 }
 
 impl Criterion for Wanda {
+    fn needs(&self) -> Needs {
+        Needs::InputSquares
+    }
+
     fn name(&self) -> &str {
         ENTRY.name
     }
@@ -48,13 +54,17 @@ impl Criterion for Wanda {
 /// The scores, which OWL counts too.
 pub(super) fn scores(inputs: &Inputs<'_>) -> Result<Vec<f64>, Error> {
     let weight = inputs.weight()?;
-    let mut norms = vec![0.0; weight.columns()];
-    for sample in inputs.activations()?.rows(weight.columns())? {
-        norms.iter_mut().zip(sample).for_each(|(norm, x)| *norm += x * x);
-    }
-    norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
-    let scores = rows(weight.values(), weight.columns())
-        .flat_map(|row| row.iter().zip(&norms).map(|(w, norm)| w.abs() * norm));
+    let (columns, sums) = (weight.columns(), inputs.sums()?);
+    let (groups, squares) = match sums {
+        Some(sums) => (sums.groups(), sums.squares().to_vec()),
+        None => (1, squares(inputs.activations()?, columns)?),
+    };
+    let norms: Vec<f64> = squares.into_iter().map(f64::sqrt).collect();
+    let rows_of_group = (weight.rows() / groups).max(1);
+    let scores = weight.iter_rows().enumerate().flat_map(|(index, row)| {
+        let norms = &norms[index / rows_of_group * columns..][..columns];
+        row.iter().zip(norms).map(|(w, norm)| w.abs() * norm)
+    });
     Ok(scores.collect())
 }
 

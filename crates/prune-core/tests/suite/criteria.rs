@@ -2,6 +2,7 @@
 
 mod golden;
 mod properties;
+mod sums;
 mod wrong;
 
 use prune_core::{Array, Builtin, Named, Output, Outputs, Removal};

@@ -291,7 +291,6 @@ fn criteria_are_spelled_as_in_recipes_and_listed() {
         (json!({ "threshold": {} }), "expected one of `value` and `sigma`, found neither"),
         (json!({ "threshold": { "value": 1.0, "sigma": 1.0 } }), "`value` and `sigma`, found both"),
         (json!({ "threshold": { "value": -1.0 } }), "-1 is out of range, expected a number of at least 0"),
-        (json!({ "owl": {} }), "missing field `sparsity`"),
         (json!({ "sparsegpt": { "bits": 0 } }), "`bits` is 0, expected 1 to 16"),
         (json!({ "sparsegpt": { "block-size": 0 } }), "nonzero"),
         (json!({ "taylor": { "form": "sum" } }), "unknown variant `sum`"),
@@ -302,7 +301,6 @@ fn criteria_are_spelled_as_in_recipes_and_listed() {
     }
     let knobs = |entry: &prune_core::Entry| match entry.name {
         "threshold" => json!({ "sigma": 1.0 }),
-        "owl" => json!({ "sparsity": 0.5 }),
         _ => json!({}),
     };
     for entry in TABLE {

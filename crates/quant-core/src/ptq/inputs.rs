@@ -81,6 +81,13 @@ impl InputStats {
         self.tokens
     }
 
+    /// Σ x xᵀ, `[K, K]`, both triangles.
+    pub fn products(&self) -> Vec<f64> {
+        let columns = self.columns;
+        let at = |i: usize, j: usize| self.products[i.min(j) * columns + i.max(j)];
+        (0..columns * columns).map(|index| at(index / columns, index % columns)).collect()
+    }
+
     /// H = 2/n Σ x xᵀ.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! `kd explain criterion.NAME`: its definition, what it reads, what it removes, its knobs, and an example that runs.
 
-use kd_train::prune_eval::{Removes, TABLE, example, pattern_of};
+use kd_train::prune_eval::{Needs, Removes, TABLE, example, pattern_of};
 use serde_json::{Value, json};
 
 use super::{read_json, read_line, script, unknown, wrapped};
@@ -11,20 +11,36 @@ pub(super) fn explain(name: &str, context: &Context) -> Result<(), Failure> {
     let row = TABLE.iter().find(|row| row.name == name);
     let row =
         row.ok_or_else(|| unknown(["criterion", "criteria"], name, TABLE.iter().map(|row| row.name)))?;
-    let recipe = match (row.in_recipes(), row.needs().is_some(), row.removes_channels()) {
+    let recipe = match (row.in_recipes(), row.needs(), row.removes_channels()) {
         (true, ..) => "Usable in a recipe.",
-        (_, true, true) => {
+        (_, Some(Needs::InputSquares), _) if row.removes == Removes::Ratios => {
+            "Usable in a recipe's stage `sparsify` with `pattern.unstructured`, whose `sparsity` is the mean over layers; it \
+             gathers what each layer reads over `calibration` batches."
+        }
+        (_, Some(Needs::InputSquares), _) => {
+            "Usable in a recipe's stage `sparsify`, which gathers what each layer reads over `calibration` batches."
+        }
+        (_, Some(Needs::InputProducts), _) => {
+            "Usable in a recipe's stage `sparsify` with `schedule.one-shot`, which gathers what each layer reads over \
+             `calibration` batches and changes the weights that stay."
+        }
+        (_, Some(Needs::Squares), _) => {
+            "Usable in a recipe: stages `sparsify` and `prune` gather what it reads over `calibration` batches."
+        }
+        (_, Some(_), true) => {
             "Usable in a recipe: a stage `sparsify` gathers gradients while it trains, a stage `prune` over \
              `calibration` batches before it cuts."
         }
-        (_, true, false) => "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains.",
-        (_, false, true) => {
+        (_, Some(_), false) => {
+            "Usable in a recipe's stage `sparsify`, which gathers gradients while it trains."
+        }
+        (_, None, true) => {
             "Usable in a recipe's stage `prune`, which gathers what it reads over `calibration` batches."
         }
-        (_, false, false) if row.removes == Removes::Nothing => {
+        (_, None, false) if row.removes == Removes::Nothing => {
             "Not usable in a recipe, whose stages remove by a pattern: it takes none."
         }
-        (_, false, false) => "Not usable in a recipe, whose stages have no such inputs.",
+        (_, None, false) => "Not usable in a recipe, whose stages have no such inputs.",
     };
     let text = || {
         let mut out = format!("{}: {}\n\n    {}\n\n", row.name, row.summary, row.formula);

@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::ptq::Batches;
 use crate::ptq::blocks::{Block, obstacle};
 use crate::ptq::inputs::{Gathered, gather};
-use crate::ptq::layers::Layer;
+use crate::ptq::layers::{Layer, places};
 use crate::ptq::method::{Method, Rounding};
 use crate::ptq::prepare::{Prepared, State};
 use crate::ptq::reconstruct::{BlockReport, Job, reconstruct};
@@ -86,7 +86,8 @@ impl Walker<'_> {
         mut rounded: InBlock,
         batches: &Batches<'_>,
     ) -> Result<(), Error> {
-        for group in groups(self.prepared, layers, schemes) {
+        let wanted = layers.iter().copied().filter(|&at| schemes[at].is_some());
+        for group in places(&self.prepared.layers, wanted) {
             let found: Gathered = match self.source {
                 Source::Float => group.iter().map(|&at| self.of_float[at].clone()).collect(),
                 Source::Sequential => {
@@ -173,19 +174,4 @@ impl Walker<'_> {
         self.reports.insert(at, report);
         Ok(())
     }
-}
-
-/// Of `layers`, those that see one value at a site, in the order of the first of them: all layers before that value are done when
-/// their turn comes.
-fn groups(prepared: &Prepared, layers: &[usize], schemes: &[Option<Scheme>]) -> Vec<Vec<usize>> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let seen = |at: usize| prepared.layers[at].route.as_ref().ok().map(|route| route.seen);
-    for at in layers.iter().copied().filter(|&at| schemes[at].is_some()) {
-        let found = seen(at).and_then(|value| groups.iter().position(|group| seen(group[0]) == Some(value)));
-        match found {
-            Some(group) => groups[group].push(at),
-            None => groups.push(vec![at]),
-        }
-    }
-    groups
 }

@@ -208,3 +208,22 @@ pub(crate) fn quantized(
     let stage = summary.stages.into_iter().find(|stage| stage.name == "rounded").unwrap();
     Ok((outcome.dir, stage))
 }
+
+/// Batches and cross entropy alone, for criteria that gather before they mask.
+pub(crate) fn calibrated<T>(
+    batches: &kd_train::ptq::Batches<'_>,
+    then: impl FnOnce(&kd_train::sparsify::Calibration<'_, '_>) -> T,
+) -> T {
+    let weight = kd_core::Schedule::constant(1.0).unwrap();
+    let term = kd_core::Term::new("cross-entropy", weight, kd_core::loss::CrossEntropy::default());
+    let objective = kd_core::Objective::new(vec![term]).unwrap();
+    let connectors = kd_core::Connectors::none();
+    let lesson = kd_train::gather::Lesson { objective: &objective, teacher: None, connectors: &connectors };
+    let device = burn::tensor::Device::flex();
+    then(&kd_train::sparsify::Calibration { batches, lesson, device: &device })
+}
+
+/// The same for criteria that gather nothing.
+pub(crate) fn uncalibrated<T>(then: impl FnOnce(&kd_train::sparsify::Calibration<'_, '_>) -> T) -> T {
+    calibrated(&|| Box::new(std::iter::empty()), then)
+}
