@@ -1,5 +1,7 @@
 //! Coupled groups of known architectures, written by hand from the architecture, and the proof of each group.
 
+#![expect(clippy::duplicate_mod, reason = "the same networks of two libraries' layers")]
+
 #[path = "architectures/attention.rs"]
 mod attention;
 #[path = "architectures/branches.rs"]
