@@ -6,8 +6,9 @@
 use kd_deploy::WeightsContainer;
 use kd_graph::Axis;
 use kd_train::network::Network;
+use kd_train::prune::{follow, provable};
 use kd_train::run::Model;
-use kd_train::{Error, export, follow, provable, weights};
+use kd_train::{Error, export, weights};
 use prune_core::{Channels, Limits, Magnitude, Weights, plan_axes, score_axis};
 
 /// Removes channels by the sums of their squares, in groups of coupled layers.

@@ -13,7 +13,7 @@ use prune_core::Cut;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::Error;
-use crate::provable::difference;
+use crate::prune::provable::difference;
 
 /// What a data set asks of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,12 +12,13 @@ use crate::event::{Event, Sink};
 use crate::fit::Fitted;
 use crate::kept::Kept;
 use crate::network::Network;
+use crate::prune::removal;
 use crate::recipe::{Recipe, Role, StageKind, StageSpec};
 use crate::run::{Done, Env, Model, Run, Teacher, load_data};
 use crate::run_dir::{RunDir, StageDir, files, json, read_json};
 use crate::stage;
 use crate::summary::{ParitySummary, StageSummary, Summary};
-use crate::{device, gates, latency, removal, report};
+use crate::{device, gates, latency, report};
 
 /// A stage with its folder.
 struct Step<'a> {

@@ -12,10 +12,11 @@ use crate::batches::Data;
 use crate::error::Error;
 use crate::fit::Job;
 use crate::network::Network;
+use crate::prune::removal;
 use crate::recipe::{NetworkSpec, Recipe, Role, Source, StageKind};
 use crate::registry::Registry;
 use crate::run::{Env, build, load_data};
-use crate::{connect, device, measure, removal, sparsify};
+use crate::{connect, device, measure, sparsify};
 
 /// What a recipe would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -4,12 +4,13 @@ use std::fmt;
 
 use kd_graph::{Axis, Graph, activation_bytes, blocks, macs, node_macs, node_params, params};
 
+use crate::device;
 use crate::error::Error;
 use crate::model::Task;
+use crate::prune::follow;
 use crate::recipe::{Recipe, Role, Source};
 use crate::registry::Registry;
 use crate::run::{Env, build, load_data};
-use crate::{device, follow};
 
 /// A model's graph and its axes; plain numbers were tried.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use prune_core::{Criterion, Needs, Pattern, Removes, Unstructured};
 use super::seen::Seen;
 use super::{Kind, Masks, Memory, Shape, Sparsifier, masked};
 use crate::error::Error;
-use crate::gather::{self, Lesson};
 use crate::network::Network;
+use crate::prune::gather::{self, Lesson};
 use crate::ptq::Batches;
 
 /// What criteria are given that look beyond weights before masks are made: training batches, and what is learned from them.

@@ -6,17 +6,18 @@ use kd_graph::{Axis, Graph};
 use prune_core::{Blocks, Criterion, Cut, ElementKind, Gathers};
 
 use super::{Prepared, job, plain};
-use crate::compensate::compensate;
 use crate::compress::Compression;
 use crate::connect;
 use crate::error::Error;
 use crate::event::{Event, Sink};
-use crate::gather::{Gathered, Lesson, gather};
 use crate::network::Network;
+use crate::prune::compensate::compensate;
+use crate::prune::gather::{Gathered, Lesson, gather};
+use crate::prune::{elements, empty, provable, removal};
 use crate::recipe::{Empty, PrunePattern, PruneSpec};
 use crate::run::Run;
 use crate::run_dir::{StageDir, files};
-use crate::{elements, empty, provable, removal, weights};
+use crate::weights;
 
 /// Removes whole units; what is left trains on.
 pub(super) fn prune<'a>(

@@ -4,11 +4,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use kd_core::Tap;
 use kd_deploy::Array;
 use kd_graph::{Axis, Graph};
+use kd_train::Task;
 use kd_train::batches::Batch;
-use kd_train::compensate::compensate;
 use kd_train::models::{ConvNet, ConvNetConfig, Mlp, MlpConfig};
 use kd_train::network::{Built, Network, seeded};
-use kd_train::{Task, follow};
+use kd_train::prune::compensate::compensate;
+use kd_train::prune::follow;
 use prune_core::{Cut, cut_of};
 
 fn task() -> Task {

@@ -12,9 +12,10 @@ use kd_graph::{Axis, Op};
 use kd_train::event::Silent;
 use kd_train::models::{DsCnn, DsCnnConfig, ResNet, ResNetConfig};
 use kd_train::network::{Built, Network, seeded};
+use kd_train::prune::follow;
 use kd_train::recipe::OptimizerSpec;
 use kd_train::summary::Summary;
-use kd_train::{Model, Task, fold, follow, measure, optimizer};
+use kd_train::{Model, Task, fold, measure, optimizer};
 use prune_core::{Channels, Limits, Magnitude, Share, Weights, plan_axes, predict, score_axis};
 
 fn task(channels: usize, side: usize) -> Task {

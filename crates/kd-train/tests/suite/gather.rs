@@ -11,11 +11,12 @@ use kd_deploy::Array;
 use kd_graph::{Axis, Graph};
 use kd_train::batches::Batch;
 use kd_train::event::{Event, Sink};
-use kd_train::gather::{Gathered, Lesson, gather};
 use kd_train::models::{ConvNet, ConvNetConfig, Mlp, MlpConfig, ResNet, ResNetConfig};
 use kd_train::network::{Built, Network, seeded};
+use kd_train::prune::follow;
+use kd_train::prune::gather::{Gathered, Lesson, gather};
 use kd_train::session::Outcome;
-use kd_train::{Task, follow, weights};
+use kd_train::{Task, weights};
 use prune_core::{
     Builtin, Channels, Criterion, Cut, Group, Limits, Normalization, Ranked, Share, Weights, plan_scoped,
     score_group,

@@ -7,8 +7,9 @@ use kd_graph::{Axis, Op, axes, placements};
 use kd_train::event::Silent;
 use kd_train::models::{Transformer, TransformerConfig};
 use kd_train::network::{Built, Network, seeded};
+use kd_train::prune::{follow, provable};
 use kd_train::recipe::OptimizerSpec;
-use kd_train::{Error, Task, follow, measure, optimizer, provable, weights};
+use kd_train::{Error, Task, measure, optimizer, weights};
 
 const LENGTH: usize = 9;
 const CLASSES: usize = 4;

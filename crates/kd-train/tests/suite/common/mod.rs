@@ -218,7 +218,8 @@ pub(crate) fn calibrated<T>(
     let term = kd_core::Term::new("cross-entropy", weight, kd_core::loss::CrossEntropy::default());
     let objective = kd_core::Objective::new(vec![term]).unwrap();
     let connectors = kd_core::Connectors::none();
-    let lesson = kd_train::gather::Lesson { objective: &objective, teacher: None, connectors: &connectors };
+    let lesson =
+        kd_train::prune::gather::Lesson { objective: &objective, teacher: None, connectors: &connectors };
     let device = burn::tensor::Device::flex();
     then(&kd_train::sparsify::Calibration { batches, lesson, device: &device })
 }

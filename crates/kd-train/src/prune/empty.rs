@@ -51,7 +51,7 @@ mod tests {
     use crate::model::Task;
     use crate::models::{Transformer, TransformerConfig};
     use crate::network::{Built, Network, seeded};
-    use crate::{follow, provable};
+    use crate::prune::{follow, provable};
 
     const WIDTH: usize = 12;
     const FEED_FORWARD: usize = 10;

@@ -8,11 +8,12 @@ use kd_graph::{Axis, Graph};
 use prune_core::{Blocks, Channels, Criterion, ElementPlan, Error as Impossible, Gathers, Limits, Ranked};
 
 use crate::error::Error;
-use crate::gather::Gathered;
 use crate::network::Network;
+use crate::prune::gather::Gathered;
+use crate::prune::{elements, empty, follow, provable};
 use crate::recipe::{PrunePattern, PruneSpec, SparsifySpec};
 use crate::sparsify::{Way, When};
-use crate::{elements, empty, follow, provable, weights};
+use crate::weights;
 
 /// The axes of `network`, whose graph this is, as the stage may cut them: those that it pins are so.
 ///
