@@ -53,8 +53,12 @@ impl<'a> Experiment<'a> {
             })
         };
         let sparse = keep(&["sparse"])?;
+        // What comes behind changes nothing of it, and another way to prune needs no other student.
+        let (float, _) = open
+            .split_once("[[stage]]\nname = \"sparse\"\n")
+            .with_context(|| format!("`{RECIPE}` has no stage that is named `sparse`"))?;
         let mut texts = vec![
-            ("float", keep(&["teacher", "student"])?),
+            ("float", float.to_owned()),
             ("dense", unmasked(&sparse).with_context(|| format!("`{RECIPE}` sparsifies otherwise"))?),
             ("filled", keep(&["filled"])?),
         ];
