@@ -132,6 +132,15 @@ impl Data {
         chunks.take(count).map(|indices| gather(&self.set.train, indices, device))
     }
 
+    /// The same, as often as it is wanted.
+    pub fn calibration_again<'a>(
+        &'a self,
+        count: usize,
+        device: &'a Device,
+    ) -> impl Fn() -> Box<dyn Iterator<Item = Batch> + 'a> {
+        move || Box::new(self.calibration(count, device))
+    }
+
     /// What a black pixel becomes by normalization; shifted images are filled with it.
     fn background(&self) -> f32 {
         self.set.normalization().apply(0.0)

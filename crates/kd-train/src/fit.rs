@@ -335,9 +335,7 @@ struct Training {
 
 impl Training {
     fn before_step(&mut self, job: &Job<'_>, step: usize, progress: Progress) -> Result<Turn, Error> {
-        let batches = || -> Box<dyn Iterator<Item = Batch> + '_> {
-            Box::new(job.data.calibration(job.calibration, job.device))
-        };
+        let batches = job.data.calibration_again(job.calibration, job.device);
         let (objective, teacher, connectors) = (job.objective, job.teacher, &self.connectors);
         let lesson = Lesson { objective, teacher, connectors };
         let calibration = Calibration { batches: &batches, lesson, device: job.device };

@@ -47,6 +47,17 @@ const SPARSITY: &str = "share of them that goes in the end, from 0 to 1";
 const SHARE: &str = "share of them that goes, from 0 to below 1; or else";
 const MACS: &str = "share of the multiply-accumulates that goes at least, from 0 to below 1";
 
+/// Of patterns that take units of axes.
+const UNITS: &[Knob] = &[Knob::required("sparsity", SHARE), Knob::required("macs", MACS)];
+/// Of patterns that take whole modules.
+const MODULES: &[Knob] = &[
+    Knob::required("count", "so many, at least 1; or else"),
+    Knob::required("sparsity", "share of those that can go, from 0 to below 1; or else"),
+    Knob::required("macs", MACS),
+];
+const ROWS: Knob = Knob::required("rows", "output units that a tile spans, at least 1");
+const COLUMNS: Knob = Knob::required("columns", "inputs that a tile spans, at least 1");
+
 /// Every pattern, those that mask first.
 pub const PATTERNS: &[PatternName] = &[
     PatternName {
@@ -82,11 +93,7 @@ pub const PATTERNS: &[PatternName] = &[
         stage: PatternStage::Sparsify,
         line: "whole tiles, each scored by the mean of its weights",
         when: "The product of `kd-kernels` that skips tiles of 4 × 1 is faster than a dense one from about half of them on.",
-        knobs: &[
-            Knob::required("rows", "output units that a tile spans, at least 1"),
-            Knob::required("columns", "inputs that a tile spans, at least 1"),
-            Knob::required("sparsity", SPARSITY),
-        ],
+        knobs: &[ROWS, COLUMNS, Knob::required("sparsity", SPARSITY)],
         example: "block = { rows = 4, columns = 1, sparsity = 0.8 }",
         words: Some("block 4x1 sparsity=0.8"),
     },
@@ -123,8 +130,8 @@ pub const PATTERNS: &[PatternName] = &[
         line: "tiles in the weights of attention, whole hidden units between linear layers",
         when: "Transformers: heads and units that end up empty are taken out by a stage `prune` with `pattern.empty`.",
         knobs: &[
-            Knob::required("rows", "output units that a tile spans, at least 1"),
-            Knob::required("columns", "inputs that a tile spans, at least 1"),
+            ROWS,
+            COLUMNS,
             Knob::required("sparsity", "share of the tiles that goes in the end, from 0 to 1"),
             Knob::or("units", "sparsity", "share of the hidden units that goes in the end"),
         ],
@@ -136,7 +143,7 @@ pub const PATTERNS: &[PatternName] = &[
         stage: PatternStage::Prune,
         line: "units of every axis that can be cut: channels, hidden units, heads, out of every tensor that shares them",
         when: "What is left is dense and smaller: faster everywhere.",
-        knobs: &[Knob::required("sparsity", SHARE), Knob::required("macs", MACS)],
+        knobs: UNITS,
         example: "channels = { macs = 0.4 }",
         words: Some("channels sparsity=0.4"),
     },
@@ -145,7 +152,7 @@ pub const PATTERNS: &[PatternName] = &[
         stage: PatternStage::Prune,
         line: "whole heads of attention: queries with their keys and values",
         when: "Models with attention; where queries share keys and values, the group goes.",
-        knobs: &[Knob::required("sparsity", SHARE), Knob::required("macs", MACS)],
+        knobs: UNITS,
         example: "heads = { sparsity = 0.5 }",
         words: None,
     },
@@ -154,11 +161,7 @@ pub const PATTERNS: &[PatternName] = &[
         stage: PatternStage::Prune,
         line: "residual blocks that are elements of a list in the model",
         when: "It saves most time for its parameters, and costs most accuracy.",
-        knobs: &[
-            Knob::required("count", "so many, at least 1; or else"),
-            Knob::required("sparsity", "share of those that can go, from 0 to below 1; or else"),
-            Knob::required("macs", MACS),
-        ],
+        knobs: MODULES,
         example: "layers = { count = 1 }",
         words: None,
     },
@@ -167,11 +170,7 @@ pub const PATTERNS: &[PatternName] = &[
         stage: PatternStage::Prune,
         line: "experts that are elements of a list in the model, with their outputs of the router",
         when: "Mixtures of experts; it saves memory.",
-        knobs: &[
-            Knob::required("count", "so many, at least 1; or else"),
-            Knob::required("sparsity", "share of those that can go, from 0 to below 1; or else"),
-            Knob::required("macs", MACS),
-        ],
+        knobs: MODULES,
         example: "experts = { count = 1 }",
         words: None,
     },

@@ -83,14 +83,9 @@ fn misspelt<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), Error> {
         let plain = |number: &str| number.parse::<usize>().is_ok_and(|parsed| parsed.to_string() == number);
         let far = |known: &&str| strsim::osa_distance(tensor, known);
         let Some(known) = Named::names().min_by_key(far).filter(|known| far(known) <= SLIP) else { continue };
-        match number {
-            None if known == tensor => {}
-            Some(number) if known == tensor && plain(number) => {}
-            None => return Err(Error::PruneName { name: name.clone(), known: known.into() }),
-            Some(_) => {
-                let known = format!("layers.K.{known}");
-                return Err(Error::PruneName { name: name.clone(), known });
-            }
+        if known != tensor || !number.is_none_or(plain) {
+            let known = number.map_or_else(|| known.to_owned(), |_| format!("layers.K.{known}"));
+            return Err(Error::PruneName { name: name.clone(), known });
         }
     }
     Ok(())

@@ -8,7 +8,6 @@ use kd_deploy::{WeightsContainer, kdz};
 use kd_graph::Fold;
 use prune_core::Criterion;
 
-use crate::batches::Batch;
 use crate::checkpoint::{STATE_FILE, State};
 use crate::compress::Compression;
 use crate::connect;
@@ -120,9 +119,7 @@ fn sparsify<'a>(
             let what = format!("gathering what `{name}` reads over {count} batches");
             sink.event(Event::Working { what });
         }
-        let batches = || -> Box<dyn Iterator<Item = Batch> + '_> {
-            Box::new(run.data.calibration(spec.calibration, &run.device))
-        };
+        let batches = run.data.calibration_again(spec.calibration, &run.device);
         let job = job(run, folder.name(), &spec.fit, &spec.fit.objective);
         let connectors = connect::connectors(&job, network.as_ref(), &run.device.clone().autodiff())?;
         let lesson = Lesson { objective: job.objective, teacher: job.teacher, connectors: &connectors };

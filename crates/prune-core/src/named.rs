@@ -90,20 +90,25 @@ impl Named {
             owned.iter().zip(&prefixes).map(|(owned, prefix)| owned.inputs(prefix)).collect();
         let mut outputs = Outputs::new();
         if let Builtin::Owl(owl) = criterion {
-            let values = finite("sparsity", owl.ratios(&layers)?)?;
+            let values = owl.ratios(&layers)?;
             let sparsity = Array { shape: vec![values.len()], values };
             outputs.insert("sparsity".into(), Output::Numbers(sparsity));
             return Ok(outputs);
         }
         let one = matches!(criterion, Builtin::GroupFisher(_));
-        let results = prune(criterion, removal, &layers).or_else(|error| match (&error, removal) {
-            // An order of scores knows no names; the scores do.
-            (Error::ScoreNaN { .. }, Some(_)) => prune(criterion, None, &layers),
-            _ => Err(error),
-        })?;
-        for ((result, prefix), owned) in results.into_iter().zip(&prefixes).zip(&owned) {
-            let prefix = if one || prefix.is_empty() { String::new() } else { format!("{prefix}.") };
-            owned.store(result, &prefix, &mut outputs)?;
+        let mut store = |results: Vec<Pruned>| {
+            results.into_iter().zip(&prefixes).zip(&owned).try_for_each(|((result, prefix), owned)| {
+                let prefix = if one || prefix.is_empty() { String::new() } else { format!("{prefix}.") };
+                owned.store(result, &prefix, &mut outputs)
+            })
+        };
+        match prune(criterion, removal, &layers) {
+            Err(error @ Error::ScoreNaN { .. }) => {
+                // An order of scores knows no names; the scores do.
+                store(prune(criterion, None, &layers)?)?;
+                return Err(error);
+            }
+            results => store(results?)?,
         }
         Ok(outputs)
     }

@@ -83,7 +83,9 @@ pub fn keep_within<K: PartialEq, S: AsRef<[f64]>>(
     Ok(keep)
 }
 
-pub(crate) fn removed_of(share: f64, units: usize) -> usize {
+/// How many of `units` go by a share from 0 to 1: ⌊share·n + 1e-9⌋, the last of which keeps a product that should be whole
+/// from falling below it.
+pub fn removed_of(share: f64, units: usize) -> usize {
     // In range: a share is 0 ..= 1, so that the product is at most `units`.
     ((share * units as f64 + 1e-9).floor() as usize).min(units)
 }

@@ -203,7 +203,8 @@ the report; `weights-container = \"packed\"` in `[stage.export]` stores codes in
         about: "a criterion that needs what a stage does not have",
         text: "\
 A stage gives its criterion the weight and ranks the scores by its pattern: single elements in `sparsify`, channels in \
-`prune`. `sparsify` also gathers gradients while it trains, and over calibration batches what layers read; `prune` gradients or activations before it cuts. A criterion \
+`prune`. `sparsify` also gathers gradients while it trains, and over calibration batches what layers read; `prune` \
+gradients or activations before it cuts. A criterion \
 that reads more, that takes no pattern, or that has scores of the other unit alone cannot be used there. `kd list criteria` shows all, and `kd explain criterion.NAME` what one reads.
 
     [stage.sparsify]

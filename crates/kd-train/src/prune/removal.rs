@@ -5,7 +5,9 @@
 //! numbers that did not change look like a cut that costs nothing.
 
 use kd_graph::{Axis, Graph};
-use prune_core::{Blocks, Channels, Criterion, ElementPlan, Error as Impossible, Gathers, Limits, Ranked};
+use prune_core::{
+    Blocks, Channels, Criterion, ElementPlan, Error as Impossible, Gathers, Limits, Ranked, select,
+};
 
 use crate::error::Error;
 use crate::network::Network;
@@ -106,8 +108,8 @@ pub(crate) fn no_units(spec: &PruneSpec, network: &dyn Network, axes: &[Axis]) -
             }
             let all: usize = open.iter().map(|axis| axis.size).sum();
             let of = |axis: &&Axis| if spec.scope == Ranked::Local { axis.size } else { all };
-            let goes = |units: usize| (share * units as f64 + 1e-9).floor() as usize;
-            let wanted: Vec<usize> = open.iter().map(|axis| goes(of(axis)).min(axis.size)).collect();
+            let goes = |axis: &&Axis| select::removed_of(share, of(axis)).min(axis.size);
+            let wanted: Vec<usize> = open.iter().map(goes).collect();
             if wanted.iter().all(|&wanted| wanted == 0) {
                 let most = open.iter().map(of).max().unwrap_or_default();
                 return format!("a share of {share} of at most {most} units is less than one; ask for more");
@@ -126,9 +128,7 @@ fn kept_by(limits: Limits, axes: &[(usize, usize)]) -> String {
     sizes.sort_unstable();
     sizes.dedup();
     let units = listed(&sizes);
-    let most = |size: usize| {
-        limits.max_share.map_or(size, |share| (share.get() * size as f64 + 1e-9).floor() as usize)
-    };
+    let most = |size: usize| limits.max_share.map_or(size, |share| select::removed_of(share.get(), size));
     if let Some(share) =
         limits.max_share.filter(|_| axes.iter().all(|&(size, goes)| goes.min(most(size)) == 0))
     {

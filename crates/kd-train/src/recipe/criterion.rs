@@ -66,32 +66,30 @@ pub(super) fn of_weights(
     }
 }
 
-/// Training batches over which a criterion of channels gathers what it reads; a number that one of weights would not
-/// look at is noted.
+/// Training batches over which a criterion of channels gathers what it reads.
 pub(super) fn calibration(table: &mut Table<'_>, criterion: &Builtin) -> usize {
-    let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
-    if criterion.gathers() == Gathers::Weights {
-        let message =
-            format!("`calibration` would change nothing: `{}` looks at weights alone", criterion.name());
-        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
-        table.problem(problem.help("take it out, or name a criterion that reads gradients or activations"));
-    }
-    batches.get()
+    let idle = (criterion.gathers() == Gathers::Weights).then_some("looks at weights alone");
+    batches(table, criterion, idle, "reads gradients or activations")
 }
 
-/// Training batches over which a criterion of elements gathers what it reads; a number that nobody would look at is
-/// noted.
+/// Training batches over which a criterion of elements gathers what it reads.
 pub(super) fn calibration_of_elements(table: &mut Table<'_>, criterion: &Builtin) -> usize {
-    let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
-    let reads = match criterion.needs() {
-        Needs::Squares | Needs::InputSquares | Needs::InputProducts => return batches.get(),
-        Needs::Gradient | Needs::Movement => "gathers what it reads while the stage trains",
-        Needs::Weight => "looks at weights alone",
+    let idle = match criterion.needs() {
+        Needs::Squares | Needs::InputSquares | Needs::InputProducts => None,
+        Needs::Gradient | Needs::Movement => Some("gathers what it reads while the stage trains"),
+        Needs::Weight => Some("looks at weights alone"),
     };
-    let message = format!("`calibration` would change nothing: `{}` {reads}", criterion.name());
-    let problem = Problem::new("recipe::no-effect", message, span, "no effect");
-    table
-        .problem(problem.help("take it out, or name a criterion that gathers over batches, such as `wanda`"));
+    batches(table, criterion, idle, "gathers over batches, such as `wanda`")
+}
+
+/// The number of batches; one that nobody would look at is noted, with what a criterion does that would.
+fn batches(table: &mut Table<'_>, criterion: &Builtin, idle: Option<&str>, other: &str) -> usize {
+    let Some((batches, span)) = table.get::<NonZeroUsize>("calibration") else { return CALIBRATION };
+    if let Some(reason) = idle {
+        let message = format!("`calibration` would change nothing: `{}` {reason}", criterion.name());
+        let problem = Problem::new("recipe::no-effect", message, span, "no effect");
+        table.problem(problem.help(format!("take it out, or name a criterion that {other}")));
+    }
     batches.get()
 }
 
@@ -105,7 +103,8 @@ fn complaint(criterion: &Builtin, unit: Unit) -> Option<(String, &'static str, S
         return Some((format!("`{name}` takes no pattern, and a stage has one"), "takes no pattern", eval));
     }
     // A stage that sparsifies trains before masks come, and gathers gradients on the way; inputs of layers and gradients of
-    // single examples it gathers over calibration batches. One that prunes gathers over calibration batches what the scores of coupled channels read.
+    // single examples it gathers over calibration batches. So does one that prunes with what scores of coupled channels
+    // read.
     let (masks, cuts) = (entry.needs().is_some(), entry.removes_channels());
     let gathered = match unit {
         Unit::Element => masks,

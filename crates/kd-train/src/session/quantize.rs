@@ -8,7 +8,6 @@ use quant_core::Scheme;
 use safetensors_types::Dtype;
 
 use super::open::{model, named, open};
-use crate::batches::Batch;
 use crate::checkpoint_quant::{self, Budget, Coded, Form, Layout, Planned, Writer};
 use crate::device;
 use crate::error::Error;
@@ -119,8 +118,7 @@ pub fn quantize(
         });
     }
     let prepared = Prepared::new(given.network.as_ref())?;
-    let batches =
-        || -> Box<dyn Iterator<Item = Batch> + '_> { Box::new(data.calibration(request.batches, &device)) };
+    let batches = data.calibration_again(request.batches, &device);
     let ignored = |layer: &Layer| request.ignore.as_ref().is_some_and(|ignore| ignore.is_match(&layer.name));
     let (schemes, front) = chosen(&prepared, request, &ignored, &batches)?;
     let scheme_of = |layer: &Layer| schemes.get(&layer.path).copied();

@@ -33,29 +33,30 @@ impl Sparsifier {
         let Shape::Each(pattern) = &self.shape else {
             return self.ranked_by_parts(matrices, &inputs, share, memory, floor);
         };
-        let there = layers.iter().map(|(path, axis)| {
-            let ones = floor.get(path)?.iter().map(|&keep| f32::from(u8::from(keep))).collect::<Vec<f32>>();
-            Some(Matrix::from_weight(path, weights[path].shape(), &ones, *axis))
-        });
-        let there: Vec<Option<Matrix>> = there.map(Option::transpose).collect::<Result<_, _>>()?;
-        let prune = |pattern: &Pattern, there: Vec<Option<Matrix>>, inputs: &[Inputs<'_>]| {
+        let prune = |pattern: &Pattern, inputs: &[Inputs<'_>]| {
             let pattern = scaled(pattern, share)?;
             let (criterion, moved) = (self.criterion.as_ref(), self.when.is_movement());
-            let ranked = Ranked { criterion, moved, pattern: &pattern, there };
+            let ranked = Ranked { criterion, moved, pattern: &pattern };
             prune_core::prune(&ranked, Some(&Removal::Elements(pattern)), inputs)
         };
         let own = matrices.iter().map(|matrix| memory.wide(Kind::Sparsity, matrix.path()));
         let pruned = match (pattern, own.collect::<Option<Vec<_>>>()) {
             (Pattern::Unstructured(unstructured), Some(own)) if !own.is_empty() => {
-                let layers = inputs.iter().zip(there).zip(own);
-                let of_layer = |((inputs, there), own): ((&Inputs<'_>, Option<Matrix>), Vec<f64>)| {
+                let of_layer = |(inputs, own): (&Inputs<'_>, Vec<f64>)| {
                     let sparsity = Sparsity::new(own[0])?;
                     let pattern = Pattern::Unstructured(Unstructured { sparsity, ..*unstructured });
-                    prune(&pattern, vec![there], std::slice::from_ref(inputs))
+                    prune(&pattern, std::slice::from_ref(inputs))
                 };
-                layers.map(of_layer).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+                inputs
+                    .iter()
+                    .zip(own)
+                    .map(of_layer)
+                    .collect::<Result<Vec<_>, _>>()?
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
-            _ => prune(pattern, there, &inputs)?,
+            _ => prune(pattern, &inputs)?,
         };
         let mut masks = BTreeMap::new();
         for (matrix, pruned) in matrices.iter().zip(pruned) {

@@ -1,6 +1,6 @@
 //! A criterion as a stage asks it: movement's own scores in its place, and what is gone below everything else.
 
-use prune_core::{Criterion, Error, Inputs, Matrix, Pattern, Ranking, Unit};
+use prune_core::{Criterion, Error, Inputs, Pattern, Ranking, Unit};
 
 use super::units::lowest;
 
@@ -12,8 +12,6 @@ pub(super) struct Ranked<'a> {
     /// Whether `grad` holds Σ w·g, of which the negative is the score.
     pub(super) moved: bool,
     pub(super) pattern: &'a Pattern,
-    /// 1 for each element that is there, for each layer of which something is gone.
-    pub(super) there: Vec<Option<Matrix>>,
 }
 
 impl Criterion for Ranked<'_> {
@@ -37,9 +35,9 @@ impl Criterion for Ranked<'_> {
             true => layers.iter().map(|inputs| self.scores(inputs, unit)).collect::<Result<_, _>>()?,
             false => self.criterion.scores_of(layers, unit)?,
         };
-        for (scores, there) in all.iter_mut().zip(&self.there) {
-            if let Some(there) = there {
-                lowest(scores, self.pattern, there);
+        for (scores, inputs) in all.iter_mut().zip(layers) {
+            if let Some(there) = inputs.there()? {
+                lowest(scores, self.pattern, inputs.weight()?, there);
             }
         }
         Ok(all)

@@ -40,13 +40,13 @@ pub(super) fn count(units: &[usize]) -> usize {
     units.iter().max().map_or(0, |last| last + 1)
 }
 
-/// Puts the scores of units that are gone below all others, so that they are taken first and counted. `there` is 1 for
-/// each element that is still there. A tile that is gone in part is ranked as any other.
-pub(super) fn lowest(scores: &mut [f64], pattern: &Pattern, there: &Matrix) {
-    let units = units(pattern, there);
+/// Puts the scores of units of `weight` that are gone below all others, so that they are taken first and counted. `there`
+/// says which elements are still there. A tile that is gone in part is ranked as any other.
+pub(super) fn lowest(scores: &mut [f64], pattern: &Pattern, weight: &Matrix, there: &[bool]) {
+    let units = units(pattern, weight);
     let mut left = vec![false; count(&units)];
-    for (&unit, &element) in units.iter().zip(there.values()) {
-        left[unit] |= element != 0.0;
+    for (&unit, &element) in units.iter().zip(there) {
+        left[unit] |= element;
     }
     for (score, &unit) in scores.iter_mut().zip(&units) {
         if !left[unit] {

@@ -182,14 +182,11 @@ impl SparseGpt {
         pattern: &Pattern,
         round: impl Fn(usize, f64) -> f64,
     ) -> Result<Pruned, Error> {
-        let (weight, there) = (inputs.weight()?, inputs.there()?);
-        let hessians = hessians(inputs, weight)?;
-        let (rows, columns) = (weight.rows() / hessians.len(), weight.columns());
+        let there = inputs.there()?;
         let (mut keep, mut left) = (Vec::new(), Vec::new());
-        for (group, hessian) in hessians.into_iter().enumerate() {
-            let elements = group * rows * columns..(group + 1) * rows * columns;
-            let part = Matrix::new(weight.path(), rows, columns, &weight.values()[elements.clone()])?;
-            let there = there.map(|there| &there[elements]);
+        for (group, (part, hessian)) in parts(inputs)?.into_iter().enumerate() {
+            let (rows, len) = (part.rows(), part.values().len());
+            let there = there.map(|there| &there[group * len..][..len]);
             let round = |row, _, w| round(group * rows + row, w);
             let swept = self.sweep_within(&part, hessian, pattern, there, round)?;
             keep.extend(swept.keep.into_iter().flatten());
@@ -206,14 +203,21 @@ enum Cut {
     Groups(NM),
 }
 
-/// `2XᵀX` of each group of a layer's output units.
-fn hessians(inputs: &Inputs<'_>, weight: &Matrix) -> Result<Vec<Vec<f64>>, Error> {
-    match inputs.sums()? {
+/// The output units that read the same inputs, as a matrix, with `2XᵀX` of these; all of them where rows are given.
+fn parts(inputs: &Inputs<'_>) -> Result<Vec<(Matrix, Vec<f64>)>, Error> {
+    let weight = inputs.weight()?;
+    let hessians: Vec<Vec<f64>> = match inputs.sums()? {
         Some(sums) => {
-            Ok(sums.products()?.map(|group| group.iter().map(|product| 2.0 * product).collect()).collect())
+            sums.products()?.map(|group| group.iter().map(|product| 2.0 * product).collect()).collect()
         }
-        None => Ok(vec![hessian(inputs.activations()?, weight.columns())?]),
-    }
+        None => vec![hessian(inputs.activations()?, weight.columns())?],
+    };
+    let (rows, columns) = (weight.rows() / hessians.len(), weight.columns());
+    let part = |(group, hessian): (usize, Vec<f64>)| {
+        let values = &weight.values()[group * rows * columns..][..rows * columns];
+        Ok((Matrix::new(weight.path(), rows, columns, values)?, hessian))
+    };
+    hessians.into_iter().enumerate().map(part).collect()
 }
 
 fn score(w: f64, u: &Upper, j: usize) -> f64 {
@@ -236,16 +240,10 @@ impl Criterion for SparseGpt {
     /// Scores before the sweep has changed a weight.
     fn scores(&self, inputs: &Inputs<'_>, unit: Unit) -> Result<Vec<f64>, Error> {
         only(&ENTRY, Unit::Element, unit)?;
-        let weight = inputs.weight()?;
-        let hessians = hessians(inputs, weight)?;
-        let (rows, columns) = (weight.rows() / hessians.len(), weight.columns());
-        let mut scores = Vec::with_capacity(weight.values().len());
-        for (hessian, values) in
-            hessians.into_iter().zip(weight.values().chunks_exact((rows * columns).max(1)))
-        {
-            let part = Matrix::new(weight.path(), rows, columns, values)?;
+        let mut scores = Vec::new();
+        for (part, hessian) in parts(inputs)? {
             let (u, w) = self.prepared(&part, hessian)?;
-            scores.extend(w.iter().enumerate().map(|(index, &w)| score(w, &u, index % columns)));
+            scores.extend(w.iter().enumerate().map(|(index, &w)| score(w, &u, index % part.columns())));
         }
         Ok(scores)
     }
